@@ -1,0 +1,137 @@
+//! `y = x Wᵀ`, with a path of its own for the few rows of decoding.
+
+use burn::tensor::Tensor;
+
+/// Multiplies rows by a weight in PyTorch's layout.
+///
+/// Up to eight rows on the CPU, outside autodiff, run here: burn-flex computes products of this
+/// size on one thread, and decoding is bound by how fast the weight can be read. Every output is
+/// one dot product summed in a fixed order, so a row has the same bits in any batch and on any
+/// number of threads. Everything else is burn's matmul.
+///
+/// # Shapes
+/// `x` `[rows, in]`, `weight` `[out, in]`, result `[rows, out]`.
+pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    #[cfg(feature = "cpu")]
+    if let Some(y) = few_rows::linear(&x, &weight) {
+        return y;
+    }
+    linear_reference(x, weight)
+}
+
+/// The same by ordinary operations.
+pub(crate) fn linear_reference(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    x.matmul(weight.transpose())
+}
+
+#[cfg(feature = "cpu")]
+mod few_rows {
+    use burn::backend::{Flex, flex::FlexTensor};
+    use burn::tensor::{DType, Tensor, TensorData};
+    use rayon::prelude::*;
+
+    /// More rows than this go through gemm.
+    const MAX_ROWS: usize = 8;
+    /// Independent partial sums of one dot product.
+    const LANES: usize = 32;
+    /// Output columns that one task computes.
+    const COLUMNS: usize = 64;
+
+    /// `None` when this is not a case for this path.
+    pub(super) fn linear(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
+        let ([rows, d_in], [d_out, _]) = (x.dims(), weight.dims());
+        if rows > MAX_ROWS || x.is_autodiff() || weight.is_autodiff() {
+            return None;
+        }
+        let device = x.device();
+        let (x, weight) = (host(x)?, host(weight)?);
+        let (x, weight) = (x.as_slice::<f32>()?, weight.as_slice::<f32>()?);
+        let mut y = vec![0.0; rows * d_out];
+        let mut columns: Vec<&mut [f32]> = y.chunks_mut(COLUMNS.min(d_out)).collect();
+        if rows == 1 {
+            columns.par_iter_mut().zip(weight.par_chunks(COLUMNS * d_in)).for_each(|(y, w)| {
+                for (y, w) in y.iter_mut().zip(w.chunks_exact(d_in)) {
+                    *y = dot(x, w);
+                }
+            });
+        } else {
+            // Column-major first, so that a task writes one run; then turned.
+            let mut turned = vec![0.0; rows * d_out];
+            turned.par_chunks_mut(COLUMNS * rows).zip(weight.par_chunks(COLUMNS * d_in)).for_each(|(y, w)| {
+                for (y, w) in y.chunks_exact_mut(rows).zip(w.chunks_exact(d_in)) {
+                    for (y, x) in y.iter_mut().zip(x.chunks_exact(d_in)) {
+                        *y = dot(x, w);
+                    }
+                }
+            });
+            for (column, values) in turned.chunks_exact(rows).enumerate() {
+                for (row, value) in values.iter().enumerate() {
+                    y[row * d_out + column] = *value;
+                }
+            }
+        }
+        Some(Tensor::from_data(TensorData::new(y, [rows, d_out]), &device))
+    }
+
+    fn host(x: &Tensor<2>) -> Option<FlexTensor> {
+        if x.dtype() != DType::F32 {
+            return None;
+        }
+        let flex = x.clone().try_into_primitive::<Flex>().ok()?;
+        Some(flex.to_contiguous())
+    }
+
+    /// A dot product in [`LANES`] partial sums, folded in halves.
+    fn dot(x: &[f32], w: &[f32]) -> f32 {
+        let mut sums = [0.0_f32; LANES];
+        let (xs, ws) = (x.chunks_exact(LANES), w.chunks_exact(LANES));
+        let tail: f32 = xs.remainder().iter().zip(ws.remainder()).map(|(x, w)| x * w).sum();
+        for (x, w) in xs.zip(ws) {
+            for ((sum, x), w) in sums.iter_mut().zip(x).zip(w) {
+                *sum += x * w;
+            }
+        }
+        let mut half = LANES / 2;
+        while half > 0 {
+            for i in 0..half {
+                sums[i] += sums[i + half];
+            }
+            half /= 2;
+        }
+        sums[0] + tail
+    }
+}
+
+#[cfg(all(test, feature = "cpu"))]
+mod tests {
+    use burn::tensor::{Device, Distribution, Tensor};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        // The sums differ in order only: a few units in the last place of sums of some hundred terms.
+        #[test]
+        fn few_rows_match_the_reference(rows in 1_usize..10, d_in in 1_usize..300, d_out in 1_usize..200) {
+            let device = Device::flex();
+            let x = Tensor::<2>::random([rows, d_in], Distribution::Normal(0.0, 1.0), &device);
+            let w = Tensor::<2>::random([d_out, d_in], Distribution::Normal(0.0, 1.0), &device);
+            let fast = linear(x.clone(), w.clone());
+            let difference = (fast - linear_reference(x, w)).abs().max().into_scalar::<f32>();
+            prop_assert!(difference < 1e-3, "{difference}");
+        }
+
+        #[test]
+        fn a_row_has_the_same_bits_in_any_batch(rows in 2_usize..9, d_in in 1_usize..200, d_out in 1_usize..150) {
+            let device = Device::flex();
+            let x = Tensor::<2>::random([rows, d_in], Distribution::Normal(0.0, 1.0), &device);
+            let w = Tensor::<2>::random([d_out, d_in], Distribution::Normal(0.0, 1.0), &device);
+            let together = linear(x.clone(), w.clone()).into_data();
+            let alone = (0..rows).map(|row| linear(x.clone().narrow(0, row, 1), w.clone()));
+            let alone = Tensor::cat(alone.collect(), 0).into_data();
+            prop_assert_eq!(together, alone);
+        }
+    }
+}

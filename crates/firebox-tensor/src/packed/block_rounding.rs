@@ -1,0 +1,79 @@
+//! Branch-free pieces that every packer uses: largest magnitude, rounding to bytes.
+//!
+//! They use only operations that every SIMD level has, so that the compiler vectorizes the
+//! packers even for the oldest CPU of the target.
+
+/// `1.5 * 2^23`. Adding it to `|x| < 2^22` leaves `x`, rounded half to even, in the low bits of
+/// the sum: an f32 of that size has no fraction bits left.
+const INTEGER_BITS: f32 = 12_582_912.0;
+
+/// Largest `|x|`. NaN counts as larger than infinity, so one comparison finds both.
+pub(super) fn absmax(values: &[f32]) -> f32 {
+    f32::from_bits(
+        values
+            .iter()
+            .fold(0, |max, x| max.max(x.to_bits() & 0x7fff_ffff)),
+    )
+}
+
+/// `x` rounded half to even, as a byte in two's complement. Needs `|x| < 2^22`.
+#[inline(always)]
+pub(super) fn round_half_even(x: f32) -> u8 {
+    (x + INTEGER_BITS).to_bits() as u8
+}
+
+/// `floor(x)` as a byte. Needs `0 <= x < 2^22`.
+#[inline(always)]
+pub(super) fn floor(x: f32) -> u8 {
+    let nearest = x + INTEGER_BITS;
+    let rounded_up = nearest - INTEGER_BITS > x;
+    (nearest.to_bits() as u8).wrapping_sub(u8::from(rounded_up))
+}
+
+/// `x` rounded half away from zero, as a byte in two's complement. Needs `|x| < 2^22`.
+#[inline(always)]
+pub(super) fn round_half_away(x: f32) -> u8 {
+    let magnitude = x.abs();
+    let nearest = magnitude + INTEGER_BITS;
+    // Half to even went down where the distance is exactly one half.
+    let tie_went_down = magnitude - (nearest - INTEGER_BITS) == 0.5;
+    let rounded = (nearest.to_bits() as u8).wrapping_add(u8::from(tie_went_down));
+    if x < 0.0 {
+        rounded.wrapping_neg()
+    } else {
+        rounded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounding_equals_the_standard_library() {
+        for i in -127 * 16..=127 * 16 {
+            for x in [
+                i as f32 / 16.0,
+                (i as f32 / 16.0).next_up(),
+                (i as f32 / 16.0).next_down(),
+            ] {
+                assert_eq!(
+                    round_half_even(x) as i8,
+                    x.round_ties_even() as i8,
+                    "half even {x}"
+                );
+                assert_eq!(round_half_away(x) as i8, x.round() as i8, "half away {x}");
+                if x >= 0.0 {
+                    assert_eq!(floor(x), x.floor() as u8, "floor {x}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn absmax_of_nan_is_nan_and_of_nothing_is_zero() {
+        assert_eq!(absmax(&[1.0, -3.0, 2.0]), 3.0);
+        assert!(absmax(&[1.0, f32::NAN, f32::INFINITY]).is_nan());
+        assert_eq!(absmax(&[]), 0.0);
+    }
+}

@@ -1,0 +1,435 @@
+//! A packed weight matrix.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::packed::{
+    GGML_BLOCK_SIZE, PackError, PackedFormat, PackedPart, PartDtype, Q4_0_BLOCK_BYTES,
+    Q4_1_BLOCK_BYTES, Q8_0_BLOCK_BYTES,
+    block_rounding::absmax,
+    dequantize_q4_0, dequantize_q4_1, dequantize_q8_0,
+    dot::dot,
+    double_quant::{NESTED_BLOCK_SIZE, NestedAbsmax, dynamic_codebook},
+    int8, nf4,
+    part::PartReader,
+    q4_0, q4_1, q8_0, quantize_q4_0, quantize_q4_1, quantize_q8_0,
+};
+
+/// A frozen weight `[out, in]`, row-major, in a [`PackedFormat`]. Cloning shares the bytes.
+///
+/// # Examples
+/// ```
+/// use firebox_tensor::packed::{PackedFormat, PackedMatrix};
+///
+/// let weight = [0.5, -1.0, 0.0, 0.25, 2.0, -0.125]; // [2, 3]
+/// let packed = PackedMatrix::pack(PackedFormat::Int8Rowwise, &weight, 2, 3)?;
+/// let y = packed.matmul(&[1.0, 1.0, 1.0]); // [1, 3] -> [1, 2]
+/// assert!((y[0] - -0.5).abs() < 0.01 && (y[1] - 2.125).abs() < 0.02);
+/// # Ok::<(), firebox_tensor::packed::PackError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct PackedMatrix {
+    format: PackedFormat,
+    n_rows: usize,
+    n_cols: usize,
+    storage: Storage,
+}
+
+/// The bytes, by kind of format.
+#[derive(Clone, Debug, PartialEq)]
+enum Storage {
+    Nf4 {
+        codes: Arc<Vec<u8>>,
+        absmax: Arc<Vec<f32>>,
+    },
+    Nf4DoubleQuant {
+        codes: Arc<Vec<u8>>,
+        absmax: NestedAbsmax,
+    },
+    Int8 {
+        codes: Arc<Vec<u8>>,
+        absmax: Arc<Vec<f32>>,
+    },
+    Ggml {
+        kind: GgmlKind,
+        blocks: Arc<Vec<u8>>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum GgmlKind {
+    Q8_0,
+    Q4_0,
+    Q4_1,
+}
+
+impl PackedMatrix {
+    /// Packs `weight`, `[n_rows, n_cols]` row-major.
+    ///
+    /// # Errors
+    /// If the length and the shape disagree, a value is not finite or too large for the format's
+    /// scale, or the format needs rows of whole blocks and they are not.
+    pub fn pack(
+        format: PackedFormat,
+        weight: &[f32],
+        n_rows: usize,
+        n_cols: usize,
+    ) -> Result<Self, PackError> {
+        let n = checked_len(format, n_rows, n_cols)?;
+        if weight.len() != n {
+            let found = weight.len();
+            return Err(PackError::WeightLength {
+                n_rows,
+                n_cols,
+                expected: n,
+                found,
+            });
+        }
+        check_values(format, weight, n_cols)?;
+        let storage = match format {
+            PackedFormat::Nf4 => {
+                let (codes, absmax) = nf4::pack(weight);
+                Storage::Nf4 {
+                    codes: Arc::new(codes),
+                    absmax: Arc::new(absmax),
+                }
+            }
+            PackedFormat::Nf4DoubleQuant => {
+                let (codes, absmax) = nf4::pack(weight);
+                Storage::Nf4DoubleQuant {
+                    codes: Arc::new(codes),
+                    absmax: NestedAbsmax::pack(&absmax),
+                }
+            }
+            PackedFormat::Int8Rowwise => {
+                let (codes, absmax) = int8::pack(weight, n_rows, n_cols);
+                Storage::Int8 {
+                    codes: Arc::new(codes),
+                    absmax: Arc::new(absmax),
+                }
+            }
+            PackedFormat::Q8_0 => GgmlKind::Q8_0.pack(weight),
+            PackedFormat::Q4_0 => GgmlKind::Q4_0.pack(weight),
+            PackedFormat::Q4_1 => GgmlKind::Q4_1.pack(weight),
+        };
+        Ok(Self {
+            format,
+            n_rows,
+            n_cols,
+            storage,
+        })
+    }
+
+    /// Rebuilds a weight from the arrays of [`Self::parts`], asked for by name.
+    ///
+    /// # Errors
+    /// If a part is missing, has the wrong length, or holds a scale that is not finite.
+    pub fn from_parts(
+        format: PackedFormat,
+        n_rows: usize,
+        n_cols: usize,
+        get: impl FnMut(&str) -> Option<Vec<u8>>,
+    ) -> Result<Self, PackError> {
+        let n = checked_len(format, n_rows, n_cols)?;
+        let n_blocks = nf4::n_blocks(n);
+        let mut parts = PartReader {
+            format,
+            n_rows,
+            n_cols,
+            get,
+        };
+        let storage = match format {
+            PackedFormat::Nf4 => Storage::Nf4 {
+                codes: Arc::new(parts.bytes("codes", n.div_ceil(2))?),
+                absmax: Arc::new(parts.scales("absmax", n_blocks)?),
+            },
+            PackedFormat::Nf4DoubleQuant => Storage::Nf4DoubleQuant {
+                codes: Arc::new(parts.bytes("codes", n.div_ceil(2))?),
+                absmax: NestedAbsmax {
+                    codes: Arc::new(parts.bytes("absmax_codes", n_blocks)?),
+                    absmax: Arc::new(
+                        parts.scales("absmax_absmax", n_blocks.div_ceil(NESTED_BLOCK_SIZE))?,
+                    ),
+                    offset: parts.scales("absmax_offset", 1)?[0],
+                },
+            },
+            PackedFormat::Int8Rowwise => Storage::Int8 {
+                codes: Arc::new(parts.bytes("codes", n)?),
+                absmax: Arc::new(parts.scales("absmax", n_rows)?),
+            },
+            PackedFormat::Q8_0 => GgmlKind::Q8_0.read(&mut parts, n)?,
+            PackedFormat::Q4_0 => GgmlKind::Q4_0.read(&mut parts, n)?,
+            PackedFormat::Q4_1 => GgmlKind::Q4_1.read(&mut parts, n)?,
+        };
+        Ok(Self {
+            format,
+            n_rows,
+            n_cols,
+            storage,
+        })
+    }
+
+    /// The format.
+    pub fn format(&self) -> PackedFormat {
+        self.format
+    }
+
+    /// Rows of the weight (`out`).
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// Columns of the weight (`in`).
+    pub fn n_cols(&self) -> usize {
+        self.n_cols
+    }
+
+    /// Size of all parts together, in memory as on disk.
+    pub fn n_bytes(&self) -> usize {
+        self.parts().iter().map(|part| part.bytes.len()).sum()
+    }
+
+    /// The arrays to save. See [`PackedPart`] for their names and shapes.
+    pub fn parts(&self) -> Vec<PackedPart<'_>> {
+        let u8s = |name, bytes| flat_part(name, PartDtype::U8, bytes);
+        let f32s = |name, values| flat_part(name, PartDtype::F32, bytemuck::cast_slice(values));
+        match &self.storage {
+            Storage::Nf4 { codes, absmax } => vec![u8s("codes", codes), f32s("absmax", absmax)],
+            Storage::Nf4DoubleQuant { codes, absmax } => vec![
+                u8s("codes", codes),
+                u8s("absmax_codes", &absmax.codes),
+                f32s("absmax_absmax", &absmax.absmax),
+                f32s("absmax_offset", std::slice::from_ref(&absmax.offset)),
+            ],
+            Storage::Int8 { codes, absmax } => vec![
+                PackedPart {
+                    name: "codes",
+                    dtype: PartDtype::I8,
+                    shape: vec![self.n_rows, self.n_cols],
+                    bytes: codes,
+                },
+                f32s("absmax", absmax),
+            ],
+            Storage::Ggml { kind, blocks } => vec![PackedPart {
+                name: "blocks",
+                dtype: PartDtype::U8,
+                shape: vec![self.n_rows, kind.row_bytes(self.n_cols)],
+                bytes: blocks,
+            }],
+        }
+    }
+
+    /// The whole weight, `[n_rows, n_cols]` row-major.
+    pub fn unpack(&self) -> Vec<f32> {
+        let mut weight = vec![0.0; self.n_rows * self.n_cols];
+        if self.n_cols > 0 {
+            weight
+                .par_chunks_exact_mut(self.n_cols)
+                .enumerate()
+                .for_each(|(row, out)| self.unpack_row(row, out));
+        }
+        weight
+    }
+
+    /// One row of the weight, into `out`.
+    ///
+    /// # Panics
+    /// If `row` is not below [`Self::n_rows`] or `out` is not of length [`Self::n_cols`].
+    pub fn unpack_row(&self, row: usize, out: &mut [f32]) {
+        let n_cols = self.n_cols;
+        assert!(
+            row < self.n_rows,
+            "row {row} of a packed weight with {} rows",
+            self.n_rows
+        );
+        assert_eq!(
+            out.len(),
+            n_cols,
+            "length of `out` against the columns of the weight"
+        );
+        match &self.storage {
+            Storage::Nf4 { codes, absmax } => {
+                nf4::unpack(codes, |block| absmax[block], row * n_cols, out);
+            }
+            Storage::Nf4DoubleQuant { codes, absmax } => {
+                let codebook = dynamic_codebook();
+                nf4::unpack(
+                    codes,
+                    |block| absmax.get(codebook, block),
+                    row * n_cols,
+                    out,
+                );
+            }
+            Storage::Int8 { codes, absmax } => {
+                int8::unpack(&codes[row * n_cols..][..n_cols], absmax[row], out);
+            }
+            Storage::Ggml { kind, blocks } => {
+                let row_bytes = kind.row_bytes(n_cols);
+                kind.dequantize(&blocks[row * row_bytes..][..row_bytes], out);
+            }
+        }
+    }
+
+    /// `y = x W^T`: the plain reference that fast kernels are tested against.
+    ///
+    /// Each row of the weight is unpacked once and multiplied with each row of `x`, in f32. An
+    /// output depends, to the last bit, only on its row of `x` and its row of the weight: not on
+    /// the batch nor on the number of threads.
+    ///
+    /// # Shapes
+    /// `x`: `[n, in]`; result: `[n, out]`.
+    ///
+    /// # Panics
+    /// If the length of `x` is not a multiple of [`Self::n_cols`].
+    pub fn matmul(&self, x: &[f32]) -> Vec<f32> {
+        let (n_rows, n_cols) = (self.n_rows, self.n_cols);
+        if n_cols == 0 {
+            assert!(
+                x.is_empty(),
+                "length of `x` against a weight without columns"
+            );
+            return Vec::new();
+        }
+        assert_eq!(
+            x.len() % n_cols,
+            0,
+            "length of `x` against the columns of the weight"
+        );
+        let n = x.len() / n_cols;
+        if n == 0 || n_rows == 0 {
+            return Vec::new();
+        }
+        let mut by_row = vec![0.0; n_rows * n]; // [out, n]
+        by_row.par_chunks_exact_mut(n).enumerate().for_each_init(
+            || vec![0.0; n_cols],
+            |scratch, (row, y)| {
+                self.unpack_row(row, scratch);
+                for (y, x) in y.iter_mut().zip(x.chunks_exact(n_cols)) {
+                    *y = dot(scratch, x);
+                }
+            },
+        );
+        if n == 1 {
+            return by_row;
+        }
+        (0..n * n_rows)
+            .map(|i| by_row[i % n_rows * n + i / n_rows])
+            .collect() // [n, out]
+    }
+}
+
+impl GgmlKind {
+    fn block_bytes(self) -> usize {
+        match self {
+            Self::Q8_0 => Q8_0_BLOCK_BYTES,
+            Self::Q4_0 => Q4_0_BLOCK_BYTES,
+            Self::Q4_1 => Q4_1_BLOCK_BYTES,
+        }
+    }
+
+    fn row_bytes(self, n_cols: usize) -> usize {
+        n_cols / GGML_BLOCK_SIZE * self.block_bytes()
+    }
+
+    fn pack(self, weight: &[f32]) -> Storage {
+        const BLOCKS_PER_TASK: usize = 512;
+        let quantize = match self {
+            Self::Q8_0 => quantize_q8_0,
+            Self::Q4_0 => quantize_q4_0,
+            Self::Q4_1 => quantize_q4_1,
+        };
+        let mut blocks = vec![0; self.row_bytes(weight.len())];
+        weight
+            .par_chunks(GGML_BLOCK_SIZE * BLOCKS_PER_TASK)
+            .zip(blocks.par_chunks_mut(self.block_bytes() * BLOCKS_PER_TASK))
+            .for_each(|(values, blocks)| quantize(values, blocks));
+        Storage::Ggml {
+            kind: self,
+            blocks: Arc::new(blocks),
+        }
+    }
+
+    fn read<F: FnMut(&str) -> Option<Vec<u8>>>(
+        self,
+        parts: &mut PartReader<F>,
+        n: usize,
+    ) -> Result<Storage, PackError> {
+        let blocks = parts.bytes("blocks", self.row_bytes(n))?;
+        Ok(Storage::Ggml {
+            kind: self,
+            blocks: Arc::new(blocks),
+        })
+    }
+
+    fn dequantize(self, blocks: &[u8], out: &mut [f32]) {
+        match self {
+            Self::Q8_0 => dequantize_q8_0(blocks, out),
+            Self::Q4_0 => dequantize_q4_0(blocks, out),
+            Self::Q4_1 => dequantize_q4_1(blocks, out),
+        }
+    }
+}
+
+/// `n_rows * n_cols`, if the format can hold such a shape. No size of a part then overflows.
+fn checked_len(format: PackedFormat, n_rows: usize, n_cols: usize) -> Result<usize, PackError> {
+    let needs_blocks = match format {
+        PackedFormat::Nf4 | PackedFormat::Nf4DoubleQuant | PackedFormat::Int8Rowwise => false,
+        PackedFormat::Q8_0 | PackedFormat::Q4_0 | PackedFormat::Q4_1 => true,
+    };
+    if needs_blocks && !n_cols.is_multiple_of(GGML_BLOCK_SIZE) {
+        let block_size = GGML_BLOCK_SIZE;
+        return Err(PackError::RowNotWholeBlocks {
+            format,
+            n_cols,
+            block_size,
+        });
+    }
+    n_rows
+        .checked_mul(n_cols)
+        .filter(|n| {
+            n.checked_mul(4)
+                .is_some_and(|bytes| isize::try_from(bytes).is_ok())
+        })
+        .ok_or(PackError::TooManyElements { n_rows, n_cols })
+}
+
+/// Checks that every value is finite and small enough for the format.
+fn check_values(format: PackedFormat, weight: &[f32], n_cols: usize) -> Result<(), PackError> {
+    let limit = match format {
+        PackedFormat::Nf4 | PackedFormat::Nf4DoubleQuant => f32::MAX,
+        PackedFormat::Int8Rowwise => int8::LIMIT,
+        PackedFormat::Q8_0 => q8_0::LIMIT,
+        PackedFormat::Q4_0 => q4_0::LIMIT,
+        PackedFormat::Q4_1 => q4_1::LIMIT,
+    };
+    // NaN compares as false, so it is caught by the negated test.
+    let fits = |x: f32| x.abs() <= limit;
+    if weight.par_chunks(1 << 16).all(|chunk| fits(absmax(chunk))) {
+        return Ok(());
+    }
+    let Some(index) = weight.iter().position(|x| !fits(*x)) else {
+        return Ok(());
+    };
+    let (row, column, value) = (index / n_cols, index % n_cols, weight[index]);
+    Err(if value.is_finite() {
+        PackError::TooLarge {
+            format,
+            limit,
+            row,
+            column,
+            value,
+        }
+    } else {
+        PackError::NonFinite { row, column, value }
+    })
+}
+
+fn flat_part<'a>(name: &'static str, dtype: PartDtype, bytes: &'a [u8]) -> PackedPart<'a> {
+    PackedPart {
+        name,
+        dtype,
+        shape: vec![bytes.len() / dtype.n_bytes()],
+        bytes,
+    }
+}
