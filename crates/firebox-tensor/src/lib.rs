@@ -1,5 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "burn")]
+pub mod kernels;
 pub mod memory;
 pub mod packed;
 pub mod random;
+
+#[cfg(feature = "burn")]
+pub use burn;

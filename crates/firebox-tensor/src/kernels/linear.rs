@@ -49,28 +49,37 @@ mod few_rows {
         let mut y = vec![0.0; rows * d_out];
         let mut columns: Vec<&mut [f32]> = y.chunks_mut(COLUMNS.min(d_out)).collect();
         if rows == 1 {
-            columns.par_iter_mut().zip(weight.par_chunks(COLUMNS * d_in)).for_each(|(y, w)| {
-                for (y, w) in y.iter_mut().zip(w.chunks_exact(d_in)) {
-                    *y = dot(x, w);
-                }
-            });
+            columns
+                .par_iter_mut()
+                .zip(weight.par_chunks(COLUMNS * d_in))
+                .for_each(|(y, w)| {
+                    for (y, w) in y.iter_mut().zip(w.chunks_exact(d_in)) {
+                        *y = dot(x, w);
+                    }
+                });
         } else {
             // Column-major first, so that a task writes one run; then turned.
             let mut turned = vec![0.0; rows * d_out];
-            turned.par_chunks_mut(COLUMNS * rows).zip(weight.par_chunks(COLUMNS * d_in)).for_each(|(y, w)| {
-                for (y, w) in y.chunks_exact_mut(rows).zip(w.chunks_exact(d_in)) {
-                    for (y, x) in y.iter_mut().zip(x.chunks_exact(d_in)) {
-                        *y = dot(x, w);
+            turned
+                .par_chunks_mut(COLUMNS * rows)
+                .zip(weight.par_chunks(COLUMNS * d_in))
+                .for_each(|(y, w)| {
+                    for (y, w) in y.chunks_exact_mut(rows).zip(w.chunks_exact(d_in)) {
+                        for (y, x) in y.iter_mut().zip(x.chunks_exact(d_in)) {
+                            *y = dot(x, w);
+                        }
                     }
-                }
-            });
+                });
             for (column, values) in turned.chunks_exact(rows).enumerate() {
                 for (row, value) in values.iter().enumerate() {
                     y[row * d_out + column] = *value;
                 }
             }
         }
-        Some(Tensor::from_data(TensorData::new(y, [rows, d_out]), &device))
+        Some(Tensor::from_data(
+            TensorData::new(y, [rows, d_out]),
+            &device,
+        ))
     }
 
     fn host(x: &Tensor<2>) -> Option<FlexTensor> {
@@ -85,7 +94,12 @@ mod few_rows {
     fn dot(x: &[f32], w: &[f32]) -> f32 {
         let mut sums = [0.0_f32; LANES];
         let (xs, ws) = (x.chunks_exact(LANES), w.chunks_exact(LANES));
-        let tail: f32 = xs.remainder().iter().zip(ws.remainder()).map(|(x, w)| x * w).sum();
+        let tail: f32 = xs
+            .remainder()
+            .iter()
+            .zip(ws.remainder())
+            .map(|(x, w)| x * w)
+            .sum();
         for (x, w) in xs.zip(ws) {
             for ((sum, x), w) in sums.iter_mut().zip(x).zip(w) {
                 *sum += x * w;
