@@ -86,15 +86,15 @@ pub fn dynamic_codebook() -> &'static [f32; 256] {
     &CODEBOOK
 }
 
-/// Point `i` of `2^decade + 1` evenly spaced from 0.1 to 1, with torch's `linspace` rounding:
-/// the upper half is measured from the end.
+/// Point `i` of `2^decade + 1` evenly spaced from 0.1 to 1, with the rounding of torch's `linspace`:
+/// the upper half is measured from the end, and product and sum are rounded together.
 fn boundary(i: usize, decade: usize) -> f32 {
-    let n_steps = 1 << decade;
+    let n_steps: usize = 1 << decade;
     let step = (1.0 - 0.1_f32) / n_steps as f32;
-    if i < (n_steps + 1) / 2 {
-        0.1 + step * i as f32
+    if i < n_steps.div_ceil(2) {
+        step.mul_add(i as f32, 0.1)
     } else {
-        1.0 - step * (n_steps - i) as f32
+        step.mul_add(-((n_steps - i) as f32), 1.0)
     }
 }
 
@@ -118,6 +118,10 @@ fn nearest_code(x: f32) -> u8 {
 }
 
 /// Mean, summed in f64.
+///
+/// torch sums in f32, in an order that depends on the CPU's vector width and on the number of
+/// threads. For a bf16 checkpoint every such sum is exact and ours is the same; for others the
+/// last bit may differ, from ours as from one machine to the next.
 fn mean(values: &[f32]) -> f32 {
     let sum: f64 = values.iter().map(|x| f64::from(*x)).sum();
     (sum / values.len().max(1) as f64) as f32
