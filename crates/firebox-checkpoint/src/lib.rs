@@ -1,1 +1,26 @@
-//! placeholder
+#![doc = include_str!("../README.md")]
+
+mod adapter;
+mod atomic;
+mod checkpoint;
+mod convert;
+mod dtype;
+mod encoding;
+mod error;
+mod gguf;
+mod hf_writer;
+mod mapped;
+mod near_names;
+mod packed_layout;
+mod safetensors;
+mod side_files;
+
+pub use adapter::{Adapter, AdapterConfig, TargetModules, read_adapter, write_adapter};
+pub use atomic::{AtomicDir, AtomicFile, write_atomic};
+pub use checkpoint::{Checkpoint, HostTensor, Storage};
+pub use convert::convert;
+pub use dtype::Dtype;
+pub use error::{CheckpointError, Fault, Item, ModelError, ParseError, WriteError};
+pub use gguf::{GgmlType, Gguf, GgufArray, GgufTensor, GgufValue};
+pub use hf_writer::HfWriter;
+pub use safetensors::{SafetensorsHeader, TensorEntry};

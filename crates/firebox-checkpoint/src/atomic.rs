@@ -1,0 +1,245 @@
+//! Files and directories that appear whole or not at all.
+//!
+//! Everything is written under another name in the same directory, forced to the disk, and renamed.
+//! A process that dies at any moment leaves the old file or the new one, never half of one.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use tempfile::{Builder, NamedTempFile, TempDir};
+
+use crate::error::{CheckpointError, WriteError};
+
+/// Writes `bytes` to `path`, replacing what was there.
+///
+/// # Errors
+/// When the system refuses; the old file is then untouched.
+///
+/// # Examples
+/// ```
+/// let dir = tempfile::tempdir()?;
+/// firebox_checkpoint::write_atomic(&dir.path().join("config.json"), b"{}")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(bytes)
+        .map_err(|source| write_error(path, source))?;
+    file.commit()
+}
+
+/// A file that takes its name when it is committed. Dropped before, it leaves nothing.
+#[derive(Debug)]
+pub struct AtomicFile {
+    target: PathBuf,
+    file: NamedTempFile,
+}
+
+impl AtomicFile {
+    /// Opens a temporary file beside `target`, making the directory if it is missing.
+    ///
+    /// # Errors
+    /// When `target` has no file name, or the system refuses.
+    pub fn create(target: &Path) -> Result<Self, CheckpointError> {
+        let (parent, prefix) = place(target)?;
+        let mut builder = Builder::new();
+        builder.prefix(&prefix).suffix(".tmp");
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // Less the umask.
+        let file = builder
+            .tempfile_in(&parent)
+            .map_err(|source| write_error(target, source))?;
+        Ok(Self {
+            target: target.to_owned(),
+            file,
+        })
+    }
+
+    /// Forces the bytes to the disk and gives the file its name.
+    ///
+    /// # Errors
+    /// When the system refuses; the old file is then untouched.
+    pub fn commit(self) -> Result<(), CheckpointError> {
+        let error = |source| write_error(&self.target, source);
+        self.file.as_file().sync_all().map_err(error)?;
+        self.file
+            .persist(&self.target)
+            .map_err(|refused| error(refused.error))?;
+        sync_parent(&self.target).map_err(error)
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// A directory that takes its name when it is committed. Dropped before, it leaves nothing.
+///
+/// A directory that has the name already is replaced only when the new one has every file that the
+/// old one has: nothing that is not rewritten is ever deleted.
+#[derive(Debug)]
+pub struct AtomicDir {
+    target: PathBuf,
+    dir: TempDir,
+}
+
+impl AtomicDir {
+    /// Makes a temporary directory beside `target`.
+    ///
+    /// # Errors
+    /// When `target` has no name, or the system refuses.
+    pub fn create(target: &Path) -> Result<Self, CheckpointError> {
+        let (parent, prefix) = place(target)?;
+        let mut builder = Builder::new();
+        builder.prefix(&prefix).suffix(".tmp");
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777)); // Less the umask.
+        let dir = builder
+            .tempdir_in(&parent)
+            .map_err(|source| write_error(target, source))?;
+        Ok(Self {
+            target: target.to_owned(),
+            dir,
+        })
+    }
+
+    /// Where the files go until then.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Where the directory will be.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Forces every file to the disk and gives the directory its name.
+    ///
+    /// # Errors
+    /// When the target has files that would be lost, or the system refuses; the old directory is
+    /// then untouched.
+    pub fn commit(self) -> Result<(), CheckpointError> {
+        let error = |source| write_error(&self.target, source);
+        let replaces = self.check_target()?;
+        for entry in fs::read_dir(self.dir.path()).map_err(error)? {
+            let path = entry.map_err(error)?.path();
+            File::open(path)
+                .and_then(|file| file.sync_all())
+                .map_err(error)?;
+        }
+        if replaces {
+            // The older directory takes the temporary name, and goes with it.
+            exchange(self.dir.path(), &self.target).map_err(error)?;
+            sync_parent(&self.target).map_err(error)?;
+            self.dir
+                .close()
+                .map_err(|source| write_error(&self.target, source))
+        } else {
+            fs::rename(self.dir.path(), &self.target).map_err(error)?;
+            let _ = self.dir.keep(); // It has moved away: there is nothing left to delete.
+            sync_parent(&self.target).map_err(|source| write_error(&self.target, source))
+        }
+    }
+
+    /// Whether there is a directory to replace; an error if it must not be.
+    fn check_target(&self) -> Result<bool, CheckpointError> {
+        let error = |source| write_error(&self.target, source);
+        match fs::symlink_metadata(&self.target) {
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(source) => return Err(error(source)),
+            Ok(metadata) if !metadata.is_dir() => {
+                let extra = "a file or link of that name".to_owned();
+                return Err(WriteError::Occupied {
+                    path: self.target.clone(),
+                    extra,
+                }
+                .into());
+            }
+            Ok(_) => {}
+        }
+        for entry in fs::read_dir(&self.target).map_err(error)? {
+            let name = entry.map_err(error)?.file_name();
+            if !self.dir.path().join(&name).exists() {
+                let extra = name.to_string_lossy().into_owned();
+                return Err(WriteError::Occupied {
+                    path: self.target.clone(),
+                    extra,
+                }
+                .into());
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The directory of `target`, made if it is missing, and a prefix for temporary names in it.
+fn place(target: &Path) -> Result<(PathBuf, String), CheckpointError> {
+    let name = target
+        .file_name()
+        .ok_or_else(|| WriteError::NoName {
+            path: target.to_owned(),
+        })?
+        .to_string_lossy();
+    let prefix = format!(".{}.", name.chars().take(80).collect::<String>());
+    let parent = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    fs::create_dir_all(&parent).map_err(|source| write_error(&parent, source))?;
+    Ok((parent, prefix))
+}
+
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+fn exchange(new: &Path, target: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    match renameat_with(CWD, new, CWD, target, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(()),
+        Err(_) => exchange_in_steps(new, target), // Some file systems cannot swap.
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+fn exchange(new: &Path, target: &Path) -> io::Result<()> {
+    exchange_in_steps(new, target)
+}
+
+/// Between its steps the target is missing, but both versions are on the disk.
+fn exchange_in_steps(new: &Path, target: &Path) -> io::Result<()> {
+    let old = new.with_extension("old");
+    fs::rename(target, &old)?;
+    if let Err(error) = fs::rename(new, target) {
+        fs::rename(&old, target)?;
+        return Err(error);
+    }
+    fs::rename(&old, new)
+}
+
+/// A rename is on the disk once its directory is.
+fn sync_parent(target: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        let parent = target
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
+}
+
+pub(crate) fn write_error(path: &Path, source: io::Error) -> CheckpointError {
+    CheckpointError::Write {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests;

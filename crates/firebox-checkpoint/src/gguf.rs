@@ -1,0 +1,18 @@
+//! The GGUF format: metadata, tensor list and block-quantized data, versions 2 and 3.
+//!
+//! Source: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
+
+mod blocks;
+mod cursor;
+mod file;
+mod k_blocks;
+mod kind;
+pub(crate) mod model;
+mod value;
+
+pub use file::{Gguf, GgufTensor};
+pub use kind::GgmlType;
+pub use value::{GgufArray, GgufValue};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,263 @@
+//! How Firebox's own packed weights lie in a safetensors file.
+//!
+//! A packed tensor `X.weight` is stored as one entry per part, `X.weight.codes`,
+//! `X.weight.absmax` and so on; the header's metadata have `firebox_packed_version`, and the
+//! config lists what was packed and how:
+//!
+//! ```json
+//! "firebox_quantization": {
+//!   "version": 1,
+//!   "tensors": {"X.weight": {"format": "nf4", "shape": [576, 1536]}}
+//! }
+//! ```
+
+use std::{collections::BTreeMap, path::Path};
+
+use firebox_tensor::packed::{PackedFormat, PackedMatrix, PartDtype};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    dtype::Dtype,
+    error::{CheckpointError, ModelError, tame},
+    safetensors::Shards,
+};
+
+/// The config's key.
+pub(crate) const CONFIG_KEY: &str = "firebox_quantization";
+
+/// The key and the value in the safetensors header.
+pub(crate) const HEADER_MARK: (&str, &str) = ("firebox_packed_version", "1");
+
+/// The version that is read and written.
+const VERSION: u64 = 1;
+
+/// The packed tensors of a checkpoint.
+#[derive(Debug, Default)]
+pub(crate) struct PackedIndex {
+    entries: BTreeMap<String, PackedEntry>,
+}
+
+/// A packed tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PackedEntry {
+    pub(crate) format: PackedFormat,
+    /// `[out, in]`.
+    pub(crate) shape: [usize; 2],
+}
+
+/// A part of a packed tensor.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PartLayout {
+    pub(crate) name: &'static str,
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
+}
+
+impl PackedIndex {
+    /// What a config lists.
+    pub(crate) fn read(config: &Value, path: &Path) -> Result<Self, ModelError> {
+        let Some(listed) = config.get(CONFIG_KEY) else {
+            return Ok(Self::default());
+        };
+        if listed["version"] != json!(VERSION) {
+            let (path, found) = (path.to_owned(), tame(&listed["version"].to_string()));
+            return Err(ModelError::PackedVersion {
+                path,
+                expected: VERSION,
+                found,
+            });
+        }
+        let error = |name: &str, expected: &str, found: &Value| ModelError::PackedEntry {
+            path: path.to_owned(),
+            name: tame(name),
+            expected: expected.to_owned(),
+            found: tame(&found.to_string()),
+        };
+        let tensors = &listed["tensors"];
+        let tensors = tensors
+            .as_object()
+            .ok_or_else(|| error("", "a map of tensors", tensors))?;
+        let mut entries = BTreeMap::new();
+        for (name, entry) in tensors {
+            let format: PackedFormat = entry["format"]
+                .as_str()
+                .and_then(|format| format.parse().ok())
+                .ok_or_else(|| error(name, &known_formats(), &entry["format"]))?;
+            let sizes: Option<Vec<usize>> = entry["shape"].as_array().and_then(|sizes| {
+                sizes
+                    .iter()
+                    .map(|size| size.as_u64()?.try_into().ok())
+                    .collect()
+            });
+            let shape = sizes
+                .and_then(|sizes| <[usize; 2]>::try_from(sizes).ok())
+                .ok_or_else(|| error(name, "a shape `[out, in]`", &entry["shape"]))?;
+            entries.insert(name.clone(), PackedEntry { format, shape });
+        }
+        Ok(Self { entries })
+    }
+
+    /// What a config says of these tensors.
+    pub(crate) fn to_json(&self) -> Value {
+        let tensors: Map<String, Value> = self
+            .entries
+            .iter()
+            .map(|(name, entry)| {
+                let listed = json!({"format": entry.format.name(), "shape": entry.shape});
+                (name.clone(), listed)
+            })
+            .collect();
+        json!({"version": VERSION, "tensors": tensors})
+    }
+
+    pub(crate) fn insert(&mut self, name: &str, entry: PackedEntry) {
+        self.entries.insert(name.to_owned(), entry);
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&PackedEntry> {
+        self.entries.get(name)
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
+        self.entries.keys()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether a file's entry is a part of a packed tensor.
+    pub(crate) fn has_part(&self, name: &str) -> bool {
+        name.rsplit_once('.')
+            .is_some_and(|(whole, _)| self.entries.contains_key(whole))
+    }
+}
+
+fn known_formats() -> String {
+    PackedFormat::ALL
+        .map(|format| format!("`{format}`"))
+        .join(", ")
+}
+
+impl PackedEntry {
+    /// The parts and their sizes; `None` if the format does not fit the shape, or the sizes overflow.
+    pub(crate) fn parts(&self) -> Option<Vec<PartLayout>> {
+        let [n_rows, n_cols] = self.shape;
+        let n = n_rows
+            .checked_mul(n_cols)
+            .filter(|n| *n <= isize::MAX as usize / 4)?;
+        let n_blocks = n.div_ceil(64);
+        let part = |name, dtype, shape| PartLayout { name, dtype, shape };
+        let blocks = |block_bytes: usize| {
+            let row_bytes = (n_cols / 32).checked_mul(block_bytes)?;
+            n_cols
+                .is_multiple_of(32)
+                .then(|| vec![part("blocks", Dtype::U8, vec![n_rows, row_bytes])])
+        };
+        match self.format {
+            PackedFormat::Nf4 => Some(vec![
+                part("codes", Dtype::U8, vec![n.div_ceil(2)]),
+                part("absmax", Dtype::F32, vec![n_blocks]),
+            ]),
+            PackedFormat::Nf4DoubleQuant => Some(vec![
+                part("codes", Dtype::U8, vec![n.div_ceil(2)]),
+                part("absmax_codes", Dtype::U8, vec![n_blocks]),
+                part("absmax_absmax", Dtype::F32, vec![n_blocks.div_ceil(256)]),
+                part("absmax_offset", Dtype::F32, vec![1]),
+            ]),
+            PackedFormat::Int8Rowwise => Some(vec![
+                part("codes", Dtype::I8, vec![n_rows, n_cols]),
+                part("absmax", Dtype::F32, vec![n_rows]),
+            ]),
+            PackedFormat::Q8_0 => blocks(34),
+            PackedFormat::Q4_0 => blocks(18),
+            PackedFormat::Q4_1 => blocks(20),
+        }
+    }
+
+    /// Reads the parts, each of which must have its dtype and shape.
+    pub(crate) fn load(
+        &self,
+        name: &str,
+        shards: &Shards,
+        path: &Path,
+    ) -> Result<PackedMatrix, CheckpointError> {
+        let error = |expected: String, found: String| ModelError::PackedEntry {
+            path: path.to_owned(),
+            name: name.to_owned(),
+            expected,
+            found,
+        };
+        let Some(layout) = self.parts() else {
+            let expected = format!("a shape that fits `{}`", self.format);
+            return Err(error(expected, format!("{:?}", self.shape)).into());
+        };
+        let mut parts = BTreeMap::new();
+        for PartLayout {
+            name: part,
+            dtype,
+            shape,
+        } in layout
+        {
+            let expected = || format!("a part `{part}` of {dtype} {shape:?}");
+            let Some((file, entry)) = shards.find(&format!("{name}.{part}")) else {
+                return Err(error(expected(), "none".to_owned()).into());
+            };
+            if (entry.dtype, &entry.shape) != (dtype, &shape) {
+                return Err(error(expected(), format!("{} {:?}", entry.dtype, entry.shape)).into());
+            }
+            parts.insert(part, file.unchanged_bytes()?[entry.range.clone()].to_vec());
+            file.release(entry.range.clone());
+        }
+        let [n_rows, n_cols] = self.shape;
+        PackedMatrix::from_parts(self.format, n_rows, n_cols, |part| parts.remove(part)).map_err(
+            |source| {
+                let (name, path) = (name.to_owned(), path.to_owned());
+                ModelError::Packed { name, path, source }.into()
+            },
+        )
+    }
+}
+
+/// The dtype of a part in a safetensors file.
+pub(crate) fn part_dtype(dtype: PartDtype) -> Dtype {
+    match dtype {
+        PartDtype::U8 => Dtype::U8,
+        PartDtype::I8 => Dtype::I8,
+        PartDtype::F16 => Dtype::F16,
+        PartDtype::F32 => Dtype::F32,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layout_is_that_of_the_packed_matrix() {
+        for format in PackedFormat::ALL {
+            for shape in [[1, 32], [3, 64], [17, 96], [40, 512]] {
+                let [n_rows, n_cols] = shape;
+                let weight: Vec<f32> = (0..n_rows * n_cols).map(|i| (i as f32).sin()).collect();
+                let matrix = PackedMatrix::pack(format, &weight, n_rows, n_cols).unwrap();
+                let expected: Vec<PartLayout> = matrix
+                    .parts()
+                    .into_iter()
+                    .map(|part| PartLayout {
+                        name: part.name,
+                        dtype: part_dtype(part.dtype),
+                        shape: part.shape,
+                    })
+                    .collect();
+                assert_eq!(PackedEntry { format, shape }.parts().unwrap(), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn shapes_that_cannot_be_have_no_layout() {
+        let parts = |format, shape| PackedEntry { format, shape }.parts();
+        assert_eq!(parts(PackedFormat::Nf4, [usize::MAX, 2]), None);
+        assert_eq!(parts(PackedFormat::Q8_0, [4, 33]), None);
+    }
+}
