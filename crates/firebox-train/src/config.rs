@@ -1,0 +1,186 @@
+//! What a training run needs to know, as plain data.
+
+use crate::{
+    adamw::AdamWConfig,
+    error::{ConfigError, ConfigProblem},
+    optimizer::Optimizer,
+    schedule::{Decay, Schedule},
+    sgd::SgdConfig,
+};
+use serde::{Deserialize, Serialize};
+use std::fmt::Display;
+
+/// A training run: how long, how fast, with which rule.
+///
+/// # Examples
+///
+/// ```
+/// use firebox_train::{Schedule, TrainConfig};
+///
+/// let config = TrainConfig::new(48, Schedule::constant(1e-3));
+/// config.validate().unwrap();
+///
+/// let broken = TrainConfig { n_steps: 0, n_accum_steps: 0, ..config };
+/// assert_eq!(broken.validate().unwrap_err().problems.len(), 2);
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Optimizer steps.
+    pub n_steps: usize,
+    /// Batches whose gradients make one step, weighted by their tokens; 1 is no accumulation.
+    #[serde(default = "one")]
+    pub n_accum_steps: usize,
+    /// The learning rate over the steps.
+    pub schedule: Schedule,
+    /// The update rule.
+    #[serde(default)]
+    pub optimizer: OptimizerConfig,
+    /// Largest global gradient norm; larger ones are scaled down. `None` does not clip.
+    #[serde(default)]
+    pub max_grad_norm: Option<f64>,
+}
+
+/// An update rule and its settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "lowercase")]
+pub enum OptimizerConfig {
+    /// Adam with decoupled weight decay.
+    AdamW(AdamWConfig),
+    /// Gradient descent with momentum.
+    Sgd(SgdConfig),
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        Self::AdamW(AdamWConfig::default())
+    }
+}
+
+impl OptimizerConfig {
+    /// An optimizer without any state yet.
+    pub fn init(&self) -> Box<dyn Optimizer> {
+        match self {
+            Self::AdamW(config) => Box::new(config.init()),
+            Self::Sgd(config) => Box::new(config.init()),
+        }
+    }
+}
+
+impl TrainConfig {
+    /// `n_steps` of AdamW with PyTorch's defaults, one batch a step, no clipping.
+    pub fn new(n_steps: usize, schedule: Schedule) -> Self {
+        Self {
+            n_steps,
+            n_accum_steps: 1,
+            schedule,
+            optimizer: OptimizerConfig::default(),
+            max_grad_norm: None,
+        }
+    }
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    ///
+    /// All problems at once, so that a file is corrected in one go.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let mut checks = Checks::default();
+        checks.at_least_one("n_steps", self.n_steps);
+        checks.at_least_one("n_accum_steps", self.n_accum_steps);
+        if let Some(max_grad_norm) = self.max_grad_norm {
+            checks.positive("max_grad_norm", max_grad_norm);
+        }
+        checks.schedule(&self.schedule, self.n_steps);
+        match &self.optimizer {
+            OptimizerConfig::AdamW(config) => {
+                checks.decay_rate("optimizer.beta_1", config.beta_1);
+                checks.decay_rate("optimizer.beta_2", config.beta_2);
+                checks.positive("optimizer.eps", config.eps);
+                checks.not_negative("optimizer.weight_decay", config.weight_decay);
+            }
+            OptimizerConfig::Sgd(config) => {
+                checks.decay_rate("optimizer.momentum", config.momentum);
+                checks.not_negative("optimizer.weight_decay", config.weight_decay);
+            }
+        }
+        checks.finish()
+    }
+}
+
+/// Collects problems instead of stopping at the first.
+#[derive(Default)]
+struct Checks {
+    problems: Vec<ConfigProblem>,
+}
+
+impl Checks {
+    fn finish(self) -> Result<(), ConfigError> {
+        match self.problems.is_empty() {
+            true => Ok(()),
+            false => Err(ConfigError {
+                problems: self.problems,
+            }),
+        }
+    }
+
+    fn schedule(&mut self, schedule: &Schedule, n_steps: usize) {
+        self.positive("schedule.peak", schedule.peak);
+        self.check(
+            schedule.n_warmup_steps < n_steps.max(1),
+            "schedule.n_warmup_steps",
+            &format!("fewer than `n_steps` ({n_steps})"),
+            schedule.n_warmup_steps,
+        );
+        if let Decay::Cosine { floor } = schedule.decay {
+            let is_share = (0.0..=1.0).contains(&floor);
+            self.check(
+                is_share,
+                "schedule.decay.floor",
+                "a share from 0 to 1",
+                floor,
+            );
+        }
+    }
+
+    fn at_least_one(&mut self, field: &'static str, found: usize) {
+        self.check(found > 0, field, "at least 1", found);
+    }
+
+    fn positive(&mut self, field: &'static str, found: f64) {
+        let is_positive = found.is_finite() && found > 0.0;
+        self.check(is_positive, field, "a positive number", found);
+    }
+
+    fn not_negative(&mut self, field: &'static str, found: f64) {
+        let is_valid = found.is_finite() && found >= 0.0;
+        self.check(is_valid, field, "a number that is not negative", found);
+    }
+
+    fn decay_rate(&mut self, field: &'static str, found: f64) {
+        let is_valid = (0.0..1.0).contains(&found);
+        self.check(
+            is_valid,
+            field,
+            "a number from 0 up to, not including, 1",
+            found,
+        );
+    }
+
+    fn check(&mut self, is_valid: bool, field: &'static str, expected: &str, found: impl Display) {
+        if !is_valid {
+            self.problems.push(ConfigProblem {
+                field,
+                expected: expected.to_owned(),
+                found: found.to_string(),
+            });
+        }
+    }
+}
+
+fn one() -> usize {
+    1
+}
+
+#[cfg(test)]
+mod tests;

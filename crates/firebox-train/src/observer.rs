@@ -1,0 +1,102 @@
+//! What a run tells while it runs, and afterwards.
+
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Watches a run, and may stop it. `()` does neither.
+pub trait Observer {
+    /// Called once, before the first step.
+    fn on_start(&mut self, _plan: &RunPlan) {}
+
+    /// Called after every optimizer step.
+    fn on_step(&mut self, _report: &StepReport) {}
+
+    /// Asked before every batch; `true` ends the run after the last finished step.
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+impl Observer for () {}
+
+/// What is about to happen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunPlan {
+    /// Optimizer steps.
+    pub n_steps: usize,
+    /// Elements of all parameters that train.
+    pub n_trainable_params: usize,
+    /// Elements of all parameters.
+    pub n_params: usize,
+}
+
+/// One finished step, and how the run goes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepReport {
+    /// What the step did.
+    pub record: StepRecord,
+    /// Steps of the whole run.
+    pub n_steps: usize,
+    /// Input tokens a second, over the run so far.
+    pub tokens_per_s: f64,
+    /// Since the run's start.
+    pub elapsed: Duration,
+    /// Until the end, at the pace so far.
+    pub eta: Duration,
+}
+
+/// What one step did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// The step, from 1.
+    pub step: usize,
+    /// Mean loss over the step's tokens, before the update.
+    pub loss: f64,
+    /// The step's learning rate.
+    pub learning_rate: f64,
+    /// Global gradient norm, before clipping.
+    pub grad_norm: f64,
+    /// Tokens that the loss is the mean over.
+    pub n_tokens: usize,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// All steps are done.
+    Finished,
+    /// The observer stopped it.
+    Cancelled,
+}
+
+/// A whole run, afterwards.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainSummary {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Elements of all parameters that trained.
+    pub n_trainable_params: usize,
+    /// Tokens with a loss, in all steps.
+    pub n_tokens: usize,
+    /// Tokens that went through the model, in all steps.
+    pub n_input_tokens: usize,
+    /// Wall time in seconds, data and observer included.
+    pub elapsed_s: f64,
+    /// Input tokens a second.
+    pub tokens_per_s: f64,
+    /// Every finished step.
+    pub steps: Vec<StepRecord>,
+}
+
+impl TrainSummary {
+    /// The loss of the first step, before any update.
+    pub fn first_loss(&self) -> Option<f64> {
+        self.steps.first().map(|record| record.loss)
+    }
+
+    /// The loss of the last step, before its update.
+    pub fn last_loss(&self) -> Option<f64> {
+        self.steps.last().map(|record| record.loss)
+    }
+}

@@ -1,0 +1,107 @@
+//! What an optimizer is: a rule that moves one parameter along its gradient.
+
+use crate::gradients::ParamGradients;
+use burn::{
+    module::{Module, ModuleMapper, Param, ParamId},
+    tensor::Tensor,
+};
+
+/// An update rule with a state per parameter.
+///
+/// Implementations see flat tensors off the autodiff graph and need not know the module; `step`
+/// walks it. Parameters without a gradient are left alone: neither moved nor decayed, and their
+/// state does not advance.
+///
+/// # Examples
+///
+/// ```
+/// use burn::{nn::LinearConfig, tensor::{Device, Distribution, Tensor}};
+/// use firebox_train::{AdamWConfig, Optimizer, ParamGradients};
+///
+/// let device = Device::default().autodiff();
+/// let mut layer = LinearConfig::new(3, 1).init(&device);
+/// let mut optimizer = AdamWConfig::default().init();
+/// let inputs = Tensor::<2>::random([8, 3], Distribution::Default, &device);
+/// for _ in 0..2 {
+///     let loss = layer.forward(inputs.clone()).powi_scalar(2).mean();
+///     let mut gradients = ParamGradients::collect(&mut loss.backward(), &layer);
+///     layer = optimizer.step(layer, &mut gradients, 1e-2);
+/// }
+/// ```
+pub trait Optimizer {
+    /// The parameter's new value.
+    ///
+    /// # Shapes
+    ///
+    /// `value`, `gradient` and the result are `[n_elements]`, in the parameter's own memory order.
+    fn update(
+        &mut self,
+        id: ParamId,
+        value: Tensor<1>,
+        gradient: Tensor<1>,
+        learning_rate: f64,
+    ) -> Tensor<1>;
+
+    /// Updates every parameter of `module` that has a gradient, taking the gradients out.
+    ///
+    /// Each parameter is its own leaf again afterwards: the autodiff graph does not grow, and a
+    /// buffer that only the module holds is updated in place.
+    fn step<M: Module>(
+        &mut self,
+        module: M,
+        gradients: &mut ParamGradients,
+        learning_rate: f64,
+    ) -> M
+    where
+        Self: Sized,
+    {
+        module.map(&mut StepMapper {
+            optimizer: self,
+            gradients,
+            learning_rate,
+        })
+    }
+}
+
+impl<O: Optimizer + ?Sized> Optimizer for Box<O> {
+    fn update(
+        &mut self,
+        id: ParamId,
+        value: Tensor<1>,
+        gradient: Tensor<1>,
+        learning_rate: f64,
+    ) -> Tensor<1> {
+        (**self).update(id, value, gradient, learning_rate)
+    }
+}
+
+struct StepMapper<'a, O> {
+    optimizer: &'a mut O,
+    gradients: &'a mut ParamGradients,
+    learning_rate: f64,
+}
+
+impl<O: Optimizer> ModuleMapper for StepMapper<'_, O> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let id = param.id;
+        let Some(gradient) = self.gradients.remove(id) else {
+            return param;
+        };
+        param.map(|tensor| {
+            let shape = tensor.shape();
+            let checkpointing = tensor.gradient_checkpointing_strategy();
+            let value = tensor.inner().reshape([-1]); // [n_elements]
+            let value = self
+                .optimizer
+                .update(id, value, gradient, self.learning_rate)
+                .reshape(shape); // the parameter's shape
+            match checkpointing {
+                Some(strategy) => value
+                    .autodiff()
+                    .with_gradient_checkpointing_strategy(strategy)
+                    .require_grad(),
+                None => value,
+            }
+        })
+    }
+}

@@ -1,0 +1,73 @@
+//! The one thing a model must do to be trained.
+
+use burn::tensor::Tensor;
+
+/// A module with a loss over one batch.
+///
+/// # Examples
+///
+/// ```
+/// use burn::{module::Module, nn::Linear, tensor::Tensor};
+/// use firebox_train::{StepLoss, TrainStep};
+///
+/// #[derive(Module, Debug)]
+/// struct Regression {
+///     layer: Linear,
+/// }
+///
+/// /// Inputs `[batch, d_input]` and targets `[batch, d_output]`.
+/// type Pairs = (Tensor<2>, Tensor<2>);
+///
+/// impl TrainStep<Pairs> for Regression {
+///     fn loss(&self, (inputs, targets): &Pairs) -> StepLoss {
+///         let errors = self.layer.forward(inputs.clone()) - targets.clone();
+///         StepLoss::from_mean(errors.powi_scalar(2).mean(), targets.dims()[0])
+///     }
+/// }
+/// ```
+pub trait TrainStep<B> {
+    /// The mean loss of `batch`, ready for the backward pass.
+    fn loss(&self, batch: &B) -> StepLoss;
+}
+
+/// A mean loss and the tensor to differentiate.
+///
+/// The two are apart so that a model may compute its loss in pieces, outside the autodiff graph,
+/// and hand over a surrogate whose gradient is the loss's gradient although its value is not.
+#[derive(Debug, Clone)]
+pub struct StepLoss {
+    /// The mean over the tokens that count; for a language model, their negative log-likelihood in
+    /// nats.
+    pub value: f64,
+    /// How many tokens (or samples) the mean is over: its weight when batches are accumulated. 0
+    /// leaves the batch out.
+    pub n_tokens: usize,
+    /// How many tokens went through the model, prompt and padding included: what throughput counts.
+    pub n_input_tokens: usize,
+    /// `[1]`; its gradient is the gradient of `value`.
+    pub backward: Tensor<1>,
+}
+
+impl StepLoss {
+    /// A loss whose value was computed apart from the tensor that carries its gradient.
+    pub fn new(value: f64, n_tokens: usize, backward: Tensor<1>) -> Self {
+        Self {
+            value,
+            n_tokens,
+            n_input_tokens: n_tokens,
+            backward,
+        }
+    }
+
+    /// An ordinary mean, `[1]`, over `n_tokens`.
+    pub fn from_mean(mean: Tensor<1>, n_tokens: usize) -> Self {
+        let value = mean.clone().inner().into_scalar::<f64>();
+        Self::new(value, n_tokens, mean)
+    }
+
+    /// Says how many tokens went through the model, where that is more than those with a loss.
+    pub fn with_input_tokens(mut self, n_input_tokens: usize) -> Self {
+        self.n_input_tokens = n_input_tokens;
+        self
+    }
+}
