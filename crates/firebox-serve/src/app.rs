@@ -1,0 +1,92 @@
+//! What every request shares.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    ServerConfig, ServerMetrics, TextGenerator,
+    error::{ApiError, clipped},
+};
+
+/// The state of a running server.
+pub(crate) struct App {
+    pub(crate) config: ServerConfig,
+    pub(crate) generator: Arc<dyn TextGenerator>,
+    pub(crate) metrics: ServerMetrics,
+    /// `true` ends every generation at its next token.
+    pub(crate) stop: watch::Sender<bool>,
+    /// When the model was put up, in Unix seconds.
+    pub(crate) started_unix: u64,
+    /// Differs from one server to the next.
+    salt: u64,
+    n_ids: AtomicU64,
+}
+
+impl App {
+    pub(crate) fn new(
+        config: ServerConfig,
+        generator: Arc<dyn TextGenerator>,
+        metrics: ServerMetrics,
+    ) -> Self {
+        Self {
+            config,
+            generator,
+            metrics,
+            stop: watch::Sender::new(false),
+            started_unix: unix_seconds(),
+            salt: RandomState::new().hash_one(0_u64),
+            n_ids: AtomicU64::new(0),
+        }
+    }
+
+    /// The name clients use.
+    pub(crate) fn model_name(&self) -> &str {
+        self.config
+            .model_name
+            .as_deref()
+            .unwrap_or_else(|| self.generator.model_id())
+    }
+
+    /// Checks the `model` of a request; a request without one means the only model there is.
+    pub(crate) fn check_model(&self, requested: Option<String>) -> Result<(), ApiError> {
+        match requested {
+            Some(requested) if requested != self.model_name() => {
+                let requested = clipped(&requested);
+                Err(ApiError::UnknownModel {
+                    requested,
+                    served: self.model_name().to_owned(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A number that no other request has. Sixteen hexadecimal digits name the request.
+    pub(crate) fn unique_number(&self) -> u64 {
+        mix(self.salt.wrapping_add(self.n_ids.fetch_add(1, Relaxed)))
+    }
+}
+
+/// Now, as OpenAI's `created`.
+pub(crate) fn unix_seconds() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs())
+}
+
+/// A one-to-one scrambling of 64 bits.
+///
+/// Source: Steele et al. (2014), the finalizer of `SplitMix64`.
+fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}

@@ -1,0 +1,181 @@
+//! Reads a request's JSON, within limits, and says what is wrong with it.
+
+use std::error::Error;
+
+use axum::{
+    body::{Bytes, HttpBody},
+    extract::Request,
+    http::{HeaderMap, header},
+};
+use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use tokio::time::timeout;
+
+use crate::{
+    ServerConfig,
+    error::{ApiError, clipped},
+};
+
+/// How much of an oversized body is read and thrown away, so that a client that sends it all
+/// before it listens sees the refusal and not a reset connection.
+const MAX_DISCARDED_BYTES: usize = 64 << 20;
+
+/// How `serde_path_to_error` writes the path of the body itself.
+const ROOT: &str = ".";
+
+/// The fields of an endpoint's body.
+#[derive(Debug)]
+pub(crate) struct Schema {
+    pub(crate) required: &'static [&'static str],
+    pub(crate) optional: &'static [&'static str],
+    /// Fields that the API has and this server does not, each with the value (as JSON) that changes
+    /// nothing. That value is accepted, and so is `null`.
+    pub(crate) unsupported: &'static [(&'static str, &'static str)],
+}
+
+/// A JSON object whose fields are all known.
+#[derive(Debug)]
+pub(crate) struct JsonBody(Bytes);
+
+impl JsonBody {
+    /// Reads the body and checks the names of its fields.
+    pub(crate) async fn read(
+        request: Request,
+        config: &ServerConfig,
+        schema: &Schema,
+    ) -> Result<Self, ApiError> {
+        check_headers(request.headers())?;
+        let limit = config.read_timeout;
+        let bytes = timeout(limit, read_bytes(request, config.max_body_bytes))
+            .await
+            .map_err(|_| ApiError::BodyTimeout { limit })??;
+        let object = match serde_json::from_slice(&bytes) {
+            Ok(Value::Object(object)) => object,
+            Ok(other) => {
+                return Err(ApiError::NotAnObject {
+                    found: json_type(&other),
+                });
+            }
+            Err(source) => return Err(ApiError::Json { source }),
+        };
+        schema.check(&object)?;
+        Ok(Self(bytes))
+    }
+
+    /// Those of the fields that `T` has.
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        let mut json = serde_json::Deserializer::from_slice(&self.0);
+        serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let path = error.path().to_string();
+            let param = (path != ROOT).then(|| clipped(&path));
+            ApiError::FieldType {
+                param,
+                source: error.into_inner(),
+            }
+        })
+    }
+}
+
+fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
+    let text = |value: &header::HeaderValue| clipped(&String::from_utf8_lossy(value.as_bytes()));
+    if let Some(found) = headers.get(header::CONTENT_ENCODING) {
+        return Err(ApiError::ContentEncoding { found: text(found) });
+    }
+    let Some(found) = headers.get(header::CONTENT_TYPE).map(text) else {
+        return Err(ApiError::ContentType {
+            found: "none".to_owned(),
+        });
+    };
+    let media_type = found.split(';').next().unwrap_or_default().trim();
+    if media_type.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(ApiError::ContentType {
+        found: format!("`{found}`"),
+    })
+}
+
+async fn read_bytes(request: Request, limit_bytes: usize) -> Result<Bytes, ApiError> {
+    let waits_for_go_ahead = request.headers().contains_key(header::EXPECT);
+    let body = request.into_body();
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > limit_bytes && (waits_for_go_ahead || announced > MAX_DISCARDED_BYTES) {
+        return Err(ApiError::BodyTooLarge { limit_bytes });
+    }
+    let mut stream = body.into_data_stream();
+    let mut bytes = Vec::with_capacity(announced.min(limit_bytes));
+    let mut n_read = 0;
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|error| {
+            tracing::debug!(cause = error.source().map(ToString::to_string), "body cut");
+            ApiError::BodyCut
+        })?;
+        n_read += chunk.len();
+        if n_read <= limit_bytes {
+            bytes.extend_from_slice(&chunk);
+        } else if n_read > MAX_DISCARDED_BYTES.max(limit_bytes) {
+            break;
+        }
+    }
+    if n_read > limit_bytes {
+        return Err(ApiError::BodyTooLarge { limit_bytes });
+    }
+    Ok(bytes.into())
+}
+
+impl Schema {
+    fn check(&self, object: &Map<String, Value>) -> Result<(), ApiError> {
+        for (name, value) in object {
+            self.check_field(name, value)?;
+        }
+        match self
+            .required
+            .iter()
+            .find(|name| !object.contains_key(**name))
+        {
+            Some(param) => Err(ApiError::MissingField { param }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_field(&self, name: &str, value: &Value) -> Result<(), ApiError> {
+        if self.required.contains(&name) || self.optional.contains(&name) {
+            return Ok(());
+        }
+        let param = clipped(name);
+        let Some((_, neutral)) = self.unsupported.iter().find(|(known, _)| *known == name) else {
+            let fields = [self.required, self.optional].concat();
+            return Err(ApiError::UnknownField { param, fields });
+        };
+        if value.is_null() || same(value, neutral) {
+            return Ok(());
+        }
+        let hint = match *neutral {
+            "null" => String::new(),
+            neutral => format!(" (hint: leave it out, or send {neutral})"),
+        };
+        Err(ApiError::Unsupported { param, hint })
+    }
+}
+
+/// Whether `value` is the one written in `neutral`; `0` and `0.0` are the same.
+fn same(value: &Value, neutral: &str) -> bool {
+    serde_json::from_str(neutral).is_ok_and(|neutral: Value| {
+        match (value.as_f64(), neutral.as_f64()) {
+            (Some(value), Some(neutral)) => value == neutral,
+            _ => *value == neutral,
+        }
+    })
+}
+
+fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}

@@ -1,0 +1,117 @@
+//! Accepts connections, speaks HTTP/1.1 on each, and lets them end in peace.
+//!
+//! axum's own `serve` has no time limit on a client's headers and none on draining; otherwise this
+//! is the same loop.
+
+use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+
+use crate::{Shutdown, api, app::App};
+
+/// Rest after a failure to accept that is the system's and not the client's, such as too many open
+/// files.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long requests that are cut off may take to say so, and their generations to notice.
+const CUT_LIMIT: Duration = Duration::from_secs(2);
+
+/// Serves until `shutdown`, then drains.
+pub(crate) async fn serve(
+    app: &Arc<App>,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Shutdown {
+    let router = api::router(Arc::clone(app));
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    tracing::info!(address = ?listener.local_addr().ok(), model = app.model_name(), "serving");
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection(app, stream, router.clone(), &graceful));
+                }
+                Err(error) => pause(&error).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop(listener);
+    drain(app, graceful, connections).await
+}
+
+/// One client, from its first request to its last.
+fn connection(
+    app: &App,
+    stream: TcpStream,
+    router: Router,
+    graceful: &GracefulShutdown,
+) -> impl Future<Output = ()> + use<> {
+    // Events are small and each is wanted at once.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(app.config.read_timeout)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let connection = graceful.watch(connection);
+    async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "connection ended");
+        }
+    }
+}
+
+async fn pause(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    if matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    ) {
+        return;
+    }
+    tracing::error!(%error, "cannot accept connections");
+    sleep(ACCEPT_PAUSE).await;
+}
+
+/// Waits for connections to end and slots to be free; after the time limit, makes them.
+async fn drain(app: &App, graceful: GracefulShutdown, mut connections: JoinSet<()>) -> Shutdown {
+    let limit = app.config.drain_limit;
+    tracing::info!(n_connections = connections.len(), ?limit, "draining");
+    let deadline = Instant::now() + limit;
+    let ended = async {
+        graceful.shutdown().await;
+        app.metrics.slots.all_free().await;
+    };
+    if timeout_at(deadline, ended).await.is_ok() {
+        return Shutdown::Drained;
+    }
+    tracing::warn!(
+        n_running = app.metrics.slots.n_slots() - app.metrics.slots.n_free(),
+        "cutting"
+    );
+    app.stop.send_replace(true);
+    let ended = async {
+        while connections.join_next().await.is_some() {}
+        app.metrics.slots.all_free().await;
+    };
+    if timeout(CUT_LIMIT, ended).await.is_err() {
+        connections.shutdown().await;
+    }
+    Shutdown::Cut
+}

@@ -1,0 +1,215 @@
+//! Every way to refuse or fail a request, each as a status and a body in OpenAI's error shape.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use axum::{
+    Json,
+    http::{HeaderValue, Method, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+
+use crate::GenerateError;
+
+/// Seconds after which a client refused by a full queue may try again.
+const RETRY_AFTER_S: u32 = 1;
+
+/// Why a server cannot listen.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The address cannot be had.
+    #[error("listen on `{address}` (hint: port 0 takes any free port)")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Why a request gets no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error("expected `content-type: application/json`, found {found}")]
+    ContentType { found: String },
+    #[error("expected a body without `content-encoding`, found `{found}`")]
+    ContentEncoding { found: String },
+    #[error("the body is not valid JSON: {source}")]
+    Json { source: serde_json::Error },
+    #[error("expected a JSON object, found {found}")]
+    NotAnObject { found: &'static str },
+    #[error("missing field `{param}`")]
+    MissingField { param: &'static str },
+    #[error("{}{source}", param.as_ref().map(|param| format!("`{param}`: ")).unwrap_or_default())]
+    FieldType {
+        param: Option<String>,
+        source: serde_json::Error,
+    },
+    #[error("`{param}`: expected {expected}, found {found}")]
+    FieldValue {
+        param: String,
+        expected: String,
+        found: String,
+    },
+    #[error("unknown field `{param}`, expected one of {}", backticked(fields))]
+    UnknownField {
+        param: String,
+        fields: Vec<&'static str>,
+    },
+    #[error("`{param}` is not supported yet{hint}")]
+    Unsupported { param: String, hint: String },
+    #[error("expected a body of at most {limit_bytes} bytes, found a larger one")]
+    BodyTooLarge { limit_bytes: usize },
+    #[error("expected the body within {} s, found it unfinished", limit.as_secs_f32())]
+    BodyTimeout { limit: Duration },
+    #[error("the body ended early")]
+    BodyCut,
+    #[error("unknown path `{path}`, expected one of {}", backticked(paths))]
+    UnknownPath {
+        path: String,
+        paths: &'static [&'static str],
+    },
+    #[error("the method {method} is not allowed for `{path}` (the header `allow` lists what is)")]
+    Method { method: Method, path: String },
+    #[error("the model `{requested}` does not exist, this server has `{served}`")]
+    UnknownModel { requested: String, served: String },
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    #[error("all slots are busy and {queue_limit} requests wait already (hint: try again later)")]
+    QueueFull { queue_limit: usize },
+    #[error("the answer was not finished within {} s", limit.as_secs_f32())]
+    TimedOut { limit: Duration },
+    #[error("the client read nothing for {} s", limit.as_secs_f32())]
+    Stalled { limit: Duration },
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    #[error("internal error (the server's log has more under this request's `x-request-id`)")]
+    Internal,
+}
+
+impl ApiError {
+    /// HTTP status of the answer.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::ContentType { .. } | Self::ContentEncoding { .. } => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::UnknownPath { .. } | Self::UnknownModel { .. } => StatusCode::NOT_FOUND,
+            Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::QueueFull { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TimedOut { .. } | Self::Stalled { .. } | Self::ShuttingDown => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Internal | Self::Generate(GenerateError::Failed { .. }) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+            Self::Json { .. }
+            | Self::NotAnObject { .. }
+            | Self::MissingField { .. }
+            | Self::FieldType { .. }
+            | Self::FieldValue { .. }
+            | Self::UnknownField { .. }
+            | Self::Unsupported { .. }
+            | Self::BodyCut
+            | Self::Generate(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// OpenAI's broad class of the error.
+    fn kind(&self) -> &'static str {
+        match self.status() {
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request_error",
+        }
+    }
+
+    /// The field at fault.
+    fn param(&self) -> Option<&str> {
+        match self {
+            Self::MissingField { param } => Some(param),
+            Self::FieldType { param, .. } => param.as_deref(),
+            Self::FieldValue { param, .. }
+            | Self::UnknownField { param, .. }
+            | Self::Unsupported { param, .. } => Some(param),
+            Self::UnknownModel { .. } => Some("model"),
+            _ => None,
+        }
+    }
+
+    /// A name for programs to match on.
+    fn code(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::ContentType { .. } | Self::ContentEncoding { .. } => "unsupported_media_type",
+            Self::Json { .. } | Self::NotAnObject { .. } => "invalid_json",
+            Self::MissingField { .. } => "missing_parameter",
+            Self::FieldType { .. } => "invalid_parameter",
+            Self::FieldValue { .. } => "invalid_value",
+            Self::UnknownField { .. } => "unknown_parameter",
+            Self::Unsupported { .. } => "unsupported_parameter",
+            Self::BodyTooLarge { .. } => "body_too_large",
+            Self::BodyTimeout { .. } | Self::TimedOut { .. } | Self::Stalled { .. } => "timeout",
+            Self::UnknownPath { .. } => "unknown_path",
+            Self::Method { .. } => "method_not_allowed",
+            Self::UnknownModel { .. } => "model_not_found",
+            Self::Generate(GenerateError::ContextLength { .. }) => "context_length_exceeded",
+            Self::QueueFull { .. } => "queue_full",
+            Self::ShuttingDown => "shutting_down",
+            Self::BodyCut | Self::Generate(_) | Self::Internal => return None,
+        })
+    }
+
+    /// The body, also sent as an event when a stream fails midway.
+    pub(crate) fn body(&self) -> Value {
+        json!({"error": {
+            "message": self.to_string(),
+            "type": self.kind(),
+            "param": self.param(),
+            "code": self.code(),
+        }})
+    }
+
+    /// Writes the error to the log: the server's own failures loudly, with what caused them.
+    pub(crate) fn log(&self) {
+        if !self.status().is_server_error() {
+            return tracing::debug!(code = self.code(), param = self.param(), "refused");
+        }
+        let cause = std::error::Error::source(self).map(ToString::to_string);
+        tracing::error!(cause, "{self}");
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        self.log();
+        let mut response = (self.status(), Json(self.body())).into_response();
+        if matches!(self, Self::QueueFull { .. }) {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        }
+        response
+    }
+}
+
+/// What a client sent, short enough to be sent back.
+pub(crate) fn clipped(found: &str) -> String {
+    const MAX_CHARS: usize = 100;
+    match found.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", &found[..end]),
+        None => found.to_owned(),
+    }
+}
+
+/// "`a`, `b`, `c`".
+fn backticked(names: &[&str]) -> String {
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}

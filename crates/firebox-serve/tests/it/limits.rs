@@ -1,0 +1,177 @@
+//! Limits on the queue and on time.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use firebox_serve::Server;
+use serde_json::json;
+use tokio::io::AsyncReadExt;
+
+use crate::{
+    client::{Connection, JSON, eventually, request, start_with},
+    fake::Fake,
+};
+
+#[tokio::test]
+async fn a_full_queue_refuses_and_says_when_to_come_back() {
+    let builder = Server::builder().max_concurrent(1).queue_limit(1);
+    let server = start_with(builder, Fake::slow()).await;
+    let body = json!({"prompt": "a", "max_tokens": 900, "stream": true});
+    let _running = server.stream("/generate", &body).await;
+    let mut waiting = Connection::open(server.address).await;
+    waiting
+        .write(&request(
+            "POST",
+            "/generate",
+            &[JSON],
+            body.to_string().as_bytes(),
+        ))
+        .await;
+    eventually("one waits", || server.metrics.n_waiting() == 1).await;
+    let refused = server.post("/generate", &body).await;
+    assert_eq!(refused.status, 429);
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    insta::assert_json_snapshot!(refused.json());
+}
+
+#[tokio::test]
+async fn waiters_are_served_in_order() {
+    let fake = Fake::slow();
+    let seen = Arc::clone(&fake.seen);
+    let server = start_with(Server::builder().max_concurrent(1), fake).await;
+    let mut connections = Vec::new();
+    for prompt in ["first", "second", "third", "fourth"] {
+        let body = json!({"prompt": prompt, "max_tokens": 20}).to_string();
+        let mut connection = Connection::open(server.address).await;
+        connection
+            .write(&request("POST", "/generate", &[JSON], body.as_bytes()))
+            .await;
+        connections.push(connection);
+        // Each is in its place before the next comes.
+        eventually("it is in", || {
+            seen.prepared.lock().unwrap().contains(&prompt.to_owned())
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for connection in &mut connections {
+        assert_eq!(connection.read().await.status, 200);
+    }
+    assert_eq!(
+        *seen.generated.lock().unwrap(),
+        ["first", "second", "third", "fourth"]
+    );
+}
+
+#[tokio::test]
+async fn an_answer_out_of_time_is_cut() {
+    let builder = Server::builder()
+        .max_concurrent(1)
+        .request_timeout(Duration::from_millis(200));
+    let server = start_with(builder, Fake::slow()).await;
+    let mut body = json!({"prompt": "a", "max_tokens": 900});
+    let whole = server.post("/generate", &body).await;
+    assert_eq!(whole.status, 503);
+    insta::assert_json_snapshot!(whole.json());
+    eventually("the slot is free", || server.metrics.n_slots_free() == 1).await;
+    body["stream"] = json!(true);
+    let mut events = server.stream("/generate", &body).await;
+    let mut last = String::new();
+    while let Some(data) = events.next().await {
+        last = data;
+    }
+    assert!(last.contains("\"code\":\"timeout\""), "{last}");
+    eventually("the slot is free", || server.metrics.n_slots_free() == 1).await;
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_loses_its_slot() {
+    let builder = Server::builder()
+        .max_concurrent(1)
+        .stall_timeout(Duration::from_millis(200));
+    // A token of 100 kB: the sockets' buffers are full long before the answer's end.
+    let server = start_with(
+        builder,
+        Fake {
+            n_repeats: 100_000,
+            ..Fake::default()
+        },
+    )
+    .await;
+    let body = json!({"prompt": "a", "max_tokens": 900, "stream": true});
+    let events = server.stream("/generate", &body).await;
+    eventually("the slot is free", || server.metrics.n_slots_free() == 1).await;
+    assert_eq!(server.metrics.n_interrupted(), 1);
+    drop(events);
+}
+
+#[tokio::test]
+async fn a_client_that_reads_late_loses_nothing() {
+    let server = start_with(
+        Server::builder(),
+        Fake {
+            n_repeats: 100_000,
+            ..Fake::default()
+        },
+    )
+    .await;
+    let body = json!({"prompt": "a", "max_tokens": 128, "stream": true});
+    let events = server.stream("/generate", &body).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let texts = events.all().await;
+    let n_bytes: usize = texts
+        .iter()
+        .map(|event| event["text"].as_str().unwrap().len())
+        .sum();
+    assert!(n_bytes > 10_000_000, "{n_bytes}");
+}
+
+#[tokio::test]
+async fn headers_and_bodies_that_never_end_are_dropped() {
+    let builder = Server::builder().read_timeout(Duration::from_millis(200));
+    let server = start_with(builder, Fake::default()).await;
+    let started = Instant::now();
+    let mut headers = Connection::open(server.address).await;
+    headers
+        .write(b"GET /health HTTP/1.1\r\nhost: a\r\nx: ")
+        .await;
+    let mut rest = Vec::new();
+    // Closed, or reset: either way it is over.
+    drop(headers.0.read_to_end(&mut rest).await);
+    let mut body = Connection::open(server.address).await;
+    let head = "POST /generate HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n";
+    body.write(format!("{head}content-length: 50\r\n\r\n{{").as_bytes())
+        .await;
+    let answer = body.read().await;
+    assert_eq!(
+        (answer.status, &answer.json()["error"]["code"]),
+        (408, &json!("timeout"))
+    );
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused() {
+    let check = |builder: firebox_serve::ServerBuilder, expected: &str| {
+        assert_eq!(builder.build().unwrap_err().to_string(), expected);
+    };
+    let builder = Server::builder;
+    check(
+        builder().max_concurrent(0),
+        "expected `max_concurrent` from 1 to 256, found 0",
+    );
+    check(
+        builder().request_timeout(Duration::ZERO),
+        "expected `request_timeout` above zero, found 0",
+    );
+    check(
+        builder().max_body_bytes(0),
+        "expected `max_body_bytes` above zero, found 0",
+    );
+    check(
+        builder().model_name(""),
+        "expected a `model_name`, found an empty one (hint: leave it out for the model's own)",
+    );
+}

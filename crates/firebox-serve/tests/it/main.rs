@@ -1,0 +1,14 @@
+//! The server over real TCP, with a fake in the model's place.
+
+#![expect(clippy::unwrap_used, reason = "what is not there fails the test")]
+
+mod chat;
+mod client;
+mod disconnect;
+mod errors;
+mod fake;
+mod generate;
+mod limits;
+mod log;
+mod shutdown;
+mod streaming;
