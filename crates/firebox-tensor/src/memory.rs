@@ -114,12 +114,21 @@ mod tests {
         if cfg!(target_os = "linux") {
             // Other tests of this binary allocate and free beside this one.
             let slack = N_BYTES / 4;
-            assert!(during.rss_bytes + slack > before.rss_bytes + N_BYTES, "{before:?} {during:?}");
-            assert!(after.peak_rss_bytes + slack > before.rss_bytes + N_BYTES, "{after:?}");
+            assert!(
+                during.rss_bytes + slack > before.rss_bytes + N_BYTES,
+                "{before:?} {during:?}"
+            );
+            assert!(
+                after.peak_rss_bytes + slack > before.rss_bytes + N_BYTES,
+                "{after:?}"
+            );
         }
         if reset_peak() {
             let reset = process();
-            assert!(reset.peak_rss_bytes < during.rss_bytes, "{during:?} {reset:?}");
+            assert!(
+                reset.peak_rss_bytes < during.rss_bytes,
+                "{during:?} {reset:?}"
+            );
         }
     }
 

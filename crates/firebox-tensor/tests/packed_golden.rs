@@ -1,5 +1,7 @@
 //! Packed weights against bitsandbytes and gguf. The files are made by `golden/make_packed.py`.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::{collections::BTreeMap, path::Path};
 
 use firebox_tensor::packed::{
@@ -13,7 +15,11 @@ use safetensors::{Dtype, SafeTensors};
 fn codebooks_equal_those_of_bitsandbytes() {
     let golden = Golden::read("packed.safetensors");
     check_values("NF4", &NF4_CODEBOOK, &golden.floats("nf4_codebook"));
-    check_values("dynamic", dynamic_codebook(), &golden.floats("dynamic_codebook"));
+    check_values(
+        "dynamic",
+        dynamic_codebook(),
+        &golden.floats("dynamic_codebook"),
+    );
 }
 
 #[test]
@@ -52,7 +58,11 @@ fn double_quantization_equals_bitsandbytes_on_all_scales_of_a_real_weight() {
     }
     let packed = pack(PackedFormat::Nf4DoubleQuant, &weight, scales.len(), 64);
     for part in ["absmax_codes", "absmax_offset", "absmax_absmax"] {
-        check_bytes(part, part_bytes(&packed, part), golden.bytes(&format!("whole.{part}")));
+        check_bytes(
+            part,
+            part_bytes(&packed, part),
+            golden.bytes(&format!("whole.{part}")),
+        );
     }
 }
 
@@ -70,14 +80,21 @@ fn double_quantized_values_equal_bitsandbytes_on_a_real_weight() {
         })
     })
     .unwrap();
-    check_values("nf4-dq", &packed.unpack(), &golden.floats("whole.dequantized"));
+    check_values(
+        "nf4-dq",
+        &packed.unpack(),
+        &golden.floats("whole.dequantized"),
+    );
 }
 
 #[test]
 fn nf4_equals_bitsandbytes_on_awkward_weights() {
     let golden = Golden::read("packed_edges.safetensors");
     let mut n_cases = 0;
-    for case in golden.names().filter_map(|name| name.strip_suffix(".weight")) {
+    for case in golden
+        .names()
+        .filter_map(|name| name.strip_suffix(".weight"))
+    {
         if case == "ggml" {
             continue;
         }
@@ -117,7 +134,11 @@ fn ggml_blocks_equal_gguf_on_awkward_weights() {
         check_bytes(kind, &blocks, expected);
         let mut values = vec![0.0; weight.len()];
         dequantize(&blocks, &mut values);
-        check_values(kind, &values, &golden.floats(&format!("ggml.{kind}.dequantized")));
+        check_values(
+            kind,
+            &values,
+            &golden.floats(&format!("ggml.{kind}.dequantized")),
+        );
     }
 }
 
@@ -128,7 +149,11 @@ fn check_real(format: PackedFormat, prefix: &str, parts: &[&str]) {
     let (n_rows, n_cols) = golden.matrix("weight");
     let packed = pack(format, &golden.floats("weight"), n_rows, n_cols);
     for part in parts {
-        check_bytes(part, part_bytes(&packed, part), golden.bytes(&format!("{prefix}.{part}")));
+        check_bytes(
+            part,
+            part_bytes(&packed, part),
+            golden.bytes(&format!("{prefix}.{part}")),
+        );
     }
     let rebuilt = golden.floats(&format!("{prefix}.dequantized"));
     check_values(prefix, &packed.unpack()[..rebuilt.len()], &rebuilt);
@@ -147,13 +172,20 @@ fn pack(format: PackedFormat, weight: &[f32], n_rows: usize, n_cols: usize) -> P
 
 #[track_caller]
 fn part_bytes<'a>(packed: &'a PackedMatrix, name: &str) -> &'a [u8] {
-    packed.parts().into_iter().find(|part| part.name == name).unwrap().bytes
+    packed
+        .parts()
+        .into_iter()
+        .find(|part| part.name == name)
+        .unwrap()
+        .bytes
 }
 
 #[track_caller]
 fn check_bytes(what: &str, found: &[u8], expected: &[u8]) {
     assert_eq!(found.len(), expected.len(), "{what}: length in bytes");
-    let differing: Vec<usize> = (0..found.len()).filter(|i| found[*i] != expected[*i]).collect();
+    let differing: Vec<usize> = (0..found.len())
+        .filter(|i| found[*i] != expected[*i])
+        .collect();
     if let Some(first) = differing.first() {
         panic!(
             "{what}: {} of {} bytes differ, the first at {first}: expected {:#04x}, found {:#04x}",
@@ -177,7 +209,10 @@ fn check_values(what: &str, found: &[f32], expected: &[f32]) {
 fn check_close(found: &[f32], expected: &[f32], tolerance: f32) {
     assert_eq!(found.len(), expected.len());
     let worst = worst_element(found, expected);
-    let close = found.iter().zip(expected).all(|(a, b)| (a - b).abs() <= tolerance);
+    let close = found
+        .iter()
+        .zip(expected)
+        .all(|(a, b)| (a - b).abs() <= tolerance);
     assert!(close, "{worst}, tolerance {tolerance}");
 }
 
@@ -185,7 +220,10 @@ fn worst_element(found: &[f32], expected: &[f32]) -> String {
     let error = |i: &usize| (found[*i] - expected[*i]).abs();
     match (0..found.len()).max_by(|a, b| error(a).total_cmp(&error(b))) {
         Some(i) => {
-            format!("worst element is {i}: expected {:e}, found {:e}", expected[i], found[i])
+            format!(
+                "worst element is {i}: expected {:e}, found {:e}",
+                expected[i], found[i]
+            )
         }
         None => "no elements".to_owned(),
     }
@@ -196,11 +234,16 @@ struct Golden(BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>);
 
 impl Golden {
     fn read(file: &str) -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/golden")
+            .join(file);
         let bytes = std::fs::read(path).unwrap();
         let tensors = SafeTensors::deserialize(&bytes).unwrap();
         let owned = tensors.tensors().into_iter().map(|(name, view)| {
-            (name, (view.dtype(), view.shape().to_vec(), view.data().to_vec()))
+            (
+                name,
+                (view.dtype(), view.shape().to_vec(), view.data().to_vec()),
+            )
         });
         Self(owned.collect())
     }
@@ -215,7 +258,9 @@ impl Golden {
 
     #[track_caller]
     fn matrix(&self, name: &str) -> (usize, usize) {
-        let [n_rows, n_cols] = self.0[name].1[..] else { panic!("{name} is no matrix") };
+        let [n_rows, n_cols] = self.0[name].1[..] else {
+            panic!("{name} is no matrix")
+        };
         (n_rows, n_cols)
     }
 
@@ -228,10 +273,18 @@ impl Golden {
     fn floats(&self, name: &str) -> Vec<f32> {
         let (dtype, _, bytes) = &self.0[name];
         match dtype {
-            Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            Dtype::BF16 => {
-                bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect()
-            }
+            Dtype::F32 => bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| f32::from_le_bytes(*b))
+                .collect(),
+            Dtype::BF16 => bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| bf16::from_le_bytes(*b).to_f32())
+                .collect(),
             dtype => panic!("{name} has dtype {dtype:?}"),
         }
     }

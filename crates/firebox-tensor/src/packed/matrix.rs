@@ -5,15 +5,14 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::packed::{
-    GGML_BLOCK_SIZE, PackError, PackedFormat, PackedPart, PartDtype, Q4_0_BLOCK_BYTES,
-    Q4_1_BLOCK_BYTES, Q8_0_BLOCK_BYTES,
-    block_rounding::absmax,
-    dequantize_q4_0, dequantize_q4_1, dequantize_q8_0,
+    PackError, PackedFormat, PackedPart, PartDtype,
     dot::dot,
     double_quant::{NESTED_BLOCK_SIZE, NestedAbsmax, dynamic_codebook},
-    int8, nf4,
+    ggml::GgmlKind,
+    int8,
+    limits::{check_values, checked_len},
+    nf4,
     part::PartReader,
-    q4_0, q4_1, q8_0, quantize_q4_0, quantize_q4_1, quantize_q8_0,
 };
 
 /// A frozen weight `[out, in]`, row-major, in a [`PackedFormat`]. Cloning shares the bytes.
@@ -55,13 +54,6 @@ enum Storage {
         kind: GgmlKind,
         blocks: Arc<Vec<u8>>,
     },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum GgmlKind {
-    Q8_0,
-    Q4_0,
-    Q4_1,
 }
 
 impl PackedMatrix {
@@ -109,9 +101,9 @@ impl PackedMatrix {
                     absmax: Arc::new(absmax),
                 }
             }
-            PackedFormat::Q8_0 => GgmlKind::Q8_0.pack(weight),
-            PackedFormat::Q4_0 => GgmlKind::Q4_0.pack(weight),
-            PackedFormat::Q4_1 => GgmlKind::Q4_1.pack(weight),
+            PackedFormat::Q8_0 => Storage::ggml(GgmlKind::Q8_0, weight),
+            PackedFormat::Q4_0 => Storage::ggml(GgmlKind::Q4_0, weight),
+            PackedFormat::Q4_1 => Storage::ggml(GgmlKind::Q4_1, weight),
         };
         Ok(Self {
             format,
@@ -158,9 +150,9 @@ impl PackedMatrix {
                 codes: Arc::new(parts.bytes("codes", n)?),
                 absmax: Arc::new(parts.scales("absmax", n_rows)?),
             },
-            PackedFormat::Q8_0 => GgmlKind::Q8_0.read(&mut parts, n)?,
-            PackedFormat::Q4_0 => GgmlKind::Q4_0.read(&mut parts, n)?,
-            PackedFormat::Q4_1 => GgmlKind::Q4_1.read(&mut parts, n)?,
+            PackedFormat::Q8_0 => Storage::read_ggml(GgmlKind::Q8_0, &mut parts, n)?,
+            PackedFormat::Q4_0 => Storage::read_ggml(GgmlKind::Q4_0, &mut parts, n)?,
+            PackedFormat::Q4_1 => Storage::read_ggml(GgmlKind::Q4_1, &mut parts, n)?,
         };
         Ok(Self {
             format,
@@ -319,110 +311,20 @@ impl PackedMatrix {
     }
 }
 
-impl GgmlKind {
-    fn block_bytes(self) -> usize {
-        match self {
-            Self::Q8_0 => Q8_0_BLOCK_BYTES,
-            Self::Q4_0 => Q4_0_BLOCK_BYTES,
-            Self::Q4_1 => Q4_1_BLOCK_BYTES,
-        }
+impl Storage {
+    fn ggml(kind: GgmlKind, weight: &[f32]) -> Self {
+        let blocks = Arc::new(kind.pack(weight));
+        Self::Ggml { kind, blocks }
     }
 
-    fn row_bytes(self, n_cols: usize) -> usize {
-        n_cols / GGML_BLOCK_SIZE * self.block_bytes()
-    }
-
-    fn pack(self, weight: &[f32]) -> Storage {
-        const BLOCKS_PER_TASK: usize = 512;
-        let quantize = match self {
-            Self::Q8_0 => quantize_q8_0,
-            Self::Q4_0 => quantize_q4_0,
-            Self::Q4_1 => quantize_q4_1,
-        };
-        let mut blocks = vec![0; self.row_bytes(weight.len())];
-        weight
-            .par_chunks(GGML_BLOCK_SIZE * BLOCKS_PER_TASK)
-            .zip(blocks.par_chunks_mut(self.block_bytes() * BLOCKS_PER_TASK))
-            .for_each(|(values, blocks)| quantize(values, blocks));
-        Storage::Ggml {
-            kind: self,
-            blocks: Arc::new(blocks),
-        }
-    }
-
-    fn read<F: FnMut(&str) -> Option<Vec<u8>>>(
-        self,
+    fn read_ggml<F: FnMut(&str) -> Option<Vec<u8>>>(
+        kind: GgmlKind,
         parts: &mut PartReader<F>,
         n: usize,
-    ) -> Result<Storage, PackError> {
-        let blocks = parts.bytes("blocks", self.row_bytes(n))?;
-        Ok(Storage::Ggml {
-            kind: self,
-            blocks: Arc::new(blocks),
-        })
+    ) -> Result<Self, PackError> {
+        let blocks = Arc::new(parts.bytes("blocks", kind.row_bytes(n))?);
+        Ok(Self::Ggml { kind, blocks })
     }
-
-    fn dequantize(self, blocks: &[u8], out: &mut [f32]) {
-        match self {
-            Self::Q8_0 => dequantize_q8_0(blocks, out),
-            Self::Q4_0 => dequantize_q4_0(blocks, out),
-            Self::Q4_1 => dequantize_q4_1(blocks, out),
-        }
-    }
-}
-
-/// `n_rows * n_cols`, if the format can hold such a shape. No size of a part then overflows.
-fn checked_len(format: PackedFormat, n_rows: usize, n_cols: usize) -> Result<usize, PackError> {
-    let needs_blocks = match format {
-        PackedFormat::Nf4 | PackedFormat::Nf4DoubleQuant | PackedFormat::Int8Rowwise => false,
-        PackedFormat::Q8_0 | PackedFormat::Q4_0 | PackedFormat::Q4_1 => true,
-    };
-    if needs_blocks && !n_cols.is_multiple_of(GGML_BLOCK_SIZE) {
-        let block_size = GGML_BLOCK_SIZE;
-        return Err(PackError::RowNotWholeBlocks {
-            format,
-            n_cols,
-            block_size,
-        });
-    }
-    n_rows
-        .checked_mul(n_cols)
-        .filter(|n| {
-            n.checked_mul(4)
-                .is_some_and(|bytes| isize::try_from(bytes).is_ok())
-        })
-        .ok_or(PackError::TooManyElements { n_rows, n_cols })
-}
-
-/// Checks that every value is finite and small enough for the format.
-fn check_values(format: PackedFormat, weight: &[f32], n_cols: usize) -> Result<(), PackError> {
-    let limit = match format {
-        PackedFormat::Nf4 | PackedFormat::Nf4DoubleQuant => f32::MAX,
-        PackedFormat::Int8Rowwise => int8::LIMIT,
-        PackedFormat::Q8_0 => q8_0::LIMIT,
-        PackedFormat::Q4_0 => q4_0::LIMIT,
-        PackedFormat::Q4_1 => q4_1::LIMIT,
-    };
-    // NaN compares as false, so it is caught by the negated test.
-    let fits = |x: f32| x.abs() <= limit;
-    if weight.par_chunks(1 << 16).all(|chunk| fits(absmax(chunk))) {
-        return Ok(());
-    }
-    let Some(index) = weight.iter().position(|x| !fits(*x)) else {
-        return Ok(());
-    };
-    let (row, column, value) = (index / n_cols, index % n_cols, weight[index]);
-    Err(if value.is_finite() {
-        PackError::TooLarge {
-            format,
-            limit,
-            row,
-            column,
-            value,
-        }
-    } else {
-        PackError::NonFinite { row, column, value }
-    })
 }
 
 fn flat_part<'a>(name: &'static str, dtype: PartDtype, bytes: &'a [u8]) -> PackedPart<'a> {

@@ -55,8 +55,8 @@ static VALUE_PAIRS: [[f32; 2]; 256] = {
     pairs
 };
 
-/// Code of the value 0, which fills the spare nibble of an odd weight.
-const ZERO_CODE: u8 = 7;
+/// Elements whose codes are found together; 16 counts stay in registers.
+const LANES: usize = 16;
 /// bitsandbytes never divides by less than this.
 const MIN_ABSMAX: f32 = 1e-38;
 /// Blocks that one task packs or unpacks.
@@ -88,6 +88,7 @@ pub(super) fn pack(weight: &[f32]) -> (Vec<u8>, Vec<f32>) {
 
 /// Packs one block, whole or partial, and returns its `absmax`.
 fn pack_block(block: &[f32], codes: &mut [u8]) -> f32 {
+    // What a partial block leaves is 0: so is the spare nibble of an odd weight.
     let mut scaled = [0.0; NF4_BLOCK_SIZE];
     let scale = if block.len() == NF4_BLOCK_SIZE {
         let absmax = absmax(block);
@@ -105,29 +106,31 @@ fn pack_block(block: &[f32], codes: &mut [u8]) -> f32 {
         }
         absmax
     };
-    let nearest = nearest_codes(&scaled);
-    for (byte, pair) in codes.iter_mut().zip(nearest.chunks_exact(2)) {
-        *byte = pair[0] << 4 | pair[1];
+    let (scaled, _) = scaled.as_chunks();
+    for (codes, scaled) in codes.chunks_mut(LANES / 2).zip(scaled) {
+        let packed = pack_lanes(scaled);
+        codes.copy_from_slice(&packed[..codes.len()]);
     }
     scale
 }
 
-/// Index of the nearest codebook value: the number of thresholds below each element.
-fn nearest_codes(scaled: &[f32; NF4_BLOCK_SIZE]) -> [u8; NF4_BLOCK_SIZE] {
-    // Groups of 16 keep the counts in registers while the 15 thresholds pass by.
-    let mut codes = [ZERO_CODE; NF4_BLOCK_SIZE];
-    for (codes, scaled) in codes.chunks_exact_mut(16).zip(scaled.chunks_exact(16)) {
-        let mut counts = [0_u32; 16];
-        for threshold in THRESHOLDS {
-            for (count, x) in counts.iter_mut().zip(scaled) {
-                *count += u32::from(*x > threshold);
-            }
-        }
-        for (code, count) in codes.iter_mut().zip(counts) {
-            *code = count as u8;
+/// The codes of 16 elements, two in a byte.
+///
+/// Plain index loops over arrays: they vectorize even where the iterator adapters of another
+/// codegen unit are not inlined.
+fn pack_lanes(scaled: &[f32; LANES]) -> [u8; LANES / 2] {
+    // The nearest codebook value has as many thresholds below the element as its index says.
+    let mut counts = [0_u32; LANES];
+    for threshold in THRESHOLDS {
+        for lane in 0..LANES {
+            counts[lane] += u32::from(scaled[lane] > threshold);
         }
     }
-    codes
+    let mut packed = [0; LANES / 2];
+    for byte in 0..LANES / 2 {
+        packed[byte] = (counts[2 * byte] << 4 | counts[2 * byte + 1]) as u8;
+    }
+    packed
 }
 
 /// Writes elements `start ..` of the flattened weight into `out`; `scale` gives a block's

@@ -1,0 +1,69 @@
+//! Which shapes and values a format can hold.
+
+use rayon::prelude::*;
+
+use crate::packed::{
+    GGML_BLOCK_SIZE, PackError, PackedFormat, block_rounding::absmax, int8, q4_0, q4_1, q8_0,
+};
+
+/// `n_rows * n_cols`, if the format can hold such a shape. No size of a part then overflows.
+pub(super) fn checked_len(
+    format: PackedFormat,
+    n_rows: usize,
+    n_cols: usize,
+) -> Result<usize, PackError> {
+    let needs_blocks = match format {
+        PackedFormat::Nf4 | PackedFormat::Nf4DoubleQuant | PackedFormat::Int8Rowwise => false,
+        PackedFormat::Q8_0 | PackedFormat::Q4_0 | PackedFormat::Q4_1 => true,
+    };
+    if needs_blocks && !n_cols.is_multiple_of(GGML_BLOCK_SIZE) {
+        let block_size = GGML_BLOCK_SIZE;
+        return Err(PackError::RowNotWholeBlocks {
+            format,
+            n_cols,
+            block_size,
+        });
+    }
+    n_rows
+        .checked_mul(n_cols)
+        .filter(|n| {
+            n.checked_mul(4)
+                .is_some_and(|bytes| isize::try_from(bytes).is_ok())
+        })
+        .ok_or(PackError::TooManyElements { n_rows, n_cols })
+}
+
+/// Checks that every value is finite and small enough for the format.
+pub(super) fn check_values(
+    format: PackedFormat,
+    weight: &[f32],
+    n_cols: usize,
+) -> Result<(), PackError> {
+    let limit = match format {
+        PackedFormat::Nf4 | PackedFormat::Nf4DoubleQuant => f32::MAX,
+        PackedFormat::Int8Rowwise => int8::LIMIT,
+        PackedFormat::Q8_0 => q8_0::LIMIT,
+        PackedFormat::Q4_0 => q4_0::LIMIT,
+        PackedFormat::Q4_1 => q4_1::LIMIT,
+    };
+    // NaN compares as false, so it is caught by the negated test.
+    let fits = |x: f32| x.abs() <= limit;
+    if weight.par_chunks(1 << 16).all(|chunk| fits(absmax(chunk))) {
+        return Ok(());
+    }
+    let Some(index) = weight.iter().position(|x| !fits(*x)) else {
+        return Ok(());
+    };
+    let (row, column, value) = (index / n_cols, index % n_cols, weight[index]);
+    Err(if value.is_finite() {
+        PackError::TooLarge {
+            format,
+            limit,
+            row,
+            column,
+            value,
+        }
+    } else {
+        PackError::NonFinite { row, column, value }
+    })
+}
