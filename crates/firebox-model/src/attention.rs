@@ -1,0 +1,127 @@
+//! Causal attention with grouped queries and rotary positions.
+
+use burn::module::Module;
+use burn::tensor::{Bool, Device, Int, Tensor, activation};
+
+use crate::kv_cache::LayerCache;
+use crate::linear::Linear;
+use crate::rope::RopeTable;
+
+/// Masked scores get this value; their probability is then exactly zero in f32.
+const MASKED: f32 = f32::MIN;
+
+/// Multi-head attention whose `n_heads` queries share `n_kv_heads` keys and values.
+///
+/// Source: Ainslie et al. (2023), <https://arxiv.org/abs/2305.13245>.
+#[derive(Module, Debug)]
+pub struct Attention {
+    /// `[heads * head_dim, d_model]`.
+    pub q_proj: Linear,
+    /// `[kv_heads * head_dim, d_model]`.
+    pub k_proj: Linear,
+    /// `[kv_heads * head_dim, d_model]`.
+    pub v_proj: Linear,
+    /// `[d_model, heads * head_dim]`.
+    pub o_proj: Linear,
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key and value heads.
+    pub n_kv_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+}
+
+/// What all layers of one forward pass share.
+pub(crate) struct Positions {
+    pub(crate) rope: RopeTable,
+    /// `[seq, start + seq]`, true = hidden; `None` when nothing is hidden.
+    pub(crate) mask: Option<Tensor<2, Bool>>,
+    /// Tokens before this pass.
+    pub(crate) start: usize,
+}
+
+impl Positions {
+    pub(crate) fn new(inv_freq: &[f64], start: usize, seq: usize, device: &Device) -> Self {
+        let mask = (seq > 1).then(|| causal_mask(start, seq, device));
+        Self {
+            rope: RopeTable::new(inv_freq, start, seq, device),
+            mask,
+            start,
+        }
+    }
+}
+
+/// True where query `i` (token `start + i`) must not see key `j`, that is `j > start + i`.
+fn causal_mask(start: usize, seq: usize, device: &Device) -> Tensor<2, Bool> {
+    let keys = Tensor::<1, Int>::arange(0..(start + seq) as i64, device).unsqueeze_dim::<2>(0);
+    let queries = Tensor::<1, Int>::arange(start as i64..(start + seq) as i64, device);
+    let queries = queries.unsqueeze_dim::<2>(1); // [seq, 1]
+    keys.expand([seq, start + seq])
+        .greater(queries.expand([seq, start + seq]))
+}
+
+impl Attention {
+    /// # Shapes
+    /// `[batch, seq, d_model]` in and out.
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<3>,
+        positions: &Positions,
+        cache: Option<&mut LayerCache>,
+    ) -> Tensor<3> {
+        let [batch, seq, _] = x.dims();
+        let q = split_heads(self.q_proj.forward(x.clone()), self.n_heads);
+        let k = split_heads(self.k_proj.forward(x.clone()), self.n_kv_heads);
+        let v = split_heads(self.v_proj.forward(x), self.n_kv_heads);
+        let (q, k) = (positions.rope.rotate(q), positions.rope.rotate(k));
+        let (k, v) = match cache {
+            Some(cache) => cache.append(positions.start, k, v),
+            None => (k, v),
+        };
+        let context = grouped_attention(q, k, v, positions.mask.as_ref());
+        let merged = context.swap_dims(1, 2); // [batch, seq, heads, head_dim]
+        self.o_proj
+            .forward(merged.reshape([batch, seq, self.n_heads * self.head_dim]))
+    }
+}
+
+/// `[batch, seq, heads * head_dim]` to `[batch, heads, seq, head_dim]`.
+fn split_heads(x: Tensor<3>, n_heads: usize) -> Tensor<4> {
+    let [batch, seq, width] = x.dims();
+    x.reshape([batch, seq, n_heads, width / n_heads])
+        .swap_dims(1, 2)
+}
+
+/// `softmax(Q Kᵀ / sqrt(head_dim)) V`, the queries of one key head stacked into one matrix, so that
+/// keys and values are never repeated.
+///
+/// # Shapes
+/// `q` `[batch, heads, seq, head_dim]`, `k` and `v` `[batch, kv_heads, keys, head_dim]`.
+fn grouped_attention(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    mask: Option<&Tensor<2, Bool>>,
+) -> Tensor<4> {
+    let [batch, n_heads, seq, head_dim] = q.dims();
+    let [_, n_kv_heads, keys, _] = k.dims();
+    let group = n_heads / n_kv_heads;
+    let q = q.mul_scalar(1.0 / (head_dim as f64).sqrt());
+    let q = q.reshape([batch, n_kv_heads, group * seq, head_dim]);
+    let mut scores = q.matmul(k.swap_dims(2, 3)); // [batch, kv_heads, group * seq, keys]
+    if let Some(mask) = mask {
+        let shape = [batch, n_kv_heads, group, seq, keys];
+        let mask = mask.clone().reshape([1, 1, 1, seq, keys]).expand(shape);
+        scores = scores.reshape(shape).mask_fill(mask, MASKED).reshape([
+            batch,
+            n_kv_heads,
+            group * seq,
+            keys,
+        ]);
+    }
+    let probs = activation::softmax(scores, 3);
+    probs.matmul(v).reshape([batch, n_heads, seq, head_dim])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,44 @@
+use burn::tensor::{Distribution, Tensor};
+use firebox_tensor::math;
+
+use super::*;
+
+#[test]
+fn grouped_attention_equals_plain_attention_with_repeated_keys() {
+    let device = Device::flex();
+    let (heads, kv_heads, seq, head_dim) = (6, 2, 5, 4);
+    let random = |heads| {
+        Tensor::<4>::random(
+            [1, heads, seq, head_dim],
+            Distribution::Normal(0.0, 1.0),
+            &device,
+        )
+    };
+    let (q, k, v) = (random(heads), random(kv_heads), random(kv_heads));
+    let mask = causal_mask(0, seq, &device);
+    let grouped = grouped_attention(q.clone(), k.clone(), v.clone(), Some(&mask));
+    for head in 0..heads {
+        let pick =
+            |x: &Tensor<4>, head: usize| x.clone().narrow(1, head, 1).reshape([seq, head_dim]);
+        let kv = head / (heads / kv_heads);
+        let plain =
+            math::scaled_dot_product_attention(pick(&q, head), pick(&k, kv), pick(&v, kv), true);
+        let difference = (pick(&grouped, head) - plain)
+            .abs()
+            .max()
+            .into_scalar::<f32>();
+        assert!(difference < 1e-5, "head {head}: {difference}");
+    }
+}
+
+#[test]
+fn the_mask_hides_only_later_keys() {
+    let mask = causal_mask(2, 2, &Device::flex())
+        .into_data()
+        .try_into_vec::<bool>()
+        .unwrap();
+    assert_eq!(
+        mask,
+        [false, false, false, true, false, false, false, false]
+    );
+}

@@ -1,0 +1,137 @@
+//! A linear layer whose weight is dense or packed, with an optional LoRA side path.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use firebox_tensor::packed::PackedMatrix;
+
+use crate::lora::LoraFactors;
+
+/// From this many rows on, a packed weight is unpacked once and multiplied by a dense gemm.
+const DENSE_FROM_ROWS: usize = 16;
+
+/// `y = x Wᵀ + bias`, and `+ scale · (x Aᵀ) Bᵀ` when an adapter is attached.
+///
+/// The weight is `[out, in]`, PyTorch's layout, not burn's.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// The weight, `[out, in]`.
+    pub weight: Weight,
+    /// `[out]`.
+    pub bias: Option<Param<Tensor<1>>>,
+    /// The adapter, if one is attached.
+    pub lora: Option<LoraFactors>,
+}
+
+/// A weight matrix as it lies in memory.
+#[derive(Module, Debug)]
+pub enum Weight {
+    /// Floating point on the model's device, `[out, in]`.
+    Dense(Param<Tensor<2>>),
+    /// Packed bytes on the host; frozen.
+    Packed(PackedWeight),
+}
+
+/// Packed bytes as a module without parameters.
+#[derive(Module, Debug)]
+pub struct PackedWeight {
+    #[module(skip)]
+    pub(crate) matrix: PackedMatrix,
+}
+
+impl Linear {
+    /// A layer with a dense weight `[out, in]` and no adapter.
+    pub fn dense(weight: Tensor<2>, bias: Option<Tensor<1>>) -> Self {
+        Self {
+            weight: Weight::Dense(Param::from_tensor(weight)),
+            bias: bias.map(Param::from_tensor),
+            lora: None,
+        }
+    }
+
+    /// A layer over packed bytes.
+    pub fn packed(matrix: PackedMatrix, bias: Option<Tensor<1>>) -> Self {
+        Self {
+            weight: Weight::Packed(PackedWeight { matrix }),
+            bias: bias.map(Param::from_tensor),
+            lora: None,
+        }
+    }
+
+    /// `[out, in]`.
+    pub fn shape(&self) -> [usize; 2] {
+        match &self.weight {
+            Weight::Dense(weight) => weight.dims(),
+            Weight::Packed(packed) => [packed.matrix.n_rows(), packed.matrix.n_cols()],
+        }
+    }
+
+    /// # Shapes
+    /// `[batch, seq, in]` to `[batch, seq, out]`.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let [batch, seq, d_in] = x.dims();
+        let rows = x.reshape([batch * seq, d_in]); // [batch * seq, in]
+        let mut y = self.weight.apply(rows.clone());
+        if let Some(bias) = &self.bias {
+            y = y + bias.val().unsqueeze();
+        }
+        if let Some(lora) = self.lora.as_ref().filter(|lora| !lora.is_merged()) {
+            y = y + lora.forward(rows);
+        }
+        let d_out = y.dims()[1];
+        y.reshape([batch, seq, d_out])
+    }
+}
+
+impl Weight {
+    /// `x Wᵀ`: `[rows, in]` to `[rows, out]`.
+    fn apply(&self, x: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Dense(weight) => firebox_tensor::kernels::linear(x, weight.val()),
+            Self::Packed(packed) => packed.apply(x),
+        }
+    }
+
+    /// The weight as floating point on `device`, `[out, in]`.
+    pub fn to_dense(&self, device: &Device) -> Tensor<2> {
+        match self {
+            Self::Dense(weight) => weight.val(),
+            Self::Packed(packed) => packed.unpack(device),
+        }
+    }
+
+    /// Bytes that the weight takes in memory.
+    pub fn n_bytes(&self) -> usize {
+        match self {
+            Self::Dense(weight) => weight.shape().num_elements() * 4,
+            Self::Packed(packed) => packed.matrix.n_bytes(),
+        }
+    }
+}
+
+impl PackedWeight {
+    fn unpack(&self, device: &Device) -> Tensor<2> {
+        let shape = [self.matrix.n_rows(), self.matrix.n_cols()];
+        Tensor::from_data(TensorData::new(self.matrix.unpack(), shape), device)
+    }
+
+    /// Few rows are multiplied on the packed bytes; many rows, and rows that gradients flow
+    /// through, by a dense gemm over the weight unpacked for this one call.
+    fn apply(&self, x: Tensor<2>) -> Tensor<2> {
+        let [rows, _] = x.dims();
+        let device = x.device();
+        if rows >= DENSE_FROM_ROWS || x.is_autodiff() {
+            let weight = self.unpack(&device.inner());
+            return x.matmul(weight.transpose());
+        }
+        let y = self.matrix.matmul(&host_f32(x));
+        Tensor::from_data(TensorData::new(y, [rows, self.matrix.n_rows()]), &device)
+    }
+}
+
+/// The values of a tensor on the host, as f32.
+pub(crate) fn host_f32<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+    x.into_data()
+        .convert::<f32>()
+        .try_into_vec()
+        .expect("just converted to f32")
+}

@@ -1,0 +1,250 @@
+//! The decoder: embedding, layers, final norm, head.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::attention::{Attention, Positions};
+use crate::config::LlamaConfig;
+use crate::error::ModelError;
+use crate::kv_cache::{KvCache, LayerCache};
+use crate::linear::Linear;
+use crate::rms_norm::RmsNorm;
+use crate::rope::inv_freq;
+use crate::swiglu::SwiGlu;
+
+/// A Llama-family decoder.
+///
+/// Source: Touvron et al. (2023), section 2.2, <https://arxiv.org/abs/2302.13971>.
+#[derive(Module, Debug)]
+pub struct Llama {
+    /// Token embedding, `[vocab, d_model]`.
+    pub embed_tokens: Param<Tensor<2>>,
+    /// The layers, first to last.
+    pub layers: Vec<DecoderLayer>,
+    /// The norm before the head.
+    pub norm: RmsNorm,
+    /// `[vocab, d_model]`; `None` when the head is the embedding.
+    pub lm_head: Option<Param<Tensor<2>>>,
+    #[module(skip)]
+    pub(crate) config: LlamaConfig,
+    #[module(skip)]
+    inv_freq: Vec<f64>,
+}
+
+/// Attention and feed-forward, each behind a norm and added to the residual stream.
+#[derive(Module, Debug)]
+pub struct DecoderLayer {
+    /// Norm before attention.
+    pub input_layernorm: RmsNorm,
+    /// Attention.
+    pub self_attn: Attention,
+    /// Norm before the feed-forward block.
+    pub post_attention_layernorm: RmsNorm,
+    /// Feed-forward.
+    pub mlp: SwiGlu,
+}
+
+impl DecoderLayer {
+    fn forward(
+        &self,
+        x: Tensor<3>,
+        positions: &Positions,
+        cache: Option<&mut LayerCache>,
+    ) -> Tensor<3> {
+        let attended =
+            self.self_attn
+                .forward(self.input_layernorm.forward(x.clone()), positions, cache);
+        let x = x + attended;
+        let fed = self
+            .mlp
+            .forward(self.post_attention_layernorm.forward(x.clone()));
+        x + fed
+    }
+}
+
+impl Llama {
+    pub(crate) fn from_parts(
+        config: LlamaConfig,
+        embed_tokens: Tensor<2>,
+        layers: Vec<DecoderLayer>,
+        norm: RmsNorm,
+        lm_head: Option<Tensor<2>>,
+    ) -> Self {
+        Self {
+            embed_tokens: Param::from_tensor(embed_tokens),
+            layers,
+            norm,
+            lm_head: lm_head.map(Param::from_tensor),
+            inv_freq: inv_freq(
+                config.rope_base,
+                config.head_dim,
+                config.rope_scaling.as_ref(),
+            ),
+            config,
+        }
+    }
+
+    /// The sizes.
+    pub fn config(&self) -> &LlamaConfig {
+        &self.config
+    }
+
+    /// The device that the weights are on.
+    pub fn device(&self) -> Device {
+        self.embed_tokens.val().device().inner()
+    }
+
+    /// Weight of the output head, `[vocab, d_model]`.
+    pub fn lm_head_weight(&self) -> Tensor<2> {
+        self.lm_head.as_ref().unwrap_or(&self.embed_tokens).val()
+    }
+
+    /// Hidden states after the final norm: `[batch, seq]` to `[batch, seq, d_model]`.
+    pub fn hidden(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        let positions = self.positions(0, &ids);
+        let mut x = self.embed(ids);
+        for layer in &self.layers {
+            x = layer.forward(x, &positions, None);
+        }
+        self.norm.forward(x)
+    }
+
+    /// As [`Llama::hidden`], for the tokens that follow those in `cache`, which learns them.
+    pub fn hidden_cached(&self, ids: Tensor<2, Int>, cache: &mut KvCache) -> Tensor<3> {
+        let positions = self.positions(cache.len(), &ids);
+        let [_, seq] = ids.dims();
+        let mut x = self.embed(ids);
+        for (i, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(x, &positions, Some(cache.layer_mut(i)));
+        }
+        cache.advance(seq);
+        self.norm.forward(x)
+    }
+
+    /// The residual stream after the embedding and after each layer, `n_layers + 1` tensors
+    /// `[batch, seq, d_model]`; the last one before the final norm.
+    pub fn hidden_states(&self, ids: Tensor<2, Int>) -> Vec<Tensor<3>> {
+        let positions = self.positions(0, &ids);
+        let mut states = vec![self.embed(ids)];
+        for layer in &self.layers {
+            let x = states[states.len() - 1].clone();
+            states.push(layer.forward(x, &positions, None));
+        }
+        states
+    }
+
+    /// Logits of every position: `[batch, seq]` to `[batch, seq, vocab]`. For one position or a
+    /// loss, see [`Llama::head`] and [`Llama::loss`], which hold less.
+    pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        let hidden = self.hidden(ids);
+        let [batch, seq, d_model] = hidden.dims();
+        let logits = self.head(hidden.reshape([batch * seq, d_model]));
+        logits.reshape([batch, seq, self.config.vocab_size])
+    }
+
+    /// Logits of hidden states: `[rows, d_model]` to `[rows, vocab]`.
+    pub fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
+        firebox_tensor::kernels::linear(hidden, self.lm_head_weight())
+    }
+
+    fn positions(&self, start: usize, ids: &Tensor<2, Int>) -> Positions {
+        Positions::new(&self.inv_freq, start, ids.dims()[1], &self.device())
+    }
+
+    fn embed(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        let [batch, seq] = ids.dims();
+        let rows = self
+            .embed_tokens
+            .val()
+            .select(0, ids.reshape([batch * seq]));
+        rows.reshape([batch, seq, self.config.d_model])
+    }
+
+    /// Rows of ids, all of one length, as a tensor on the model's device.
+    ///
+    /// # Errors
+    /// [`ModelError::TokenOutOfRange`] for an id past the embedding, [`ModelError::Empty`] when
+    /// there is nothing.
+    pub fn ids_tensor(&self, rows: &[impl AsRef<[u32]>]) -> Result<Tensor<2, Int>, ModelError> {
+        let seq = rows.first().map_or(0, |row| row.as_ref().len());
+        if seq == 0 {
+            return Err(ModelError::Empty { what: "input" });
+        }
+        let mut flat = Vec::with_capacity(rows.len() * seq);
+        for row in rows {
+            debug_assert_eq!(row.as_ref().len(), seq, "rows of one length");
+            for &id in row.as_ref() {
+                if id as usize >= self.config.vocab_size {
+                    return Err(ModelError::TokenOutOfRange {
+                        id,
+                        vocab_size: self.config.vocab_size,
+                    });
+                }
+                flat.push(i64::from(id));
+            }
+        }
+        Ok(Tensor::from_data(
+            TensorData::new(flat, [rows.len(), seq]),
+            &self.device(),
+        ))
+    }
+
+    /// Every linear layer inside the decoder with its checkpoint name, without `.weight`.
+    pub fn linears(&self) -> Vec<(String, &Linear)> {
+        let layers = self.layers.iter().enumerate();
+        layers
+            .flat_map(|(i, layer)| {
+                let (attn, mlp) = (&layer.self_attn, &layer.mlp);
+                [
+                    (format!("model.layers.{i}.self_attn.q_proj"), &attn.q_proj),
+                    (format!("model.layers.{i}.self_attn.k_proj"), &attn.k_proj),
+                    (format!("model.layers.{i}.self_attn.v_proj"), &attn.v_proj),
+                    (format!("model.layers.{i}.self_attn.o_proj"), &attn.o_proj),
+                    (format!("model.layers.{i}.mlp.gate_proj"), &mlp.gate_proj),
+                    (format!("model.layers.{i}.mlp.up_proj"), &mlp.up_proj),
+                    (format!("model.layers.{i}.mlp.down_proj"), &mlp.down_proj),
+                ]
+            })
+            .collect()
+    }
+
+    /// As [`Llama::linears`], to change them.
+    pub fn linears_mut(&mut self) -> Vec<(String, &mut Linear)> {
+        let layers = self.layers.iter_mut().enumerate();
+        layers
+            .flat_map(|(i, layer)| {
+                let (attn, mlp) = (&mut layer.self_attn, &mut layer.mlp);
+                [
+                    (
+                        format!("model.layers.{i}.self_attn.q_proj"),
+                        &mut attn.q_proj,
+                    ),
+                    (
+                        format!("model.layers.{i}.self_attn.k_proj"),
+                        &mut attn.k_proj,
+                    ),
+                    (
+                        format!("model.layers.{i}.self_attn.v_proj"),
+                        &mut attn.v_proj,
+                    ),
+                    (
+                        format!("model.layers.{i}.self_attn.o_proj"),
+                        &mut attn.o_proj,
+                    ),
+                    (
+                        format!("model.layers.{i}.mlp.gate_proj"),
+                        &mut mlp.gate_proj,
+                    ),
+                    (format!("model.layers.{i}.mlp.up_proj"), &mut mlp.up_proj),
+                    (
+                        format!("model.layers.{i}.mlp.down_proj"),
+                        &mut mlp.down_proj,
+                    ),
+                ]
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

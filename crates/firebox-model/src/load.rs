@@ -1,0 +1,230 @@
+//! From a checkpoint, or from a seed, to a decoder on a device.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use firebox_checkpoint::Checkpoint;
+use firebox_tensor::random::CounterRng;
+
+use crate::attention::Attention;
+use crate::config::LlamaConfig;
+use crate::error::ModelError;
+use crate::linear::Linear;
+use crate::llama::{DecoderLayer, Llama};
+use crate::rms_norm::RmsNorm;
+use crate::swiglu::SwiGlu;
+
+/// Where the weights come from.
+trait WeightSource {
+    /// The floating-point tensor `name` of the given shape.
+    fn tensor<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        field: &'static str,
+    ) -> Result<Tensor<D>, ModelError>;
+
+    /// The linear layer `name`, dense or packed.
+    fn linear(&mut self, name: &str, shape: [usize; 2], bias: bool) -> Result<Linear, ModelError>;
+}
+
+impl Llama {
+    /// Loads a model. Dense weights become f32; weights that were saved packed stay packed.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] for a config that is no Llama-family decoder,
+    /// [`ModelError::ShapeMismatch`] and [`ModelError::Checkpoint`] for weights that do not fit it.
+    pub fn load(checkpoint: &Checkpoint, device: &Device) -> Result<Self, ModelError> {
+        let mut config = LlamaConfig::from_hf(checkpoint.config())?;
+        let head = "lm_head.weight";
+        config.tie_embeddings &= checkpoint.shape(head).is_none();
+        build(config, &mut FromCheckpoint { checkpoint, device })
+    }
+}
+
+impl LlamaConfig {
+    /// A model with random weights: normal with deviation 0.02, the projections back into the
+    /// residual stream divided by `sqrt(2 n_layers)`, norms at 1.
+    ///
+    /// Source: Radford et al. (2019), section 2.3.
+    ///
+    /// # Panics
+    /// When the config is not valid; see [`LlamaConfig::validate`].
+    pub fn init(&self, seed: u64, device: &Device) -> Llama {
+        self.validate().expect("a validated config");
+        let source = &mut FromSeed {
+            seed,
+            stream: 0,
+            n_layers: self.n_layers,
+            device,
+        };
+        build(self.clone(), source).expect("random weights have the right shapes")
+    }
+}
+
+fn build<S: WeightSource>(config: LlamaConfig, source: &mut S) -> Result<Llama, ModelError> {
+    let vocab = [config.vocab_size, config.d_model];
+    let embed = source.tensor("model.embed_tokens.weight", vocab, "vocab_size")?;
+    let layers = (0..config.n_layers)
+        .map(|i| layer(&config, i, source))
+        .collect::<Result<_, _>>()?;
+    let norm = norm(&config, "model.norm", source)?;
+    let head = match config.tie_embeddings {
+        true => None,
+        false => Some(source.tensor("lm_head.weight", vocab, "vocab_size")?),
+    };
+    Ok(Llama::from_parts(config, embed, layers, norm, head))
+}
+
+fn norm<S: WeightSource>(
+    config: &LlamaConfig,
+    name: &str,
+    source: &mut S,
+) -> Result<RmsNorm, ModelError> {
+    let gamma = source.tensor(&format!("{name}.weight"), [config.d_model], "hidden_size")?;
+    Ok(RmsNorm {
+        gamma: burn::module::Param::from_tensor(gamma),
+        eps: config.rms_eps,
+    })
+}
+
+fn layer<S: WeightSource>(
+    config: &LlamaConfig,
+    i: usize,
+    source: &mut S,
+) -> Result<DecoderLayer, ModelError> {
+    let name = |part: &str| format!("model.layers.{i}.{part}");
+    let (q, kv) = (
+        config.n_heads * config.head_dim,
+        config.n_kv_heads * config.head_dim,
+    );
+    let (d_model, d_ff) = (config.d_model, config.d_ff);
+    Ok(DecoderLayer {
+        input_layernorm: norm(config, &name("input_layernorm"), source)?,
+        self_attn: Attention {
+            q_proj: source.linear(&name("self_attn.q_proj"), [q, d_model], config.qkv_bias)?,
+            k_proj: source.linear(&name("self_attn.k_proj"), [kv, d_model], config.qkv_bias)?,
+            v_proj: source.linear(&name("self_attn.v_proj"), [kv, d_model], config.qkv_bias)?,
+            o_proj: source.linear(&name("self_attn.o_proj"), [d_model, q], config.o_bias)?,
+            n_heads: config.n_heads,
+            n_kv_heads: config.n_kv_heads,
+            head_dim: config.head_dim,
+        },
+        post_attention_layernorm: norm(config, &name("post_attention_layernorm"), source)?,
+        mlp: SwiGlu {
+            gate_proj: source.linear(&name("mlp.gate_proj"), [d_ff, d_model], config.mlp_bias)?,
+            up_proj: source.linear(&name("mlp.up_proj"), [d_ff, d_model], config.mlp_bias)?,
+            down_proj: source.linear(&name("mlp.down_proj"), [d_model, d_ff], config.mlp_bias)?,
+        },
+    })
+}
+
+struct FromCheckpoint<'a> {
+    checkpoint: &'a Checkpoint,
+    device: &'a Device,
+}
+
+impl FromCheckpoint<'_> {
+    fn check(
+        &self,
+        name: &str,
+        expected: &[usize],
+        found: &[usize],
+        field: &'static str,
+    ) -> Result<(), ModelError> {
+        if expected == found {
+            return Ok(());
+        }
+        let (name, expected, found) = (name.to_owned(), expected.to_vec(), found.to_vec());
+        Err(ModelError::ShapeMismatch {
+            name,
+            expected,
+            found,
+            field,
+        })
+    }
+}
+
+impl WeightSource for FromCheckpoint<'_> {
+    fn tensor<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        field: &'static str,
+    ) -> Result<Tensor<D>, ModelError> {
+        // The shape is known before the data is decoded, so that a wrong one costs nothing.
+        if let Some(found) = self.checkpoint.shape(name) {
+            self.check(name, &shape, &found, field)?;
+        }
+        let host = self.checkpoint.tensor(name)?;
+        self.check(name, &shape, &host.shape, field)?;
+        Ok(Tensor::from_data(
+            TensorData::new(host.data, shape),
+            self.device,
+        ))
+    }
+
+    fn linear(&mut self, name: &str, shape: [usize; 2], bias: bool) -> Result<Linear, ModelError> {
+        let weight = format!("{name}.weight");
+        let field = match name.rsplit('.').next() {
+            Some("q_proj") => "num_attention_heads",
+            Some("k_proj" | "v_proj") => "num_key_value_heads",
+            Some("o_proj") => "num_attention_heads",
+            _ => "intermediate_size",
+        };
+        let bias = match bias {
+            true => Some(self.tensor(&format!("{name}.bias"), [shape[0]], field)?),
+            false => None,
+        };
+        if let Some(matrix) = self.checkpoint.packed(&weight)? {
+            self.check(&weight, &shape, &[matrix.n_rows(), matrix.n_cols()], field)?;
+            return Ok(Linear::packed(matrix, bias));
+        }
+        Ok(Linear::dense(self.tensor(&weight, shape, field)?, bias))
+    }
+}
+
+struct FromSeed<'a> {
+    seed: u64,
+    stream: u64,
+    n_layers: usize,
+    device: &'a Device,
+}
+
+impl WeightSource for FromSeed<'_> {
+    fn tensor<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        _: &'static str,
+    ) -> Result<Tensor<D>, ModelError> {
+        if name.contains("norm") {
+            return Ok(Tensor::ones(shape, self.device));
+        }
+        if name.ends_with(".bias") {
+            return Ok(Tensor::zeros(shape, self.device));
+        }
+        let into_residual = name.contains("o_proj") || name.contains("down_proj");
+        let deviation = if into_residual {
+            0.02 / (2.0 * self.n_layers as f32).sqrt()
+        } else {
+            0.02
+        };
+        let mut rng = CounterRng::new(self.seed, self.stream);
+        self.stream += 1;
+        let values = (0..shape.iter().product())
+            .map(|_| rng.normal() * deviation)
+            .collect::<Vec<f32>>();
+        Ok(Tensor::from_data(
+            TensorData::new(values, shape),
+            self.device,
+        ))
+    }
+
+    fn linear(&mut self, name: &str, shape: [usize; 2], bias: bool) -> Result<Linear, ModelError> {
+        let weight = self.tensor(&format!("{name}.weight"), shape, "hidden_size")?;
+        let bias = match bias {
+            true => Some(self.tensor(&format!("{name}.bias"), [shape[0]], "hidden_size")?),
+            false => None,
+        };
+        Ok(Linear::dense(weight, bias))
+    }
+}

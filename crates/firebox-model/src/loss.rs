@@ -1,0 +1,200 @@
+//! Next-token loss without ever holding `[tokens, vocab]`.
+
+use burn::tensor::{Int, Tensor, TensorData};
+
+use crate::error::ModelError;
+use crate::linear::host_f32;
+use crate::llama::Llama;
+
+/// Rows of logits held at once.
+const CHUNK_ROWS: usize = 128;
+/// A label with this value carries no loss.
+pub const IGNORE: i64 = -100;
+
+/// The loss of one batch, ready to go backward.
+#[derive(Debug)]
+pub struct Loss {
+    /// Mean negative log-likelihood over the labelled tokens, in nats.
+    pub mean: f64,
+    /// Labelled tokens.
+    pub n_tokens: usize,
+    /// A scalar whose *gradients* are those of [`Loss::mean`]; its value means nothing. Call
+    /// `backward` on it. Untracked when no weight of the model asks for gradients.
+    pub surrogate: Tensor<1>,
+}
+
+/// Loss and gradients of a linear head with cross-entropy, for a chunk of rows at a time.
+struct HeadLoss {
+    nll: Vec<f32>,
+    /// Gradient of the mean with respect to the hidden rows, `[rows, d_model]`.
+    d_hidden: Option<Tensor<2>>,
+    /// Gradient of the mean with respect to the head's weight, `[vocab, d_model]`.
+    d_weight: Option<Tensor<2>>,
+}
+
+impl Llama {
+    /// Mean next-token loss of right-padded rows. `labels[b][t]` is the token at `t` itself, or
+    /// [`IGNORE`]; position `t` is predicted from the tokens before it, so `labels[b][0]` never
+    /// counts.
+    ///
+    /// The head runs over chunks of rows, forward and backward at once, and its gradients enter the
+    /// graph through a surrogate: `⟨h, ∂L/∂h⟩ + ⟨W, ∂L/∂W⟩`, whose gradients are just these.
+    ///
+    /// # Errors
+    /// [`ModelError::NoLabels`] when no label counts, [`ModelError::TokenOutOfRange`].
+    pub fn loss(&self, input_ids: &[Vec<u32>], labels: &[Vec<i64>]) -> Result<Loss, ModelError> {
+        let ids = self.ids_tensor(input_ids)?;
+        let [batch, seq] = ids.dims();
+        let (rows, targets) = self.labelled_rows(labels, seq)?;
+        let device = self.device();
+        let hidden = self.hidden(ids).reshape([batch * seq, self.config.d_model]);
+        let hidden = hidden.select(0, int_tensor(&rows, &device)); // [labelled, d_model]
+        let weight = self.lm_head_weight();
+        let head = head_loss(hidden.clone(), weight.clone(), &targets);
+        let mut surrogate = Tensor::zeros([1], &device);
+        if let Some(d_hidden) = head.d_hidden {
+            surrogate = surrogate + (hidden * d_hidden).sum();
+        }
+        if let Some(d_weight) = head.d_weight {
+            surrogate = surrogate + (weight * d_weight).sum();
+        }
+        Ok(Loss {
+            mean: mean(&head.nll),
+            n_tokens: targets.len(),
+            surrogate,
+        })
+    }
+
+    /// Negative log-likelihood of each token after the first, in nats: `ids.len() - 1` values.
+    ///
+    /// # Errors
+    /// [`ModelError::Empty`] for fewer than two tokens, [`ModelError::PromptTooLong`],
+    /// [`ModelError::TokenOutOfRange`].
+    pub fn token_nll(&self, ids: &[u32]) -> Result<Vec<f32>, ModelError> {
+        if ids.len() < 2 {
+            return Err(ModelError::Empty {
+                what: "text behind its first token",
+            });
+        }
+        if ids.len() > self.config.max_seq_len {
+            let (prompt_tokens, max_seq_len) = (ids.len(), self.config.max_seq_len);
+            return Err(ModelError::PromptTooLong {
+                prompt_tokens,
+                max_seq_len,
+            });
+        }
+        let tensor = self.ids_tensor(&[ids])?;
+        let hidden = self
+            .hidden(tensor)
+            .inner()
+            .reshape([ids.len(), self.config.d_model]);
+        let hidden = hidden.narrow(0, 0, ids.len() - 1);
+        let targets: Vec<i64> = ids[1..].iter().map(|&id| i64::from(id)).collect();
+        Ok(head_loss(hidden, self.lm_head_weight().inner(), &targets).nll)
+    }
+
+    /// Flat row indices into `[batch * seq]` and the token that each must predict.
+    fn labelled_rows(
+        &self,
+        labels: &[Vec<i64>],
+        seq: usize,
+    ) -> Result<(Vec<i64>, Vec<i64>), ModelError> {
+        let (mut rows, mut targets) = (Vec::new(), Vec::new());
+        for (b, row) in labels.iter().enumerate() {
+            for (t, &label) in row
+                .iter()
+                .enumerate()
+                .skip(1)
+                .filter(|(_, label)| **label != IGNORE)
+            {
+                match u32::try_from(label) {
+                    Ok(id) if (id as usize) < self.config.vocab_size => {}
+                    _ => {
+                        let id = u32::try_from(label).unwrap_or(u32::MAX);
+                        return Err(ModelError::TokenOutOfRange {
+                            id,
+                            vocab_size: self.config.vocab_size,
+                        });
+                    }
+                }
+                rows.push((b * seq + t - 1) as i64);
+                targets.push(label);
+            }
+        }
+        match rows.is_empty() {
+            true => Err(ModelError::Empty {
+                what: "set of labelled tokens",
+            }),
+            false => Ok((rows, targets)),
+        }
+    }
+}
+
+/// `hidden` `[rows, d_model]`, `weight` `[vocab, d_model]`, one target a row.
+fn head_loss(hidden: Tensor<2>, weight: Tensor<2>, targets: &[i64]) -> HeadLoss {
+    let (hidden_tracked, weight_tracked) = (is_tracked(&hidden), is_tracked(&weight));
+    let (hidden, weight) = (hidden.inner(), weight.inner());
+    let n = targets.len();
+    let mut nll = Vec::with_capacity(n);
+    let mut d_hidden = Vec::new();
+    let mut d_weight = weight_tracked.then(|| weight.zeros_like());
+    for start in (0..n).step_by(CHUNK_ROWS) {
+        let rows = CHUNK_ROWS.min(n - start);
+        let h = hidden.clone().narrow(0, start, rows); // [rows, d_model]
+        let target = int_tensor(&targets[start..start + rows], &h.device());
+        let logits = h.clone().matmul(weight.clone().transpose()); // [rows, vocab]
+        let (chunk_nll, lse) = nll_rows(&logits, target.clone());
+        nll.extend(chunk_nll);
+        if !hidden_tracked && !weight_tracked {
+            continue;
+        }
+        let d_logits = (logits - lse).exp().div_scalar(n as f64); // softmax, [rows, vocab]
+        if hidden_tracked {
+            let at_target = weight
+                .clone()
+                .select(0, target.clone())
+                .div_scalar(n as f64);
+            d_hidden.push(d_logits.clone().matmul(weight.clone()) - at_target);
+        }
+        d_weight = d_weight.map(|sum| {
+            let sum = sum + d_logits.transpose().matmul(h.clone()); // [vocab, d_model]
+            sum.select_assign(
+                0,
+                target,
+                h.div_scalar(-(n as f64)),
+                burn::tensor::IndexingUpdateOp::Add,
+            )
+        });
+    }
+    let d_hidden = hidden_tracked.then(|| Tensor::cat(d_hidden, 0));
+    HeadLoss {
+        nll,
+        d_hidden,
+        d_weight,
+    }
+}
+
+/// `-log softmax(logits)[target]` of each row, and the log-sum-exp `[rows, 1]`.
+fn nll_rows(logits: &Tensor<2>, target: Tensor<1, Int>) -> (Vec<f32>, Tensor<2>) {
+    let [rows, _] = logits.dims();
+    let max = logits.clone().max_dim(1); // [rows, 1]
+    let sum = (logits.clone() - max.clone()).exp().sum_dim(1);
+    let lse = sum.log() + max;
+    let at_target = logits.clone().gather(1, target.reshape([rows, 1]));
+    (host_f32(lse.clone() - at_target), lse)
+}
+
+fn is_tracked<const D: usize>(x: &Tensor<D>) -> bool {
+    x.is_autodiff() && x.is_tracked()
+}
+
+fn mean(values: &[f32]) -> f64 {
+    values.iter().map(|&x| f64::from(x)).sum::<f64>() / values.len() as f64
+}
+
+pub(crate) fn int_tensor(values: &[i64], device: &burn::tensor::Device) -> Tensor<1, Int> {
+    Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
+}
+
+#[cfg(test)]
+mod tests;

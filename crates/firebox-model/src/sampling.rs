@@ -1,0 +1,198 @@
+//! Choosing the next token from its logits.
+
+use firebox_tensor::random::CounterRng;
+use serde::{Deserialize, Serialize};
+
+use crate::error::ModelError;
+
+/// How the next token is drawn. The default is greedy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SamplingConfig {
+    /// Divides the logits; 0 takes the most likely token.
+    pub temperature: f32,
+    /// Keep only the `k` most likely tokens; 0 keeps all.
+    pub top_k: usize,
+    /// Keep the smallest set of tokens whose probability reaches this; 1 keeps all.
+    ///
+    /// Source: Holtzman et al. (2019), section 3.1, <https://arxiv.org/abs/1904.09751>.
+    pub top_p: f32,
+    /// Keep tokens at least this likely relative to the most likely one; 0 keeps all.
+    ///
+    /// Source: Nguyen et al. (2024), section 3, <https://arxiv.org/abs/2407.01082>.
+    pub min_p: f32,
+    /// Positive logits of tokens seen before are divided by this, negative ones multiplied.
+    ///
+    /// Source: Keskar et al. (2019), section 4.1, <https://arxiv.org/abs/1909.05858>.
+    pub repetition_penalty: f32,
+    /// The same seed draws the same tokens.
+    pub seed: u64,
+}
+
+impl Default for SamplingConfig {
+    fn default() -> Self {
+        Self {
+            temperature: 0.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            seed: 0,
+        }
+    }
+}
+
+impl SamplingConfig {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`ModelError::Sampling`] names the field, its range and what was given.
+    pub fn validate(&self) -> Result<(), ModelError> {
+        let in_range = [
+            (
+                "temperature",
+                self.temperature,
+                self.temperature >= 0.0,
+                "a number from 0 up",
+            ),
+            (
+                "top_p",
+                self.top_p,
+                self.top_p > 0.0 && self.top_p <= 1.0,
+                "a number above 0 and at most 1",
+            ),
+            (
+                "min_p",
+                self.min_p,
+                (0.0..1.0).contains(&self.min_p),
+                "a number from 0 to below 1",
+            ),
+            (
+                "repetition_penalty",
+                self.repetition_penalty,
+                self.repetition_penalty > 0.0,
+                "a number above 0",
+            ),
+        ];
+        for (field, value, ok, expected) in in_range {
+            if !ok || !value.is_finite() {
+                return Err(ModelError::Sampling {
+                    field,
+                    expected,
+                    found: value.to_string(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Draws tokens; the draw of step `n` depends on the seed and `n` alone.
+#[derive(Debug, Clone)]
+pub struct Sampler {
+    config: SamplingConfig,
+    rng: CounterRng,
+}
+
+impl Sampler {
+    /// # Errors
+    /// As [`SamplingConfig::validate`].
+    pub fn new(config: SamplingConfig) -> Result<Self, ModelError> {
+        config.validate()?;
+        Ok(Self {
+            rng: CounterRng::new(config.seed, 0),
+            config,
+        })
+    }
+
+    /// The next token for `logits` (one a vocabulary entry), after the tokens `seen`.
+    pub fn sample(&mut self, logits: &mut [f32], seen: &[u32]) -> u32 {
+        penalize(logits, seen, self.config.repetition_penalty);
+        if self.config.temperature == 0.0 {
+            return argmax(logits);
+        }
+        let mut kept = self.candidates(logits);
+        self.cut_top_p(&mut kept);
+        let total: f32 = kept.iter().map(|(_, p)| p).sum();
+        let mut left = self.rng.uniform() * total;
+        for &(id, p) in &kept {
+            left -= p;
+            if left < 0.0 {
+                return id;
+            }
+        }
+        kept.last().map_or(0, |&(id, _)| id)
+    }
+
+    /// Tokens that pass top-k and min-p with their unnormalized probabilities, relative to the most
+    /// likely token.
+    fn candidates(&self, logits: &[f32]) -> Vec<(u32, f32)> {
+        let max = logits[argmax(logits) as usize];
+        let relative = |logit: f32| ((logit - max) / self.config.temperature).exp();
+        let indexed = logits
+            .iter()
+            .enumerate()
+            .map(|(id, &logit)| (id as u32, relative(logit)));
+        let mut kept: Vec<(u32, f32)> = indexed
+            .filter(|&(_, p)| p > 0.0 && p >= self.config.min_p)
+            .collect();
+        if self.config.top_k > 0 && self.config.top_k < kept.len() {
+            kept.select_nth_unstable_by(self.config.top_k - 1, by_probability);
+            kept.truncate(self.config.top_k);
+        }
+        kept
+    }
+
+    fn cut_top_p(&self, kept: &mut Vec<(u32, f32)>) {
+        if self.config.top_p >= 1.0 {
+            // The order decides which token a draw meets, so it must not depend on the selection.
+            kept.sort_unstable_by_key(|&(id, _)| id);
+            return;
+        }
+        kept.sort_unstable_by(by_probability);
+        let total: f32 = kept.iter().map(|(_, p)| p).sum();
+        let mut sum = 0.0;
+        let enough = kept.iter().position(|(_, p)| {
+            sum += p;
+            sum >= self.config.top_p * total
+        });
+        kept.truncate(enough.map_or(kept.len(), |at| at + 1));
+    }
+}
+
+fn by_probability(a: &(u32, f32), b: &(u32, f32)) -> std::cmp::Ordering {
+    b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
+}
+
+/// The first of the largest.
+pub(crate) fn argmax(logits: &[f32]) -> u32 {
+    let mut best = 0;
+    for (id, logit) in logits.iter().enumerate() {
+        if *logit > logits[best] {
+            best = id;
+        }
+    }
+    best as u32
+}
+
+fn penalize(logits: &mut [f32], seen: &[u32], penalty: f32) {
+    if penalty == 1.0 {
+        return;
+    }
+    let mut ids = seen.to_vec();
+    ids.sort_unstable();
+    ids.dedup();
+    for id in ids {
+        let Some(logit) = logits.get_mut(id as usize) else {
+            continue;
+        };
+        *logit = if *logit > 0.0 {
+            *logit / penalty
+        } else {
+            *logit * penalty
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn draw(config: SamplingConfig, logits: &[f32], n: usize) -> Vec<u32> {
+    let mut sampler = Sampler::new(config).unwrap();
+    (0..n)
+        .map(|_| sampler.sample(&mut logits.to_vec(), &[]))
+        .collect()
+}
+
+const LOGITS: [f32; 5] = [0.0, 2.0, 1.0, -1.0, 1.9];
+
+#[test]
+fn temperature_zero_takes_the_most_likely() {
+    assert_eq!(draw(SamplingConfig::default(), &LOGITS, 3), [1, 1, 1]);
+}
+
+#[test]
+fn frequencies_follow_the_softmax() {
+    let drawn = draw(
+        SamplingConfig {
+            temperature: 1.0,
+            ..Default::default()
+        },
+        &LOGITS,
+        20_000,
+    );
+    let total: f32 = LOGITS.iter().map(|l| l.exp()).sum();
+    for (id, logit) in LOGITS.iter().enumerate() {
+        let share = drawn.iter().filter(|d| **d == id as u32).count() as f32 / 20_000.0;
+        // Three standard deviations of a share near 0.4 in 20,000 draws are 0.0104.
+        assert!((share - logit.exp() / total).abs() < 0.011, "{id}: {share}");
+    }
+}
+
+#[test]
+fn cuts_keep_the_right_tokens() {
+    let kept = |config: SamplingConfig| {
+        let mut ids = draw(
+            SamplingConfig {
+                temperature: 1.0,
+                ..config
+            },
+            &LOGITS,
+            2000,
+        );
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    };
+    assert_eq!(
+        kept(SamplingConfig {
+            top_k: 2,
+            ..Default::default()
+        }),
+        [1, 4]
+    );
+    // Probabilities 0.41, 0.37, 0.15, 0.055, 0.02: two tokens reach 0.7, three 0.9.
+    assert_eq!(
+        kept(SamplingConfig {
+            top_p: 0.7,
+            ..Default::default()
+        }),
+        [1, 4]
+    );
+    assert_eq!(
+        kept(SamplingConfig {
+            top_p: 0.9,
+            ..Default::default()
+        }),
+        [1, 2, 4]
+    );
+    assert_eq!(
+        kept(SamplingConfig {
+            min_p: 0.3,
+            ..Default::default()
+        }),
+        [1, 2, 4]
+    );
+}
+
+#[test]
+fn the_repetition_penalty_discourages_what_was_seen() {
+    let config = SamplingConfig {
+        repetition_penalty: 2.0,
+        ..Default::default()
+    };
+    let mut logits = LOGITS.to_vec();
+    assert_eq!(
+        Sampler::new(config)
+            .unwrap()
+            .sample(&mut logits, &[1, 3, 1]),
+        4
+    );
+    assert_eq!((logits[1], logits[3]), (1.0, -2.0));
+}
+
+#[test]
+fn settings_outside_their_range_are_named() {
+    let message = |config: SamplingConfig| Sampler::new(config).unwrap_err().to_string();
+    let negative = SamplingConfig {
+        temperature: -1.0,
+        ..Default::default()
+    };
+    assert_eq!(
+        message(negative),
+        "`temperature`: expected a number from 0 up, found -1"
+    );
+    assert!(
+        message(SamplingConfig {
+            top_p: 0.0,
+            ..Default::default()
+        })
+        .contains("`top_p`")
+    );
+    assert!(
+        message(SamplingConfig {
+            min_p: 1.0,
+            ..Default::default()
+        })
+        .contains("`min_p`")
+    );
+    assert!(
+        message(SamplingConfig {
+            temperature: f32::NAN,
+            ..Default::default()
+        })
+        .contains("NaN")
+    );
+}
+
+proptest! {
+    #[test]
+    fn a_draw_is_always_a_token_of_the_vocabulary(
+        logits in prop::collection::vec(-50.0_f32..50.0, 1..80),
+        temperature in 0.0_f32..3.0, top_k in 0_usize..100, top_p in 0.01_f32..=1.0, min_p in 0.0_f32..0.99, seed: u64,
+    ) {
+        let config = SamplingConfig { temperature, top_k, top_p, min_p, repetition_penalty: 1.1, seed };
+        let a = draw(config.clone(), &logits, 4);
+        prop_assert!(a.iter().all(|id| (*id as usize) < logits.len()));
+        prop_assert_eq!(a, draw(config, &logits, 4));
+    }
+}
