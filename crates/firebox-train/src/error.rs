@@ -72,6 +72,16 @@ pub enum TrainError {
         learning_rate: f64,
     },
 
+    /// The model refused a batch.
+    #[error("compute the loss of training batch {index}")]
+    Loss {
+        /// The batch, from 0.
+        index: usize,
+        /// Why.
+        #[source]
+        source: LossError,
+    },
+
     /// The data could not be had.
     #[error("read training batch {index}")]
     Batch {
@@ -82,6 +92,9 @@ pub enum TrainError {
         source: BatchError,
     },
 }
+
+/// Whatever a model's loss fails with.
+pub type LossError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Whatever a source of batches fails with.
 pub type BatchError = Box<dyn std::error::Error + Send + Sync>;

@@ -2,6 +2,7 @@
 
 mod adamw;
 mod batch;
+mod causal_lm;
 mod clip;
 mod config;
 mod error;
@@ -18,7 +19,7 @@ pub use adamw::{AdamW, AdamWConfig};
 pub use batch::{BatchSource, Shuffled};
 pub use clip::{clip_grad_norm, grad_norm};
 pub use config::{OptimizerConfig, TrainConfig};
-pub use error::{BatchError, ConfigError, ConfigProblem, TrainError};
+pub use error::{BatchError, ConfigError, ConfigProblem, LossError, TrainError};
 pub use gradients::ParamGradients;
 pub use observer::{Observer, Outcome, RunPlan, StepRecord, StepReport, TrainSummary};
 pub use optimizer::Optimizer;

@@ -2,13 +2,15 @@
 
 use burn::tensor::Tensor;
 
+use crate::error::LossError;
+
 /// A module with a loss over one batch.
 ///
 /// # Examples
 ///
 /// ```
 /// use burn::{module::Module, nn::Linear, tensor::Tensor};
-/// use firebox_train::{StepLoss, TrainStep};
+/// use firebox_train::{LossError, StepLoss, TrainStep};
 ///
 /// #[derive(Module, Debug)]
 /// struct Regression {
@@ -19,15 +21,19 @@ use burn::tensor::Tensor;
 /// type Pairs = (Tensor<2>, Tensor<2>);
 ///
 /// impl TrainStep<Pairs> for Regression {
-///     fn loss(&self, (inputs, targets): &Pairs) -> StepLoss {
+///     fn loss(&self, (inputs, targets): &Pairs) -> Result<StepLoss, LossError> {
 ///         let errors = self.layer.forward(inputs.clone()) - targets.clone();
-///         StepLoss::from_mean(errors.powi_scalar(2).mean(), targets.dims()[0])
+///         Ok(StepLoss::from_mean(errors.powi_scalar(2).mean(), targets.dims()[0]))
 ///     }
 /// }
 /// ```
 pub trait TrainStep<B> {
     /// The mean loss of `batch`, ready for the backward pass.
-    fn loss(&self, batch: &B) -> StepLoss;
+    ///
+    /// # Errors
+    ///
+    /// When the batch does not fit the model.
+    fn loss(&self, batch: &B) -> Result<StepLoss, LossError>;
 }
 
 /// A mean loss and the tensor to differentiate.
@@ -63,6 +69,12 @@ impl StepLoss {
     pub fn from_mean(mean: Tensor<1>, n_tokens: usize) -> Self {
         let value = mean.clone().inner().into_scalar::<f64>();
         Self::new(value, n_tokens, mean)
+    }
+
+    /// A batch in which no token has a loss.
+    pub(crate) fn nothing(n_input_tokens: usize) -> Self {
+        let zero = Tensor::zeros([1], &burn::tensor::Device::default());
+        Self::new(0.0, 0, zero).with_input_tokens(n_input_tokens)
     }
 
     /// Says how many tokens went through the model, where that is more than those with a loss.

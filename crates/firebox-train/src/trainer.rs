@@ -104,7 +104,9 @@ where
         let batch = batches
             .batch(index)
             .map_err(|source| TrainError::Batch { index, source })?;
-        let loss = model.loss(&batch);
+        let loss = model
+            .loss(&batch)
+            .map_err(|source| TrainError::Loss { index, source })?;
         total.n_input_tokens += loss.n_input_tokens;
         if loss.n_tokens == 0 {
             continue;

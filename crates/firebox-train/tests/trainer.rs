@@ -13,8 +13,9 @@ use burn::{
     tensor::{Device, Tensor, activation::tanh},
 };
 use firebox_train::{
-    BatchError, BatchSource, Decay, Observer, OptimizerConfig, Outcome, RunPlan, Schedule,
-    SgdConfig, StepLoss, StepReport, TrainConfig, TrainError, TrainStep, TrainSummary, train,
+    BatchError, BatchSource, Decay, LossError, Observer, OptimizerConfig, Outcome, RunPlan,
+    Schedule, SgdConfig, StepLoss, StepReport, TrainConfig, TrainError, TrainStep, TrainSummary,
+    train,
 };
 use golden::{assert_close, floats, golden};
 use std::cell::Cell;
@@ -32,10 +33,13 @@ struct Pairs {
 }
 
 impl TrainStep<Pairs> for Mlp {
-    fn loss(&self, batch: &Pairs) -> StepLoss {
+    fn loss(&self, batch: &Pairs) -> Result<StepLoss, LossError> {
         let hidden = tanh(self.hidden.forward(batch.inputs.clone())); // [batch, 8]
         let errors = self.output.forward(hidden) - batch.targets.clone(); // [batch, 2]
-        StepLoss::from_mean(errors.powi_scalar(2).mean(), batch.targets.dims()[0])
+        Ok(StepLoss::from_mean(
+            errors.powi_scalar(2).mean(),
+            batch.targets.dims()[0],
+        ))
     }
 }
 
@@ -300,8 +304,8 @@ fn a_gradient_that_is_not_finite_is_not_applied() {
         value: Param<Tensor<1>>,
     }
     impl TrainStep<()> for Root {
-        fn loss(&self, _batch: &()) -> StepLoss {
-            StepLoss::from_mean(self.value.val().sqrt().sum(), 1) // infinite slope at 0
+        fn loss(&self, _batch: &()) -> Result<StepLoss, LossError> {
+            Ok(StepLoss::from_mean(self.value.val().sqrt().sum(), 1)) // infinite slope at 0
         }
     }
     let root = Root {
@@ -353,12 +357,14 @@ struct Constant {
 
 /// How many of the batch's tokens count.
 impl TrainStep<usize> for Constant {
-    fn loss(&self, n_tokens: &usize) -> StepLoss {
+    fn loss(&self, n_tokens: &usize) -> Result<StepLoss, LossError> {
         let mean = match n_tokens {
             0 => self.value.val().sum() / 0.0, // a mean over nothing
             _ => self.value.val().sum(),
         };
-        StepLoss::from_mean(mean, *n_tokens).with_input_tokens(10)
+        Ok(Ok(
+            StepLoss::from_mean(mean, *n_tokens).with_input_tokens(10)
+        ))
     }
 }
 
@@ -389,8 +395,11 @@ fn a_loss_apart_from_the_parameters_is_an_error() {
         value: Param<Tensor<1>>,
     }
     impl TrainStep<()> for Detached {
-        fn loss(&self, _batch: &()) -> StepLoss {
-            StepLoss::from_mean(self.value.val().detach().inner().sum(), 1)
+        fn loss(&self, _batch: &()) -> Result<StepLoss, LossError> {
+            Ok(StepLoss::from_mean(
+                self.value.val().detach().inner().sum(),
+                1,
+            ))
         }
     }
     let detached = Detached {
