@@ -168,6 +168,7 @@ impl Checkpoint {
             }
         };
         names.sort();
+        names.dedup(); // A damaged file can have a tensor both packed and plain.
         names
     }
 

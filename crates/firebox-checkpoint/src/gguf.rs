@@ -15,4 +15,6 @@ pub use kind::GgmlType;
 pub use value::{GgufArray, GgufValue};
 
 #[cfg(test)]
+pub(crate) mod test_file;
+#[cfg(test)]
 mod tests;

@@ -136,7 +136,7 @@ pub enum Fault {
     GgufVersion { found: u32 },
     /// A count for which the file has too few bytes.
     #[error(
-        "expected a {what} that fits in the {left} bytes left, found {found} (hint: the file is truncated or forged)"
+        "expected {what} that fits in the {left} bytes left, found {found} (hint: the file is truncated or forged)"
     )]
     CountBeyondFile {
         what: &'static str,

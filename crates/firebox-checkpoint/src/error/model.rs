@@ -87,7 +87,7 @@ pub enum ModelError {
         "read `{path}`: expected packed weights of version {expected}, found {found} (hint: they need a newer firebox)"
     )]
     PackedVersion {
-        /// The config.
+        /// The checkpoint.
         path: PathBuf,
         /// The version that is read.
         expected: u64,
@@ -112,7 +112,7 @@ pub enum ModelError {
         "read `{path}`: packed tensor `{name}`: expected {expected}, found {found} (hint: the checkpoint is damaged; quantize the model again)"
     )]
     PackedEntry {
-        /// The config.
+        /// The checkpoint.
         path: PathBuf,
         /// The tensor.
         name: String,

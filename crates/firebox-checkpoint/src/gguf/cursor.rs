@@ -91,7 +91,7 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn string(&mut self) -> Result<String, ParseError> {
-        let n_bytes = self.count("string length", 1)?;
+        let n_bytes = self.count("a string length", 1)?;
         let offset = self.position();
         let bytes = self.take(n_bytes as u64)?;
         match str::from_utf8(bytes) {

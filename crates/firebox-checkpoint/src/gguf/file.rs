@@ -77,8 +77,8 @@ impl Gguf {
             return Err(cursor.error_at(4, Fault::GgufVersion { found: version }));
         }
         // Name length, axis count, type and offset; key length, value type and one byte.
-        let n_tensors = cursor.count("number of tensors", 8 + 4 + 4 + 8)?;
-        let n_keys = cursor.count("number of metadata keys", 8 + 4 + 1)?;
+        let n_tensors = cursor.count("a number of tensors", 8 + 4 + 4 + 8)?;
+        let n_keys = cursor.count("a number of metadata keys", 8 + 4 + 1)?;
         let metadata = read_metadata(cursor, n_keys)?;
         let alignment = read_alignment(cursor, &metadata)?;
         let listed: Vec<Listed> = (0..n_tensors)

@@ -72,6 +72,7 @@ impl GgufModel {
         };
         let config = config::synthesize(&meta, architecture, &facts)?;
         let special = tokenizer::special_tokens(&meta)?;
+        check_vocabulary(&meta, facts.n_embeddings)?;
         let generation_config = special
             .as_ref()
             .map(tokenizer::SpecialTokens::generation_config);
@@ -137,6 +138,22 @@ impl GgufModel {
     }
 }
 
+/// Every token has a row of the embedding.
+fn check_vocabulary(meta: &Meta<'_>, n_embeddings: Option<usize>) -> Result<(), ModelError> {
+    let n_tokens = tokenizer::n_tokens(meta)?;
+    match n_embeddings {
+        Some(n_rows) if n_rows < n_tokens => {
+            let path = meta.path.to_owned();
+            Err(ModelError::VocabularyTooLarge {
+                n_tokens,
+                n_rows,
+                path,
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn has_bias(tensors: &BTreeMap<String, Placed>, suffix: &str) -> bool {
     tensors.contains_key(&format!("model.layers.0.{suffix}"))
 }
@@ -186,3 +203,6 @@ fn place_all(
     }
     Ok(placed)
 }
+
+#[cfg(test)]
+mod tests;

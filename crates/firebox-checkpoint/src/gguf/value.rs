@@ -163,7 +163,7 @@ impl GgufArray {
         let Some(min_bytes) = MIN_BYTES.get(kind as usize) else {
             return Err(cursor.error_at(offset, Fault::ValueType { found: kind }));
         };
-        let len = cursor.count("array length", *min_bytes)?;
+        let len = cursor.count("an array length", *min_bytes)?;
         Ok(match kind {
             0 => Self::U8(numbers(cursor, len, u8::from_le_bytes)?),
             1 => Self::I8(numbers(cursor, len, i8::from_le_bytes)?),

@@ -118,7 +118,7 @@ pub(super) fn synthesize(
     }
     set("tie_word_embeddings", json!(facts.tied));
     // What a model of this width would be initialized with.
-    set("initializer_range", json!(1.0 / (d_model as f64).sqrt()));
+    set("initializer_range", json!((d_model as f64).powf(-0.5)));
     if architecture == Architecture::Llama {
         set("pretraining_tp", json!(1));
     }

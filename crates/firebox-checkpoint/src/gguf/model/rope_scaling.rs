@@ -24,7 +24,11 @@ pub(super) fn rope_scaling(
             .map(|fit| fit.to_json())
             .ok_or_else(|| {
                 let expected = format!("{} factors of Llama 3's formula", waves.len());
-                meta.bad(FREQS_KEY, expected, format!("{} others", factors.len()))
+                meta.bad(
+                    FREQS_KEY,
+                    expected,
+                    format!("{} that fit none", factors.len()),
+                )
             });
     }
     let factor = |key: &str| meta.f64(key)?.ok_or_else(|| meta.missing(key));

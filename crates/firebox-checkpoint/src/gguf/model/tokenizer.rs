@@ -66,6 +66,11 @@ pub(super) fn tokenizer_json(meta: &Meta<'_>) -> Result<Option<Vec<u8>>, ModelEr
     Ok(Some(pretty_json(&tokenizer)))
 }
 
+/// Tokens in the file.
+pub(super) fn n_tokens(meta: &Meta<'_>) -> Result<usize, ModelError> {
+    Ok(meta.strings(TOKENS)?.map_or(0, <[String]>::len))
+}
+
 fn unknown(meta: &Meta<'_>, key: &'static str, known: String, found: &str) -> ModelError {
     let (path, found) = (meta.path.to_owned(), crate::error::tame(found));
     ModelError::Tokenizer {
