@@ -1,0 +1,62 @@
+//! `report.html`: one run of the loop as a page that a newcomer can read.
+//!
+//! The page is one file: styles and plots are inside it, nothing is fetched, nothing runs. It is
+//! well-formed XML as well as HTML, so a test can parse it.
+
+mod curves;
+mod escape;
+mod explain;
+mod headline;
+mod quality;
+mod ring;
+mod samples;
+mod setup;
+mod stages;
+mod svg_plot;
+mod words;
+
+use crate::loop_report::LoopReport;
+use escape::escape;
+
+/// The whole page.
+pub fn render(report: &LoopReport) -> String {
+    let sections = [
+        headline::section(report),
+        stages::section(report),
+        curves::section(report),
+        quality::section(report),
+        samples::section(report),
+        explain::section(report),
+        words::section(),
+        setup::section(report),
+    ];
+    format!(
+        r#"<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8" />
+<meta name="viewport" content="width=device-width, initial-scale=1" />
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:" />
+<meta name="color-scheme" content="light dark" />
+<meta name="generator" content="firebox {version}" />
+<link rel="icon" href="data:," />
+<title>{title} · {run_id}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<main>
+{body}</main>
+</body>
+</html>
+"#,
+        version = env!("CARGO_PKG_VERSION"),
+        title = escape(&report.title),
+        run_id = escape(&report.run_id),
+        style = include_str!("report/style.css"),
+        body = sections.concat(),
+    )
+}
+
+#[cfg(test)]
+mod tests;
