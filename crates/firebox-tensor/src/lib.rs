@@ -1,6 +1,10 @@
 #![doc = include_str!("../README.md")]
 
 #[cfg(feature = "burn")]
+mod device;
+
+pub mod cpu;
+#[cfg(feature = "burn")]
 pub mod kernels;
 pub mod memory;
 pub mod packed;
@@ -8,3 +12,5 @@ pub mod random;
 
 #[cfg(feature = "burn")]
 pub use burn;
+#[cfg(feature = "burn")]
+pub use device::{DeviceChoice, DeviceError, DeviceStatus};
