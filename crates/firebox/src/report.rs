@@ -19,7 +19,7 @@ use crate::loop_report::LoopReport;
 use escape::escape;
 
 /// The whole page.
-pub fn render(report: &LoopReport) -> String {
+pub(crate) fn render(report: &LoopReport) -> String {
     let sections = [
         headline::section(report),
         stages::section(report),

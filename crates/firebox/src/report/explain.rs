@@ -36,10 +36,8 @@ pub(crate) fn section(report: &LoopReport) -> String {
 
 fn entry(report: &LoopReport, kind: StageKind) -> String {
     let explanation = explanation(kind);
-    let command = command(report, kind).map(|command| {
-        let command = escape(&command);
-        format!("<pre><code>{command}</code></pre>\n")
-    });
+    let command = command(report, kind)
+        .map(|command| format!("<pre><code>{}</code></pre>\n", flags(&command)));
     format!(
         "<li>\n<h3>{title}</h3>\n<p>{what}</p>\n<p><b>The figures.</b> {figures}</p>\n\
          <p><b>Try next.</b> {next}</p>\n{command}</li>\n",
@@ -51,6 +49,15 @@ fn entry(report: &LoopReport, kind: StageKind) -> String {
     )
 }
 
+/// Escapes a command, and keeps each of its flags together where the line must be broken.
+fn flags(command: &str) -> String {
+    let part = |part: &str| format!("<span>{}</span>", escape(part));
+    let mut parts = command.split(" --");
+    let first = parts.next().map(part).unwrap_or_default();
+    let rest = parts.map(|flag| format!(" {}", part(&format!("--{flag}"))));
+    first + &rest.collect::<String>()
+}
+
 /// A command that goes on from what the run left behind.
 fn command(report: &LoopReport, kind: StageKind) -> Option<String> {
     let artifacts = &report.artifacts;
@@ -60,7 +67,7 @@ fn command(report: &LoopReport, kind: StageKind) -> Option<String> {
             "firebox generate --model {model} --prompt \"Once\""
         )),
         StageKind::Tokenizer => Some(format!(
-            "firebox tokenizer encode --model {model} --text \"some words of yours\""
+            "firebox tokenizer encode --model {model} --prompt \"some words of yours\""
         )),
         StageKind::Finetune => Some(format!(
             "firebox finetune --model {model} --data YOUR.jsonl --rank 16 --out my-adapter"
@@ -133,7 +140,7 @@ const TOKENIZER: Explanation = Explanation {
 const PRETRAIN: Explanation = Explanation {
     title: "Train from scratch",
     what: "The weights start as random numbers, and so do the predictions. For every position in a text the model says how likely each token is to come next; the weights are then moved a little, so that the token that did come would have been likelier.",
-    figures: "A model that knows nothing has a loss of the logarithm of its vocabulary's size. The first fall is the frequency of the tokens, the next the grammar, and only what remains is about facts. If the loss on held-out text rises while this one falls, the model learns by heart.",
+    figures: "With random weights the loss is about the logarithm of the number of pieces, 7.6 for 2,048 of them. The first fall is the frequency of the tokens, the next the grammar, and only what remains is about facts. If the loss on held-out text rises while this one falls, the model learns by heart.",
     next: "Let it see how the text goes on from a beginning of yours, then train a larger model, or longer: which of the two helps more?",
 };
 
@@ -161,7 +168,7 @@ const QUANTIZE: Explanation = Explanation {
 const EVALUATE: Explanation = Explanation {
     title: "Score on held-out text",
     what: "Every version of the model reads the texts that were put aside and says how likely each next token was. The mean surprise is the score. It needs no judge, it is the same every time, and it says whether a change helped.",
-    figures: "The score is per token: compare only models with the same tokenizer, on the same text. A difference that is smaller than the one between two halves of the text is no difference.",
+    figures: "The score is per token: compare only models with the same tokenizer, on the same text. On a few short texts a small difference may be chance.",
     next: "Score a text of another kind. A model that was adapted to one kind often gets worse at the others.",
 };
 

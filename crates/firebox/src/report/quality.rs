@@ -3,6 +3,9 @@
 use super::{escape::escape, headline::perplexity};
 use crate::loop_report::{LoopReport, Quality, size};
 
+/// Smaller differences, in nats, are not worth a colour.
+const NO_DIFFERENCE: f64 = 0.01;
+
 /// One bar a version; nothing when none was scored.
 pub(crate) fn section(report: &LoopReport) -> String {
     if report.quality.is_empty() {
@@ -69,7 +72,11 @@ fn difference(report: &LoopReport, quality: &Quality) -> String {
         return String::new();
     };
     let difference = quality.nll - base.nll;
-    let class = if difference <= 0.0 { "better" } else { "worse" };
+    let class = match difference.abs() {
+        ..NO_DIFFERENCE => "same",
+        _ if difference < 0.0 => "better",
+        _ => "worse",
+    };
     // A typographic minus, as wide as the plus.
     let sign = if difference <= 0.0 { '−' } else { '+' };
     format!(

@@ -27,7 +27,7 @@ fn card(sample: &Sample) -> String {
         .map(|answer| said("", &answer.name, &answer.text))
         .collect();
     let expected = sample.expected.as_deref();
-    let expected = expected.map(|text| said(" class=\"expected\"", "A person", text));
+    let expected = expected.map(|text| said(" class=\"expected\"", "A person would say", text));
     format!(
         "<article class=\"card\">\n<h3>{question}</h3>\n<dl>\n{answers}{expected}</dl>\n</article>\n",
         question = escape(&sample.question),

@@ -13,9 +13,9 @@ use axis::Axis;
 const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 50.0;
-const RIGHT: f64 = 12.0;
-const TOP: f64 = 26.0;
-const BOTTOM: f64 = 42.0;
+const RIGHT: f64 = 22.0;
+const TOP: f64 = 32.0;
+const BOTTOM: f64 = 46.0;
 
 /// More points are thinned out: they would cover each other.
 const MOST_DOTS: usize = 400;
@@ -143,7 +143,7 @@ fn grid(x_axis: &Axis, y_axis: &Axis) -> String {
         format!(
             "<path class=\"axis\" d=\"M{at:.1} {bottom}v5\" />\
              <text class=\"tick middle\" x=\"{at:.1}\" y=\"{y}\">{label}</text>\n",
-            y = bottom + 19.0,
+            y = bottom + 20.0,
         )
     });
     let axis = format!("<path class=\"axis\" d=\"M{LEFT} {bottom}H{right}\" />\n");
@@ -168,8 +168,12 @@ fn summary(curve: &Curve, points: &[(f64, f64)]) -> String {
     };
     match (smoothed.first(), smoothed.last()) {
         (Some(first), Some(last)) => format!(
-            "From {:.2} to {:.2} in {} {}s.",
-            first.1, last.1, last.0, curve.x_label
+            "From {:.2} at {x_label} {} to {:.2} at {x_label} {}.",
+            first.1,
+            first.0,
+            last.1,
+            last.0,
+            x_label = curve.x_label,
         ),
         _ => "No points.".to_owned(),
     }

@@ -176,7 +176,7 @@ fn the_page_shows_the_figures() {
         "perplexity 22.2",
         "动词是表示动作的词。",
         "<i>nothing</i>",
-        "firebox quantize --model runs/loop-1/model",
+        "<span>firebox quantize</span> <span>--model runs/loop-1/model</span>",
         "<dt>Seed</dt><dd>42</dd>",
         "&quot;n_steps&quot;: 40",
     ] {

@@ -40,7 +40,7 @@ const WORDS: [(&str, &str); 9] = [
     ),
 ];
 
-/// A list of words and meanings, folded until opened.
+/// A list of words and meanings.
 pub(crate) fn section() -> String {
     let entries: String = WORDS
         .iter()
