@@ -9,6 +9,8 @@ mod error;
 mod generator;
 mod job;
 mod limits;
+#[cfg(feature = "local")]
+mod local_model;
 mod metrics;
 mod request_id;
 mod sampling;
@@ -23,6 +25,8 @@ pub use generator::{
     ChatMessage, FinishReason, Finished, GenerateError, GenerateRequest, Prepared, Prompt,
     TextGenerator,
 };
+#[cfg(feature = "local")]
+pub use local_model::{LocalModel, LocalModelError};
 pub use metrics::ServerMetrics;
 pub use server::{Server, Shutdown};
 pub use shutdown::shutdown_signal;

@@ -37,7 +37,7 @@ pub(crate) async fn complete(
     let defaults = Defaults {
         max_tokens: None,
         temperature: 1.0,
-        seed: app.unique_number(),
+        seed: app.fresh_seed(),
     };
     let request = sampling.with_prompt(Prompt::Chat(fields.messages()?), defaults)?;
     let job = Job::start(&app, request).await?;

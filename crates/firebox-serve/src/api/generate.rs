@@ -63,7 +63,7 @@ pub(crate) async fn generate(
     let defaults = Defaults {
         max_tokens: Some(DEFAULT_MAX_TOKENS),
         temperature: 0.0,
-        seed: app.unique_number(),
+        seed: app.fresh_seed(),
     };
     let request = sampling.with_prompt(Prompt::Text(fields.prompt), defaults)?;
     let job = Job::start(&app, request).await?;

@@ -9,6 +9,8 @@ mod errors;
 mod fake;
 mod generate;
 mod limits;
+#[cfg(feature = "local")]
+mod local_model;
 mod log;
 mod shutdown;
 mod streaming;

@@ -1,0 +1,189 @@
+//! A real decoder behind the server: tiny, with random weights and a byte-level tokenizer.
+
+use burn::tensor::Device;
+use firebox_data::{ChatTemplate, Tokenizer, train_byte_level_bpe};
+use firebox_model::{Llama, LlamaConfig};
+use firebox_serve::{LocalModel, LocalModelError, Server};
+use serde_json::{Value, json};
+
+use crate::client::{Running, eventually, start_with};
+
+const CHAT: &str = "/v1/chat/completions";
+
+const MAX_SEQ_LEN: usize = 256;
+
+const N_CLIENTS: usize = 16;
+
+fn tokenizer() -> Tokenizer {
+    train_byte_level_bpe(["hello"], 260, &["<|im_start|>", "<|im_end|>"]).unwrap()
+}
+
+fn model(vocab_size: usize) -> Llama {
+    let config = LlamaConfig {
+        vocab_size,
+        // Wide enough for attention to outweigh the last token, which all questions share.
+        d_model: 256,
+        d_ff: 256,
+        n_layers: 2,
+        n_heads: 4,
+        n_kv_heads: 2,
+        head_dim: 64,
+        max_seq_len: MAX_SEQ_LEN,
+        rope_base: 10_000.0,
+        rope_scaling: None,
+        rms_eps: 1e-5,
+        tie_embeddings: false,
+        qkv_bias: false,
+        o_bias: false,
+        mlp_bias: false,
+        eos_ids: vec![],
+        bos_id: None,
+    };
+    config.init(7, &Device::flex())
+}
+
+async fn server() -> Running {
+    let tokenizer = tokenizer();
+    let local = LocalModel::new("tiny", model(tokenizer.vocab_size()), tokenizer).unwrap();
+    let local = local.with_chat_template(ChatTemplate::chatml());
+    start_with(Server::builder(), local).await
+}
+
+fn question(number: usize) -> Value {
+    let messages = json!([{"role": "user", "content": format!("你好 {number}?").repeat(4)}]);
+    json!({"model": "tiny", "messages": messages, "temperature": 0, "max_tokens": 24})
+}
+
+async fn streamed(server: &Running, mut body: Value) -> String {
+    body["stream"] = json!(true);
+    let chunks = server.stream(CHAT, &body).await.all().await;
+    let deltas = chunks
+        .iter()
+        .map(|chunk| &chunk["choices"][0]["delta"]["content"]);
+    deltas.filter_map(Value::as_str).collect()
+}
+
+fn content(answer: &Value) -> &str {
+    answer["choices"][0]["message"]["content"].as_str().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixteen_clients_at_once_each_get_the_greedy_answer_they_get_alone() {
+    let server = server().await;
+    let mut alone = Vec::new();
+    for number in 0..N_CLIENTS {
+        let answer = server.post(CHAT, &question(number)).await.json();
+        assert_eq!(answer["usage"]["completion_tokens"], 24);
+        assert!(!content(&answer).is_empty());
+        alone.push(content(&answer).to_owned());
+    }
+    assert!(
+        alone.iter().any(|answer| *answer != alone[0]),
+        "the question matters"
+    );
+    let whole = futures_util::future::join_all((0..N_CLIENTS).map(|number| {
+        let (server, body) = (&server, question(number));
+        async move { content(&server.post(CHAT, &body).await.json()).to_owned() }
+    }));
+    assert_eq!(whole.await, alone);
+    let streams = (0..N_CLIENTS).map(|number| streamed(&server, question(number)));
+    assert_eq!(futures_util::future::join_all(streams).await, alone);
+    assert_eq!(server.metrics.n_slots_free(), server.metrics.n_slots());
+}
+
+#[tokio::test]
+async fn a_seeded_stream_concatenates_to_the_whole_answer() {
+    let server = server().await;
+    for seed in 0..8 {
+        let mut body = question(0);
+        body["temperature"] = json!(1.5);
+        body["top_k"] = json!(200);
+        body["seed"] = json!(seed);
+        // Random bytes make many broken characters, and a stop text that begins often.
+        body["stop"] = json!(["e!", "aa"]);
+        body["max_tokens"] = json!(100);
+        let whole = server.post(CHAT, &body).await.json();
+        assert_eq!(streamed(&server, body).await, content(&whole));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_ends_where_the_context_does() {
+    let server = server().await;
+    let answer = server
+        .post("/generate", &json!({"prompt": "abc", "max_tokens": 9999}))
+        .await
+        .json();
+    assert_eq!(answer["finish_reason"], "length");
+    let n_tokens = |name: &str| answer[name].as_u64().unwrap();
+    assert_eq!(
+        n_tokens("prompt_tokens") + n_tokens("completion_tokens"),
+        MAX_SEQ_LEN as u64
+    );
+    let too_long = json!({"prompt": "a ".repeat(MAX_SEQ_LEN)});
+    let refused = server.post("/generate", &too_long).await;
+    assert_eq!(refused.status, 400);
+    assert_eq!(refused.json()["error"]["code"], "context_length_exceeded");
+}
+
+#[tokio::test]
+async fn end_ids_end_the_answer_and_leave_no_text() {
+    let server = server().await;
+    let body = json!({"prompt": "abc", "max_tokens": 100, "temperature": 1, "seed": 1});
+    let whole = server.post("/generate", &body).await.json();
+    let whole = whole["text"].as_str().unwrap();
+    // A letter of the answer that is one token, made an end token.
+    let at = whole.find(|c: char| c.is_ascii_uppercase()).unwrap();
+    let tokenizer = tokenizer();
+    let end = tokenizer.encode(&whole[at..=at]).unwrap();
+    let local = LocalModel::new("tiny", model(tokenizer.vocab_size()), tokenizer).unwrap();
+    let server = start_with(Server::builder(), local.with_eos_ids(end)).await;
+    let ended = server.post("/generate", &body).await.json();
+    assert_eq!(ended["text"], whole[..at]);
+    assert_eq!(ended["finish_reason"], "stop");
+}
+
+#[tokio::test]
+async fn a_model_without_a_template_takes_text_and_no_conversation() {
+    let tokenizer = tokenizer();
+    let local = LocalModel::new("tiny", model(tokenizer.vocab_size()), tokenizer).unwrap();
+    let server = start_with(Server::builder(), local).await;
+    let refused = server.post(CHAT, &question(0)).await;
+    assert_eq!(refused.status, 400);
+    assert!(
+        refused.json()["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("`/generate`")
+    );
+    assert_eq!(
+        server
+            .post("/generate", &json!({"prompt": "abc"}))
+            .await
+            .status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn leaving_frees_the_slot_of_a_real_model() {
+    let server = server().await;
+    let body = json!({"prompt": "abc", "max_tokens": 250, "stream": true});
+    let mut events = server.stream("/generate", &body).await;
+    events.next().await.unwrap();
+    drop(events);
+    eventually("the slot is free", || server.metrics.n_slots_free() == 4).await;
+    assert_eq!(
+        server.metrics.n_finished() + server.metrics.n_interrupted(),
+        1
+    );
+}
+
+#[test]
+fn a_tokenizer_larger_than_the_embedding_is_refused() {
+    let error = LocalModel::new("tiny", model(100), tokenizer()).unwrap_err();
+    let LocalModelError::VocabSize { model, tokenizer } = error else {
+        panic!("{error}")
+    };
+    assert_eq!((model, tokenizer), (100, 260));
+}
