@@ -1,0 +1,191 @@
+//! A tokenizer: text to token ids and back.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokenizers::tokenizer::Tokenizer as HfTokenizer;
+
+use crate::{DataError, DecodeStream, error::Source};
+
+/// A Hugging Face `tokenizer.json`, ready to use.
+///
+/// Special tokens written in a text (`<|im_end|>`) are recognised; none are added, because chat
+/// templates write their own. Truncation and padding stored in the file are ignored: batching is
+/// the caller's. Clones share one vocabulary.
+#[derive(Clone)]
+pub struct Tokenizer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    tokenizer: HfTokenizer,
+    json: Vec<u8>,
+    vocab_size: usize,
+    has_byte_fallback: bool,
+}
+
+/// Token ids with the range of text, in bytes, that each came from.
+pub(crate) struct Encoding {
+    pub(crate) ids: Vec<u32>,
+    pub(crate) ranges: Vec<Range<usize>>,
+}
+
+impl Tokenizer {
+    /// Reads the bytes of a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`DataError::LoadTokenizer`] if they are not one.
+    pub fn from_json(json: &[u8]) -> Result<Self, DataError> {
+        Self::from_named_json(json, "memory")
+    }
+
+    /// Reads a `tokenizer.json` file.
+    ///
+    /// # Errors
+    /// [`DataError::Open`] if it cannot be read, [`DataError::LoadTokenizer`] if it is not a
+    /// tokenizer.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, DataError> {
+        let path = path.as_ref();
+        let json = std::fs::read(path).map_err(|source| DataError::Open {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        Self::from_named_json(&json, &path.display().to_string())
+    }
+
+    fn from_named_json(json: &[u8], origin: &str) -> Result<Self, DataError> {
+        let load_error = |source: Source| DataError::LoadTokenizer {
+            origin: origin.to_string(),
+            source,
+        };
+        let mut tokenizer = HfTokenizer::from_bytes(json).map_err(load_error)?;
+        tokenizer.with_truncation(None).map_err(load_error)?;
+        tokenizer.with_padding(None);
+        // Without added tokens a post-processor only trims blanks off the ranges, which the loss
+        // masks need whole.
+        tokenizer.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
+
+        let largest_id = tokenizer.get_vocab(true).into_values().max();
+        let decoder = serde_json::to_string(&tokenizer.get_decoder())
+            .map_err(|error| load_error(error.into()))?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                vocab_size: largest_id.map_or(0, |id| id as usize + 1),
+                has_byte_fallback: decoder.contains("\"ByteFallback\""),
+                json: json.to_vec(),
+                tokenizer,
+            }),
+        })
+    }
+
+    /// The token ids of a text.
+    ///
+    /// # Errors
+    /// [`DataError::Encode`] if the model has no token for a part of it (byte-level tokenizers
+    /// always have one).
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        let encoding = self
+            .shared
+            .tokenizer
+            .encode_fast(text, false)
+            .map_err(|source| DataError::Encode {
+                n_bytes: text.len(),
+                source,
+            })?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    pub(crate) fn encode_with_ranges(&self, text: &str) -> Result<Encoding, DataError> {
+        let encoding = self
+            .shared
+            .tokenizer
+            .encode(text, false)
+            .map_err(|source| DataError::Encode {
+                n_bytes: text.len(),
+                source,
+            })?;
+        Ok(Encoding {
+            ids: encoding.get_ids().to_vec(),
+            ranges: encoding
+                .get_offsets()
+                .iter()
+                .map(|&(start, end)| start..end)
+                .collect(),
+        })
+    }
+
+    /// The text of token ids. Ids outside the vocabulary give nothing; bytes that are not UTF-8
+    /// give U+FFFD.
+    #[must_use]
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
+        self.shared
+            .tokenizer
+            .decode(ids, skip_special)
+            .unwrap_or_else(|_| {
+                // A decoder that cannot join these tokens: their own text is the best there is.
+                let tokens = ids
+                    .iter()
+                    .filter(|&&id| !(skip_special && self.is_special(id)));
+                tokens.filter_map(|&id| self.id_to_token(id)).collect()
+            })
+    }
+
+    /// Decodes token by token, for text that is shown as it is generated.
+    #[must_use]
+    pub fn decode_stream(&self, skip_special: bool) -> DecodeStream {
+        DecodeStream::new(self.clone(), skip_special)
+    }
+
+    /// The largest token id plus one: the least number of rows an embedding needs.
+    #[must_use]
+    pub fn vocab_size(&self) -> usize {
+        self.shared.vocab_size
+    }
+
+    /// The id of a token, by its exact text in the vocabulary.
+    #[must_use]
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.shared.tokenizer.token_to_id(token)
+    }
+
+    /// The vocabulary's text of an id (byte-level tokenizers write a space as `Ġ`).
+    #[must_use]
+    pub fn id_to_token(&self, id: u32) -> Option<String> {
+        self.shared.tokenizer.id_to_token(id)
+    }
+
+    /// Whether an id is a special token, one that `skip_special` leaves out.
+    #[must_use]
+    pub fn is_special(&self, id: u32) -> bool {
+        let added = self.shared.tokenizer.get_added_vocabulary();
+        self.id_to_token(id)
+            .is_some_and(|token| added.is_special_token(&token))
+    }
+
+    /// The bytes of the `tokenizer.json` that this was read from.
+    #[must_use]
+    pub fn to_json(&self) -> &[u8] {
+        &self.shared.json
+    }
+
+    /// Whether an id is one raw byte (`<0xE4>`) whose run only decodes as a whole.
+    pub(crate) fn is_fallback_byte(&self, id: u32) -> bool {
+        self.shared.has_byte_fallback
+            && self.id_to_token(id).is_some_and(|token| {
+                token.len() == 6 && token.starts_with("<0x") && token.ends_with('>')
+            })
+    }
+}
+
+impl fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokenizer")
+            .field("vocab_size", &self.shared.vocab_size)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;
