@@ -6,6 +6,8 @@ mod device;
 pub mod cpu;
 #[cfg(feature = "burn")]
 pub mod kernels;
+#[cfg(feature = "burn")]
+pub mod math;
 pub mod memory;
 pub mod packed;
 pub mod random;
