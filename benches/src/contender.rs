@@ -1,0 +1,366 @@
+//! Who is timed, with which commands, and where the figures stand in what they print.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::ensure_exists;
+
+/// What is timed, always in tokens per second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Metric {
+    /// Reading the prompt.
+    Prefill,
+    /// Writing token by token after the prompt.
+    Decode,
+    /// Fine-tuning every weight.
+    TrainFull,
+    /// Fine-tuning an adapter (r=8 on q_proj and v_proj).
+    TrainLora,
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Prefill => "prefill",
+            Self::Decode => "decode",
+            Self::TrainFull => "train full",
+            Self::TrainLora => "train LoRA",
+        })
+    }
+}
+
+/// How much work one run is.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Workload {
+    pub(crate) n_prompt_tokens: usize,
+    pub(crate) n_new_tokens: usize,
+    pub(crate) batch_size: usize,
+    pub(crate) n_seq_tokens: usize,
+    pub(crate) n_steps: usize,
+}
+
+impl Workload {
+    /// What the tables of the project are made with.
+    pub(crate) fn standard() -> Self {
+        Self {
+            n_prompt_tokens: 512,
+            n_new_tokens: 128,
+            batch_size: 4,
+            n_seq_tokens: 128,
+            n_steps: 6,
+        }
+    }
+
+    /// The least that runs.
+    pub(crate) fn smoke() -> Self {
+        Self {
+            n_prompt_tokens: 16,
+            n_new_tokens: 4,
+            batch_size: 1,
+            n_seq_tokens: 16,
+            n_steps: 1,
+        }
+    }
+}
+
+/// One program with one form of the model.
+#[derive(Debug)]
+pub(crate) struct Contender {
+    pub(crate) name: String,
+    pub(crate) jobs: Vec<Job>,
+    /// What must be there, and what makes it.
+    needs: Vec<(PathBuf, &'static str)>,
+}
+
+impl Contender {
+    /// Fails before anything is timed.
+    pub(crate) fn check_files(&self) -> Result<()> {
+        self.needs
+            .iter()
+            .try_for_each(|(path, made_by)| ensure_exists(path, made_by))
+    }
+}
+
+/// One command and the figures that it prints.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) command: Vec<OsString>,
+    pub(crate) fields: Vec<(Metric, Field)>,
+}
+
+/// Where a figure stands in the JSON that a contender prints.
+#[derive(Debug)]
+pub(crate) struct Field(&'static str);
+
+impl Field {
+    pub(crate) fn read(&self, answer: &Value) -> Option<f64> {
+        answer.pointer(self.0)?.as_f64()
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a number at `{}`", self.0)
+    }
+}
+
+const SETUP: &str = "benches/peers/setup.sh";
+const BUILD: &str = "cargo build --release";
+
+/// The GGUF forms that llama.cpp is timed with.
+const GGUF_FORMATS: [&str; 4] = ["f32", "f16", "q8_0", "q4_1"];
+
+/// All of them: firebox first, in f32 and in each of `models`, then the peers.
+pub(crate) fn contenders(
+    work: &Path,
+    firebox: &Path,
+    models: &[(String, PathBuf)],
+    n_threads: usize,
+    workload: &Workload,
+) -> Vec<Contender> {
+    let checkpoint = work.join("models").join("smollm2-bf16");
+    let mut all = vec![firebox_contender(
+        "f32",
+        firebox,
+        &checkpoint,
+        n_threads,
+        workload,
+    )];
+    all.extend(
+        models
+            .iter()
+            .map(|(name, path)| firebox_decoder(name, firebox, path, n_threads, workload)),
+    );
+    all.extend(GGUF_FORMATS.map(|format| llama_contender(format, work, n_threads, workload)));
+    all.push(torch_contender(work, &checkpoint, n_threads, workload));
+    all
+}
+
+/// `command!["a", path, 3.to_string()]`: the parts as they are handed to the system.
+macro_rules! command {
+    ($($part:expr),* $(,)?) => { vec![$(OsString::from($part)),*] };
+}
+
+fn firebox_contender(
+    name: &str,
+    firebox: &Path,
+    model: &Path,
+    n_threads: usize,
+    workload: &Workload,
+) -> Contender {
+    let mut contender = firebox_decoder(name, firebox, model, n_threads, workload);
+    let train = |mode: &str, metric| Job {
+        command: command![
+            firebox,
+            "bench",
+            "train",
+            "--model",
+            model,
+            "--mode",
+            mode,
+            "--batch",
+            workload.batch_size.to_string(),
+            "--seq",
+            workload.n_seq_tokens.to_string(),
+            "--steps",
+            workload.n_steps.to_string(),
+            "--threads",
+            n_threads.to_string(),
+            "--json",
+        ],
+        fields: vec![(metric, Field("/tokens_per_s"))],
+    };
+    contender.jobs.push(train("full", Metric::TrainFull));
+    contender.jobs.push(train("lora", Metric::TrainLora));
+    contender
+}
+
+/// A form of the model that is only used, not trained.
+fn firebox_decoder(
+    name: &str,
+    firebox: &Path,
+    model: &Path,
+    n_threads: usize,
+    workload: &Workload,
+) -> Contender {
+    let decode = Job {
+        command: command![
+            firebox,
+            "bench",
+            "decode",
+            "--model",
+            model,
+            "--prompt-tokens",
+            workload.n_prompt_tokens.to_string(),
+            "--new-tokens",
+            workload.n_new_tokens.to_string(),
+            "--runs",
+            "1",
+            "--threads",
+            n_threads.to_string(),
+            "--json",
+        ],
+        fields: vec![
+            (Metric::Prefill, Field("/prefill_tokens_per_s")),
+            (Metric::Decode, Field("/decode_tokens_per_s")),
+        ],
+    };
+    Contender {
+        name: format!("firebox {name}"),
+        jobs: vec![decode],
+        needs: vec![(firebox.to_owned(), BUILD), (model.to_owned(), SETUP)],
+    }
+}
+
+/// llama.cpp's own `llama-bench`: a warm-up and one timed run for each figure.
+fn llama_contender(format: &str, work: &Path, n_threads: usize, workload: &Workload) -> Contender {
+    let program = work.join("llama").join("bin").join("llama-bench");
+    let model = work.join("models").join(format!("smollm2-{format}.gguf"));
+    let job = |n_prompt: usize, n_new: usize, depth: usize, metric| Job {
+        command: command![
+            &program,
+            "-m",
+            &model,
+            "-t",
+            n_threads.to_string(),
+            "-r",
+            "1",
+            "-o",
+            "json",
+            "-p",
+            n_prompt.to_string(),
+            "-n",
+            n_new.to_string(),
+            "-d",
+            depth.to_string(),
+        ],
+        fields: vec![(metric, Field("/0/avg_ts"))],
+    };
+    Contender {
+        name: format!("llama.cpp {}", format.to_uppercase()),
+        jobs: vec![
+            job(workload.n_prompt_tokens, 0, 0, Metric::Prefill),
+            job(
+                0,
+                workload.n_new_tokens,
+                workload.n_prompt_tokens,
+                Metric::Decode,
+            ),
+        ],
+        needs: vec![(program, SETUP), (model, SETUP)],
+    }
+}
+
+fn torch_contender(work: &Path, model: &Path, n_threads: usize, workload: &Workload) -> Contender {
+    let python = work.join("venv").join("bin").join("python");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("peers")
+        .join("bench_torch.py");
+    let job = |what: &str, fields| Job {
+        command: command![
+            &python,
+            &script,
+            model,
+            what,
+            "--threads",
+            n_threads.to_string(),
+            "--prompt-tokens",
+            workload.n_prompt_tokens.to_string(),
+            "--new-tokens",
+            workload.n_new_tokens.to_string(),
+            "--batch",
+            workload.batch_size.to_string(),
+            "--seq",
+            workload.n_seq_tokens.to_string(),
+            "--steps",
+            workload.n_steps.to_string(),
+        ],
+        fields,
+    };
+    let inference = vec![
+        (Metric::Prefill, Field("/prefill_tokens_per_s")),
+        (Metric::Decode, Field("/decode_tokens_per_s")),
+    ];
+    Contender {
+        name: "torch fp32".to_owned(),
+        jobs: vec![
+            job("infer", inference),
+            job(
+                "train-full",
+                vec![(Metric::TrainFull, Field("/tokens_per_s"))],
+            ),
+            job(
+                "train-lora",
+                vec![(Metric::TrainLora, Field("/tokens_per_s"))],
+            ),
+        ],
+        needs: vec![(python.clone(), SETUP), (model.to_owned(), SETUP)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Vec<Contender> {
+        let models = [("nf4".to_owned(), PathBuf::from("m"))];
+        contenders(
+            Path::new("w"),
+            Path::new("firebox"),
+            &models,
+            2,
+            &Workload::standard(),
+        )
+    }
+
+    #[test]
+    fn every_metric_has_firebox_and_a_peer() {
+        for metric in [
+            Metric::Prefill,
+            Metric::Decode,
+            Metric::TrainFull,
+            Metric::TrainLora,
+        ] {
+            let names: Vec<String> = all()
+                .into_iter()
+                .filter(|c| {
+                    c.jobs
+                        .iter()
+                        .any(|job| job.fields.iter().any(|(m, _)| *m == metric))
+                })
+                .map(|contender| contender.name)
+                .collect();
+            assert_eq!(names[0], "firebox f32", "{metric}");
+            assert!(
+                names.iter().any(|name| !name.starts_with("firebox")),
+                "{metric}"
+            );
+        }
+    }
+
+    #[test]
+    fn llama_bench_prints_a_list_and_the_others_an_object() {
+        let field = Field("/0/avg_ts");
+        assert_eq!(field.read(&serde_json::json!([{"avg_ts": 8.5}])), Some(8.5));
+        assert_eq!(
+            Field("/tokens_per_s").read(&serde_json::json!({"tokens_per_s": 2})),
+            Some(2.0)
+        );
+        assert_eq!(field.read(&serde_json::json!([])), None);
+    }
+
+    #[test]
+    fn a_missing_file_names_what_makes_it() {
+        let error = all()[0].check_files().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "expected `firebox`, found nothing (hint: run cargo build --release)"
+        );
+    }
+}
