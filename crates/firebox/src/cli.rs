@@ -1,0 +1,72 @@
+//! The command line: one module a verb, one JSON object on stdout with `--json`, everything else
+//! on stderr.
+
+mod args;
+mod bench;
+mod chat;
+mod convert;
+mod data;
+mod doctor;
+mod eval;
+mod exit;
+mod finetune;
+mod generate;
+mod learning_loop;
+mod merge;
+mod model;
+mod output;
+mod progress;
+mod pull;
+mod quantize;
+mod save;
+mod serve;
+mod tokenizer;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{BenchCommand, Cli, Command, EvalCommand, Globals, TokenizerCommand};
+
+/// Runs the program: 0 when it did what was asked, 2 when the request was at fault, 1 when the
+/// machine was.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::report(&error),
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let globals = cli.globals;
+    start_threads(&globals)?;
+    match cli.command {
+        Command::Pull(args) => pull::run(&globals, &args),
+        Command::Doctor => doctor::run(&globals),
+        Command::Tokenizer(TokenizerCommand::Encode(args)) => tokenizer::encode(&globals, &args),
+        Command::Tokenizer(TokenizerCommand::Decode(args)) => tokenizer::decode(&globals, &args),
+        Command::Generate(args) => generate::run(&globals, &args),
+        Command::Chat(args) => chat::run(&globals, &args),
+        Command::Finetune(args) => finetune::run(&globals, &args),
+        Command::Merge(args) => merge::run(&globals, &args),
+        Command::Quantize(args) => quantize::run(&globals, &args),
+        Command::Convert(args) => convert::run(&globals, &args),
+        Command::Eval(EvalCommand::Perplexity(args)) => eval::perplexity(&globals, &args),
+        Command::Bench(BenchCommand::Decode(args)) => bench::decode(&globals, &args),
+        Command::Bench(BenchCommand::Train(args)) => bench::train(&globals, &args),
+        Command::Serve(args) => serve::run(&globals, &args),
+        Command::Loop(args) => learning_loop::run(&globals, &args),
+    }
+}
+
+/// One pool for every kernel, before anything uses it.
+fn start_threads(globals: &Globals) -> anyhow::Result<()> {
+    let Some(threads) = globals.threads else {
+        return Ok(());
+    };
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.into())
+        .build_global()?;
+    Ok(())
+}

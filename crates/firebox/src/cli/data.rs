@@ -1,0 +1,176 @@
+//! From `--data` to batches.
+
+use firebox_data::{
+    Batch, BatchSource, BlockConfig, Example, Message, Order, PaddedConfig, Record, Selection,
+    TextRecord, Tokenizer,
+};
+
+use super::args::{DataArgs, Globals, TrainingArgs};
+use super::exit::UserError;
+use super::model::{ModelFiles, fetch};
+
+/// Batches that a trainer can ask for by number.
+pub(crate) struct Batches {
+    source: Box<dyn BatchSource>,
+    pub(crate) n_records: usize,
+}
+
+impl Batches {
+    pub(crate) fn new(source: impl BatchSource + 'static, n_records: usize) -> Self {
+        Self {
+            source: Box::new(source),
+            n_records,
+        }
+    }
+
+    /// Tokens of one pass over all batches.
+    pub(crate) fn n_tokens(&self) -> usize {
+        self.source.statistics().n_tokens
+    }
+}
+
+impl firebox_train::BatchSource for Batches {
+    type Batch = Batch;
+
+    fn batch(&mut self, index: usize) -> Result<Batch, firebox_train::BatchError> {
+        Ok(self.source.batch(index as u64))
+    }
+}
+
+/// What `--data` and the options behind it name.
+pub(crate) enum Records {
+    Texts(Vec<TextRecord>),
+    Chats(Vec<Vec<Message>>),
+}
+
+/// Reads every record that the options keep; `limit` is applied later, after held-out records.
+pub(crate) fn read(globals: &Globals, args: &DataArgs) -> anyhow::Result<Records> {
+    let path = fetch(globals, &args.data)?;
+    let selection = selection(args)?;
+    let (mut texts, mut chats) = (Vec::new(), Vec::new());
+    for record in firebox_data::read_records(&path)? {
+        match record? {
+            Record::Text(text) if selection.keeps(&text) => texts.push(text),
+            Record::Text(_) => {}
+            Record::Chat(messages) => chats.push(messages),
+        }
+    }
+    match (texts.is_empty(), chats.is_empty()) {
+        (false, true) => Ok(Records::Texts(texts)),
+        (true, false) => Ok(Records::Chats(chats)),
+        (true, true) => Err(UserError(format!(
+            "read data `{}`: expected at least one record that the options keep, found none (hint: are --years, --longer-than and --shorter-than right?)",
+            args.data
+        ))
+        .into()),
+        (false, false) => Err(UserError(format!(
+            "read data `{}`: expected either texts or conversations, found both (hint: put them into two files)",
+            args.data
+        ))
+        .into()),
+    }
+}
+
+fn selection(args: &DataArgs) -> anyhow::Result<Selection> {
+    let (min_year, max_year) = match &args.years {
+        None => (None, None),
+        Some(years) => parse_years(years)?,
+    };
+    Ok(Selection {
+        min_year,
+        max_year,
+        min_chars: args.longer_than.map(|n| n + 1),
+        max_chars: args.shorter_than.map(|n| n.saturating_sub(1)),
+        ..Selection::default()
+    })
+}
+
+fn parse_years(text: &str) -> anyhow::Result<(Option<u16>, Option<u16>)> {
+    let (from, to) = text.split_once('-').unwrap_or((text, text));
+    match (from.trim().parse(), to.trim().parse()) {
+        (Ok(from), Ok(to)) if from <= to => Ok((Some(from), Some(to))),
+        _ => Err(UserError(format!(
+            "--years: expected a range such as 1977-1979, found `{text}`"
+        ))
+        .into()),
+    }
+}
+
+/// Texts become blocks cut from one stream, conversations padded rows with loss on the answers.
+pub(crate) fn batches(
+    files: &ModelFiles,
+    records: &Records,
+    args: &TrainingArgs,
+) -> anyhow::Result<Batches> {
+    let order = if args.shuffle {
+        Order::Shuffled { seed: args.seed }
+    } else {
+        Order::InOrder
+    };
+    let (batch_size, separator_id) = (args.batch, separator(files));
+    match records {
+        Records::Texts(texts) => {
+            let config = BlockConfig {
+                separator_id,
+                block_len: args.seq,
+                batch_size,
+                order,
+            };
+            let ids = encode_texts(&files.tokenizer, texts)?;
+            Ok(Batches::new(
+                firebox_data::block_batches(ids, &config)?,
+                texts.len(),
+            ))
+        }
+        Records::Chats(chats) => {
+            let config = PaddedConfig {
+                batch_size,
+                max_len: args.seq,
+                pad_id: separator_id,
+                order,
+            };
+            let examples = encode_chats(files, chats)?;
+            Ok(Batches::new(
+                firebox_data::padded_batches(examples, &config)?,
+                chats.len(),
+            ))
+        }
+    }
+}
+
+pub(crate) fn encode_texts(
+    tokenizer: &Tokenizer,
+    texts: &[TextRecord],
+) -> anyhow::Result<Vec<Vec<u32>>> {
+    texts
+        .iter()
+        .map(|text| Ok(tokenizer.encode(&text.training_text())?))
+        .collect()
+}
+
+/// Conversations with loss on the assistant's turns.
+pub(crate) fn encode_chats(
+    files: &ModelFiles,
+    chats: &[Vec<Message>],
+) -> anyhow::Result<Vec<Example>> {
+    let template = files.chat_template.as_ref().ok_or_else(|| {
+        UserError("encode conversations: expected a model with a chat template, found none".into())
+    })?;
+    chats
+        .iter()
+        .map(|messages| {
+            Ok(firebox_data::encode_chat(
+                &files.tokenizer,
+                template,
+                messages,
+            )?)
+        })
+        .collect()
+}
+
+/// The token between documents: `<|endoftext|>` where the vocabulary has it, or the end token.
+pub(crate) fn separator(files: &ModelFiles) -> u32 {
+    let end = files.tokenizer.token_to_id("<|endoftext|>");
+    end.or_else(|| files.eos_ids().first().copied())
+        .unwrap_or(0)
+}

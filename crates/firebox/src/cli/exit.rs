@@ -1,0 +1,52 @@
+//! From an error to a message and an exit code.
+
+use std::process::ExitCode;
+
+use firebox_checkpoint::CheckpointError;
+use firebox_data::DataError;
+use firebox_hub::HubError;
+use firebox_model::ModelError;
+
+/// The request was at fault, in words for the user.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct UserError(pub(crate) String);
+
+/// Prints the error with its causes; 2 for the user's input, 1 for the environment.
+pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    if error.chain().any(is_user_error) {
+        ExitCode::from(2)
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn is_user_error(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(error) = error.downcast_ref::<CheckpointError>() {
+        return is_bad_checkpoint(error);
+    }
+    if let Some(error) = error.downcast_ref::<HubError>() {
+        return error.is_user_error();
+    }
+    match error.downcast_ref::<ModelError>() {
+        Some(ModelError::Checkpoint(error)) => is_bad_checkpoint(error),
+        Some(_) => true,
+        None => {
+            error.is::<UserError>()
+                || error.is::<DataError>()
+                || error.is::<firebox_hub::SourceError>()
+                || error.is::<firebox_train::ConfigError>()
+                || error.is::<firebox_tensor::DeviceError>()
+        }
+    }
+}
+
+/// A checkpoint that is not there, or not right, is the user's; a disk that fails is not.
+fn is_bad_checkpoint(error: &CheckpointError) -> bool {
+    match error {
+        CheckpointError::Write { .. } => false,
+        CheckpointError::Read { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+        _ => true,
+    }
+}

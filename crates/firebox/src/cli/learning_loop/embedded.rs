@@ -1,0 +1,250 @@
+//! The loop on what the binary carries: texts, questions, and a model trained here from scratch.
+
+use std::path::PathBuf;
+
+use firebox_checkpoint::{Checkpoint, Dtype};
+use firebox_data::{
+    BlockConfig, CHATML_TEMPLATE, Message, Order, PaddedConfig, Tokenizer, block_batches,
+    padded_batches, train_byte_level_bpe,
+};
+use firebox_model::{LlamaConfig, LoraConfig};
+use firebox_tensor::burn::tensor::Device;
+use firebox_train::{Decay, Schedule, TrainConfig};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::loop_report::{Change, Curve, StageKind};
+
+use super::super::args::LoopArgs;
+use super::super::data::{self, Batches};
+use super::super::model::ModelFiles;
+use super::super::{finetune, save};
+use super::round::{Question, Round};
+use super::run_folder::RunFolder;
+use super::stages::Stages;
+
+const CORPUS: &str = include_str!("../../../assets/corpus.jsonl");
+const QUESTIONS: &str = include_str!("../../../assets/questions.jsonl");
+
+/// Ends a document; also the padding.
+const END: &str = "<|endoftext|>";
+/// ChatML's marks.
+const MARKS: [&str; 3] = [END, "<|im_start|>", "<|im_end|>"];
+const VOCAB_SIZE: usize = 2048;
+const BLOCK_LEN: usize = 128;
+const PRETRAIN_STEPS: usize = 220;
+const PRETRAIN_BATCH: usize = 16;
+const ADAPT_STEPS: usize = 150;
+const ADAPT_BATCH: usize = 16;
+/// One paragraph in this many is held out of pretraining.
+const HELD_OUT_EVERY: usize = 20;
+const SEED: u64 = 7;
+
+#[derive(Deserialize)]
+struct Paragraph {
+    text: String,
+}
+
+#[derive(Deserialize)]
+struct QuestionLine {
+    split: String,
+    messages: Vec<Message>,
+}
+
+/// Trains a tokenizer and a base model, and prepares the round on the questions.
+pub(super) fn prepare(
+    device: &Device,
+    args: &LoopArgs,
+    folder: &RunFolder,
+    stages: &mut Stages,
+) -> anyhow::Result<Round> {
+    let corpus: Vec<Paragraph> = lines(CORPUS)?;
+    let questions: Vec<QuestionLine> = lines(QUESTIONS)?;
+    let (held_out, training): (Vec<_>, Vec<_>) = corpus
+        .into_iter()
+        .map(|p| p.text)
+        .enumerate()
+        .partition(|(i, _)| i % HELD_OUT_EVERY == 0);
+    let (train, test): (Vec<_>, Vec<_>) = questions
+        .into_iter()
+        .partition(|line| line.split == "train");
+    let tokenizer = stages.run(StageKind::Tokenizer, "tokenizer", |_| {
+        let texts = training.iter().map(|(_, text)| text.as_str());
+        let asked = train
+            .iter()
+            .flat_map(|line| line.messages.iter().map(|m| m.content.as_str()));
+        Ok(train_byte_level_bpe(
+            texts.chain(asked),
+            VOCAB_SIZE,
+            &MARKS,
+        )?)
+    })?;
+    let base = pretrain(device, &tokenizer, &training, &held_out, folder, stages)?;
+    round(base, &train, &test, args)
+}
+
+fn lines<T: serde::de::DeserializeOwned>(jsonl: &str) -> anyhow::Result<Vec<T>> {
+    jsonl
+        .lines()
+        .map(|line| Ok(serde_json::from_str(line)?))
+        .collect()
+}
+
+fn sizes(vocab_size: usize, tokenizer: &Tokenizer) -> LlamaConfig {
+    LlamaConfig {
+        vocab_size,
+        d_model: 192,
+        d_ff: 512,
+        n_layers: 4,
+        n_heads: 6,
+        n_kv_heads: 3,
+        head_dim: 32,
+        max_seq_len: 512,
+        rope_base: 10_000.0,
+        rope_scaling: None,
+        rms_eps: 1e-5,
+        tie_embeddings: true,
+        qkv_bias: false,
+        o_bias: false,
+        mlp_bias: false,
+        eos_ids: ["<|im_end|>", END]
+            .iter()
+            .filter_map(|mark| tokenizer.token_to_id(mark))
+            .collect(),
+        bos_id: None,
+    }
+}
+
+fn pretrain(
+    device: &Device,
+    tokenizer: &Tokenizer,
+    training: &[(usize, String)],
+    held_out: &[(usize, String)],
+    folder: &RunFolder,
+    stages: &mut Stages,
+) -> anyhow::Result<PathBuf> {
+    let path = folder.path().join("base");
+    let mut losses = Vec::new();
+    stages.run(StageKind::Pretrain, "train from scratch", |stage| {
+        let encode = |texts: &[(usize, String)]| -> anyhow::Result<Vec<Vec<u32>>> {
+            texts
+                .iter()
+                .map(|(_, text)| Ok(tokenizer.encode(text)?))
+                .collect()
+        };
+        let separator_id = tokenizer.token_to_id(END).unwrap_or(0);
+        let order = Order::Shuffled { seed: SEED };
+        let blocks = BlockConfig {
+            separator_id,
+            block_len: BLOCK_LEN,
+            batch_size: PRETRAIN_BATCH,
+            order,
+        };
+        let mut batches = Batches::new(block_batches(encode(training)?, &blocks)?, training.len());
+        let held_out = encode(held_out)?;
+        let model = sizes(tokenizer.vocab_size(), tokenizer).init(SEED, device);
+        let before = firebox_eval::nll(&model, &held_out, |_| ())?.nll;
+        let schedule = Schedule {
+            peak: 3e-3,
+            n_warmup_steps: 20,
+            decay: Decay::Cosine { floor: 0.05 },
+        };
+        let config = TrainConfig {
+            max_grad_norm: Some(1.0),
+            ..TrainConfig::new(PRETRAIN_STEPS, schedule)
+        };
+        let (model, summary) = finetune::train(model, &mut batches, &config)?;
+        losses = summary.steps.iter().map(|step| step.loss).collect();
+        stage.loss = Some(Change::new(
+            before,
+            firebox_eval::nll(&model, &held_out, |_| ())?.nll,
+        ));
+        stage.tokens_per_s = Some(summary.tokens_per_s);
+        save::new_model(&model, &side_files(tokenizer)?, &path, Dtype::F32)?;
+        stage.size_bytes = Some(Change::only(Checkpoint::open(&path)?.size_bytes()));
+        Ok(())
+    })?;
+    stages.curves.push(Curve::train_loss(
+        "Training from scratch: loss on the corpus",
+        &losses,
+    ));
+    Ok(path)
+}
+
+/// What lies beside the weights.
+fn side_files(tokenizer: &Tokenizer) -> anyhow::Result<Vec<(&'static str, Vec<u8>)>> {
+    let config = json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "chat_template": CHATML_TEMPLATE,
+        "eos_token": "<|im_end|>",
+        "pad_token": END,
+        "clean_up_tokenization_spaces": false,
+    });
+    Ok(vec![
+        ("tokenizer.json", tokenizer.to_json().to_vec()),
+        ("tokenizer_config.json", serde_json::to_vec_pretty(&config)?),
+    ])
+}
+
+fn round(
+    base: PathBuf,
+    train: &[QuestionLine],
+    test: &[QuestionLine],
+    args: &LoopArgs,
+) -> anyhow::Result<Round> {
+    let files = ModelFiles::from_path(&base)?;
+    let chats = |lines: &[QuestionLine]| {
+        lines
+            .iter()
+            .map(|line| line.messages.clone())
+            .collect::<Vec<_>>()
+    };
+    let padding = PaddedConfig {
+        batch_size: ADAPT_BATCH,
+        max_len: BLOCK_LEN,
+        pad_id: data::separator(&files),
+        order: Order::Shuffled { seed: SEED },
+    };
+    let batches = padded_batches(data::encode_chats(&files, &chats(train))?, &padding)?;
+    let schedule = Schedule {
+        peak: 4e-3,
+        n_warmup_steps: 10,
+        decay: Decay::Cosine { floor: 0.05 },
+    };
+    Ok(Round {
+        title: "The embedded default".into(),
+        base_name: base.display().to_string(),
+        base,
+        batches: Batches::new(batches, train.len()),
+        training: TrainConfig {
+            max_grad_norm: Some(1.0),
+            ..TrainConfig::new(ADAPT_STEPS, schedule)
+        },
+        lora: LoraConfig {
+            rank: 16,
+            alpha: 32.0,
+            targets: vec!["*_proj".into()],
+        },
+        seed: args.training.seed,
+        scored: data::encode_chats(&files, &chats(test))?,
+        scored_what: format!(
+            "answers to {} questions in words that were not trained on",
+            test.len()
+        ),
+        questions: test
+            .iter()
+            .step_by(test.len().div_ceil(6))
+            .filter_map(question)
+            .collect(),
+    })
+}
+
+/// The user's message, and the answer that the data gives.
+fn question(line: &QuestionLine) -> Option<Question> {
+    let (answer, asked) = line.messages.split_last()?;
+    Some(Question {
+        messages: asked.to_vec(),
+        expected: Some(answer.content.clone()),
+        max_new_tokens: 48,
+    })
+}

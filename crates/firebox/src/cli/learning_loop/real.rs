@@ -1,0 +1,161 @@
+//! The loop on a given checkpoint and given texts.
+
+use std::collections::BTreeMap;
+
+use firebox_data::{Example, Message, TextRecord, split_held_out};
+use firebox_model::LoraConfig;
+
+use crate::loop_report::{Change, StageKind};
+
+use super::super::args::{DataArgs, Globals, LoopArgs};
+use super::super::data::{self, Records};
+use super::super::finetune;
+use super::super::model::{self, ModelFiles};
+use super::round::{Question, Round};
+use super::stages::Stages;
+
+/// Tokens of a held-out text that are scored.
+const SCORED_TOKENS: usize = 256;
+/// A year with a smaller share of the records is left out unless it is asked for.
+const COMMON_YEAR: f64 = 0.01;
+/// What the model is asked before and after.
+const QUESTIONS: [&str; 2] = [
+    "What is the capital of France?",
+    "What does a randomized controlled trial compare?",
+];
+
+/// Fetches, reads, splits and tokenizes.
+pub(super) fn prepare(
+    globals: &Globals,
+    args: &LoopArgs,
+    model: &str,
+    data: &str,
+    stages: &mut Stages,
+) -> anyhow::Result<Round> {
+    let base = stages.run(StageKind::Load, "load", |stage| {
+        let base = model::fetch(globals, model)?;
+        let files = ModelFiles::from_path(&base)?;
+        stage.size_bytes = Some(Change::only(files.checkpoint.size_bytes()));
+        Ok(base)
+    })?;
+    let files = ModelFiles::from_path(&base)?;
+    let (batches, scored) = stages.run(StageKind::Data, "tokenize", |stage| {
+        let start = std::time::Instant::now();
+        let (mut training, held_out) = split(data::read(globals, &data_args(args, data))?, args);
+        finetune::limit(&mut training, Some(args.limit));
+        let scored = examples(&files, &held_out)?;
+        let batches = data::batches(&files, &training, &args.training)?;
+        let n_tokens = batches.n_tokens() as f64;
+        stage.tokens_per_s = Some(n_tokens / start.elapsed().as_secs_f64());
+        Ok((batches, scored))
+    })?;
+    let questions = QUESTIONS.iter().map(|&text| Question {
+        messages: vec![Message::user(text)],
+        expected: None,
+        max_new_tokens: 40,
+    });
+    Ok(Round {
+        title: format!("{model} on {data}"),
+        base,
+        base_name: model.to_owned(),
+        training: finetune::train_config(&args.training),
+        lora: LoraConfig {
+            rank: args.training.rank,
+            alpha: args.training.alpha,
+            targets: args.training.targets.clone(),
+        },
+        seed: args.training.seed,
+        scored_what: format!(
+            "{} held-out records, at most {SCORED_TOKENS} tokens each",
+            scored.len()
+        ),
+        scored,
+        batches,
+        questions: questions.collect(),
+    })
+}
+
+fn data_args(args: &LoopArgs, data: &str) -> DataArgs {
+    DataArgs {
+        data: data.to_owned(),
+        years: args.years.clone(),
+        longer_than: Some(args.longer_than),
+        shorter_than: Some(args.shorter_than),
+        limit: None,
+    }
+}
+
+/// Training and held-out records. Conversations are split in the same way, but have no years.
+fn split(records: Records, args: &LoopArgs) -> (Records, Records) {
+    match records {
+        Records::Texts(mut texts) => {
+            if args.years.is_none() {
+                keep_common_years(&mut texts);
+            }
+            let mut split = split_held_out(texts, args.held_out);
+            split.held_out.truncate(args.scored);
+            (
+                Records::Texts(split.training),
+                Records::Texts(split.held_out),
+            )
+        }
+        Records::Chats(chats) => {
+            let mut split = split_held_out(chats, args.held_out);
+            split.held_out.truncate(args.scored);
+            (
+                Records::Chats(split.training),
+                Records::Chats(split.held_out),
+            )
+        }
+    }
+}
+
+/// Where most records are dated, keeps those of years that hold a share worth learning from.
+fn keep_common_years(texts: &mut Vec<TextRecord>) {
+    let mut counts = BTreeMap::<u16, usize>::new();
+    for year in texts.iter().filter_map(|text| text.year) {
+        *counts.entry(year).or_default() += 1;
+    }
+    let dated: usize = counts.values().sum();
+    if dated * 2 > texts.len() {
+        let common = |year| counts[&year] as f64 >= COMMON_YEAR * dated as f64;
+        texts.retain(|text| text.year.is_some_and(common));
+    }
+}
+
+fn examples(files: &ModelFiles, records: &Records) -> anyhow::Result<Vec<Example>> {
+    match records {
+        Records::Texts(texts) => {
+            let ids = data::encode_texts(&files.tokenizer, texts)?.into_iter();
+            Ok(ids
+                .map(|ids| Example::from_ids(ids.into_iter().take(SCORED_TOKENS).collect()))
+                .collect())
+        }
+        Records::Chats(chats) => data::encode_chats(files, chats),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rare_years_and_undated_records_are_left_out_of_dated_ones() {
+        let text = |year| TextRecord {
+            year,
+            ..TextRecord::default()
+        };
+        let mut texts = vec![text(Some(1977)); 150];
+        texts.extend([
+            text(Some(1976)),
+            text(None),
+            text(Some(1978)),
+            text(Some(1978)),
+        ]);
+        keep_common_years(&mut texts);
+        assert_eq!(texts.len(), 152);
+        let mut undated = vec![text(None), text(None), text(Some(1977))];
+        keep_common_years(&mut undated);
+        assert_eq!(undated.len(), 3);
+    }
+}

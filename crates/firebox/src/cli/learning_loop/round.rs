@@ -1,0 +1,244 @@
+//! From a base model on: score, adapt, merge, quantize, serve.
+
+use std::path::{Path, PathBuf};
+
+use firebox_checkpoint::{Checkpoint, Dtype};
+use firebox_data::{Example, Message};
+use firebox_model::{GenerateConfig, Llama, LoraConfig, SamplingConfig};
+use firebox_quant::{QuantConfig, quantize_checkpoint};
+use firebox_tensor::burn::tensor::Device;
+use firebox_tensor::packed::PackedFormat;
+use firebox_train::TrainConfig;
+
+use crate::loop_report::{Change, Curve, Quality, StageKind};
+
+use super::super::data::Batches;
+use super::super::finetune;
+use super::super::generate::generate;
+use super::super::model::LoadedModel;
+use super::super::{progress, save};
+use super::run_folder::RunFolder;
+use super::serve_once;
+use super::stages::Stages;
+
+/// What one round needs.
+pub(super) struct Round {
+    /// The page's title.
+    pub(super) title: String,
+    /// The base model: a directory or a file.
+    pub(super) base: PathBuf,
+    /// What the adapter's config says it belongs to.
+    pub(super) base_name: String,
+    pub(super) batches: Batches,
+    pub(super) training: TrainConfig,
+    pub(super) lora: LoraConfig,
+    pub(super) seed: u64,
+    /// Held-out rows that every model is scored on.
+    pub(super) scored: Vec<Example>,
+    /// What they are, for the reader.
+    pub(super) scored_what: String,
+    /// Questions that every model answers.
+    pub(super) questions: Vec<Question>,
+}
+
+/// A question, and the answer that a person would give.
+pub(super) struct Question {
+    pub(super) messages: Vec<Message>,
+    pub(super) expected: Option<String>,
+    pub(super) max_new_tokens: usize,
+}
+
+/// One version of the model: its score, its size, and its answer to each question.
+pub(super) struct Version {
+    pub(super) quality: Quality,
+    pub(super) answers: Vec<String>,
+}
+
+/// The round's figures and texts.
+pub(super) struct Results {
+    pub(super) versions: Vec<Version>,
+    pub(super) questions: Vec<Question>,
+    pub(super) scored_what: String,
+    pub(super) base_name: String,
+    pub(super) training: TrainConfig,
+    pub(super) lora: LoraConfig,
+}
+
+impl Round {
+    pub(super) fn run(
+        mut self,
+        device: &Device,
+        folder: &RunFolder,
+        stages: &mut Stages,
+    ) -> anyhow::Result<Results> {
+        let loaded = LoadedModel::from_path(&self.base, device)?;
+        let base = stages.run(StageKind::Evaluate, "evaluate", |stage| {
+            let version = self.version("base", None, &loaded)?;
+            stage.loss = Some(Change::only(version.quality.nll));
+            stage.note = Some(format!("Scored on {}.", self.scored_what));
+            Ok(version)
+        })?;
+        let (loaded, adapted) = self.finetune(loaded, base.quality.nll, folder, stages)?;
+        let before = adapted.quality.nll;
+        let merged = merge(loaded, folder, stages)?;
+        let mut versions = vec![base, adapted];
+        for format in [PackedFormat::Nf4, PackedFormat::Int8Rowwise] {
+            versions.push(self.quantize(format, &merged, before, device, folder, stages)?);
+        }
+        stages.run(StageKind::Serve, "serve", |stage| {
+            let loaded = LoadedModel::from_path(
+                &folder.path().join(PackedFormat::Int8Rowwise.name()),
+                device,
+            )?;
+            let question = &self.questions[0];
+            let served = serve_once::ask(loaded, &question.messages, question.max_new_tokens)?;
+            stage.tokens_per_s = Some(served.tokens_per_s);
+            stage.note = Some(format!(
+                "{} was asked “{}” and answered “{}”.",
+                served.url, served.question, served.answer
+            ));
+            Ok(())
+        })?;
+        Ok(Results {
+            versions,
+            questions: self.questions,
+            scored_what: self.scored_what,
+            base_name: self.base_name,
+            training: self.training,
+            lora: self.lora,
+        })
+    }
+
+    /// Trains the adapter, writes it, scores the adapted model.
+    fn finetune(
+        &mut self,
+        loaded: LoadedModel,
+        before: f64,
+        folder: &RunFolder,
+        stages: &mut Stages,
+    ) -> anyhow::Result<(LoadedModel, Version)> {
+        let mut losses = Vec::new();
+        let result = stages.run(StageKind::Finetune, "fine-tune (LoRA)", |stage| {
+            let model = loaded.model.attach_lora(&self.lora, self.seed)?;
+            let (model, summary) = finetune::train(model, &mut self.batches, &self.training)?;
+            losses = summary.steps.iter().map(|step| step.loss).collect();
+            if let Some(adapter) = model.adapter(&self.base_name) {
+                firebox_checkpoint::write_adapter(&folder.path().join("adapter"), &adapter)?;
+            }
+            let loaded = LoadedModel {
+                files: loaded.files,
+                model,
+            };
+            let version = self.version("LoRA", Some("base"), &loaded)?;
+            stage.tokens_per_s = Some(summary.tokens_per_s);
+            stage.loss = Some(Change::new(before, version.quality.nll));
+            Ok((loaded, version))
+        })?;
+        stages.curves.push(Curve::train_loss(
+            "LoRA: loss on the training texts",
+            &losses,
+        ));
+        Ok(result)
+    }
+
+    fn quantize(
+        &self,
+        format: PackedFormat,
+        merged: &Path,
+        before: f64,
+        device: &Device,
+        folder: &RunFolder,
+        stages: &mut Stages,
+    ) -> anyhow::Result<Version> {
+        stages.run(
+            StageKind::Quantize,
+            &format!("quantize {format}"),
+            |stage| {
+                let out = folder.path().join(format.name());
+                let checkpoint = Checkpoint::open(merged)?;
+                let report = quantize_checkpoint(
+                    &checkpoint,
+                    &QuantConfig::projections(format),
+                    &out,
+                    |_, _| (),
+                )?;
+                let version = self.version(
+                    &format.name().to_uppercase(),
+                    Some("LoRA"),
+                    &LoadedModel::from_path(&out, device)?,
+                )?;
+                stage.loss = Some(Change::new(before, version.quality.nll));
+                stage.size_bytes = Some(Change::new(report.bytes_before, report.bytes_after));
+                Ok(version)
+            },
+        )
+    }
+
+    /// Scores a model and asks it every question.
+    fn version(
+        &self,
+        name: &str,
+        made_from: Option<&str>,
+        loaded: &LoadedModel,
+    ) -> anyhow::Result<Version> {
+        let nll = self.score(&loaded.model)?;
+        let size_bytes = Some(loaded.files.checkpoint.size_bytes());
+        let made_from = made_from.map(str::to_owned);
+        let quality = Quality {
+            name: name.to_owned(),
+            nll,
+            made_from,
+            size_bytes,
+        };
+        Ok(Version {
+            quality,
+            answers: self.answer(loaded)?,
+        })
+    }
+
+    fn score(&self, model: &Llama) -> anyhow::Result<f64> {
+        let rows: Vec<_> = self
+            .scored
+            .iter()
+            .map(|e| (e.input_ids.clone(), e.labels.clone()))
+            .collect();
+        let bar = progress::counter("score", rows.len());
+        let report =
+            firebox_eval::nll_of_labels(model, &rows, |done| bar.set_position(done as u64))?;
+        bar.finish_and_clear();
+        Ok(report.nll)
+    }
+
+    fn answer(&self, loaded: &LoadedModel) -> anyhow::Result<Vec<String>> {
+        let answers = self.questions.iter().map(|question| {
+            let prompt = loaded
+                .files
+                .tokenizer
+                .encode(&loaded.files.render(&question.messages)?)?;
+            let config = GenerateConfig {
+                sampling: SamplingConfig::default(),
+                max_new_tokens: question.max_new_tokens,
+                eos_ids: loaded.files.eos_ids(),
+                stop: vec![],
+            };
+            Ok(generate(loaded, &prompt, config, true, |_| Ok(()))?
+                .text
+                .trim()
+                .to_owned())
+        });
+        answers.collect()
+    }
+}
+
+/// Folds the adapter into the weights and writes them.
+fn merge(loaded: LoadedModel, folder: &RunFolder, stages: &mut Stages) -> anyhow::Result<PathBuf> {
+    let merged = folder.path().join("merged");
+    stages.run(StageKind::Merge, "merge", |stage| {
+        let model = loaded.model.into_merged()?;
+        save::model(&model, &loaded.files.checkpoint, &merged, Dtype::BF16)?;
+        let after = Checkpoint::open(&merged)?.size_bytes();
+        stage.size_bytes = Some(Change::new(loaded.files.checkpoint.size_bytes(), after));
+        Ok(())
+    })?;
+    Ok(merged)
+}

@@ -1,0 +1,40 @@
+//! `firebox merge`.
+
+use serde::Serialize;
+
+use super::args::{Globals, MergeArgs, ModelArgs};
+use super::convert::dtype;
+use super::model::LoadedModel;
+use super::{output, save};
+
+#[derive(Serialize)]
+struct Merged {
+    path: String,
+    bytes: u64,
+}
+
+pub(crate) fn run(globals: &Globals, args: &MergeArgs) -> anyhow::Result<()> {
+    let adapter = Some(args.adapter.clone());
+    let loaded = LoadedModel::open(
+        globals,
+        &ModelArgs {
+            model: args.model.clone(),
+            adapter,
+        },
+    )?;
+    let model = loaded.model.into_merged()?;
+    save::model(
+        &model,
+        &loaded.files.checkpoint,
+        &args.out,
+        dtype(args.dtype),
+    )?;
+    let bytes = firebox_checkpoint::Checkpoint::open(&args.out)?.size_bytes();
+    let merged = Merged {
+        path: args.out.display().to_string(),
+        bytes,
+    };
+    output::print(globals.json, &merged, || {
+        format!("{}: {}", merged.path, output::bytes(bytes))
+    })
+}

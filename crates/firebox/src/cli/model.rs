@@ -1,0 +1,195 @@
+//! From `--model` to a checkpoint, a tokenizer and weights on a device.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use firebox_checkpoint::Checkpoint;
+use firebox_data::{ChatTemplate, DecodeStream, Message, Tokenizer};
+use firebox_hub::{PullOptions, Source};
+use firebox_model::Llama;
+use firebox_tensor::burn::tensor::Device;
+use serde_json::Value;
+
+use super::args::{Globals, ModelArgs};
+use super::exit::UserError;
+use super::progress::PullBar;
+
+/// Everything that a verb needs of a model but its weights.
+pub(crate) struct ModelFiles {
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) chat_template: Option<ChatTemplate>,
+}
+
+/// A model ready to run.
+pub(crate) struct LoadedModel {
+    pub(crate) files: ModelFiles,
+    pub(crate) model: Llama,
+}
+
+/// Fetches `source` if it must be, and gives its path.
+pub(crate) fn fetch(globals: &Globals, source: &str) -> anyhow::Result<PathBuf> {
+    let source = Source::parse(source)?;
+    let mut bar = PullBar::new();
+    Ok(firebox_hub::pull(
+        &source,
+        &pull_options(globals)?,
+        &mut bar,
+    )?)
+}
+
+fn pull_options(globals: &Globals) -> anyhow::Result<PullOptions> {
+    let mut options = PullOptions::new(cache_dir(globals)?);
+    let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    if let Some(endpoint) = set("HF_ENDPOINT") {
+        options.hf_endpoint = endpoint.trim_end_matches('/').to_owned();
+    }
+    if let Some(cache) = hf_cache() {
+        options.hf_cache_dir = cache;
+    }
+    options.hf_token = set("HF_TOKEN");
+    Ok(options)
+}
+
+/// `--cache`, or `firebox` in the user's cache folder.
+fn cache_dir(globals: &Globals) -> anyhow::Result<PathBuf> {
+    if let Some(cache) = &globals.cache {
+        return Ok(cache.clone());
+    }
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or(home);
+    let base = base.context(
+        "find a cache folder: neither HOME nor XDG_CACHE_HOME is set (hint: use --cache DIR)",
+    )?;
+    Ok(base.join("firebox"))
+}
+
+/// Where Hugging Face's own tools keep models.
+fn hf_cache() -> Option<PathBuf> {
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    set("HF_HUB_CACHE")
+        .or_else(|| set("HF_HOME").map(|home| home.join("hub")))
+        .or_else(|| set("HOME").map(|home| home.join(".cache/huggingface/hub")))
+}
+
+impl ModelFiles {
+    pub(crate) fn open(globals: &Globals, model: &str) -> anyhow::Result<Self> {
+        Self::from_path(&fetch(globals, model)?)
+    }
+
+    pub(crate) fn from_path(path: &Path) -> anyhow::Result<Self> {
+        let checkpoint = Checkpoint::open(path)?;
+        let json = checkpoint.tokenizer_json()?.ok_or_else(|| {
+            UserError(format!(
+                "open model `{}`: expected a tokenizer.json beside the weights, found none (hint: point to the model's directory)",
+                path.display()
+            ))
+        })?;
+        let tokenizer = Tokenizer::from_json(&json)?;
+        let embedding = checkpoint.config()["vocab_size"]
+            .as_u64()
+            .unwrap_or(u64::MAX);
+        if tokenizer.vocab_size() as u64 > embedding {
+            return Err(UserError(format!(
+                "open model `{}`: expected a tokenizer of at most vocab_size = {embedding} tokens, found {} (hint: is tokenizer.json the one of this checkpoint?)",
+                path.display(),
+                tokenizer.vocab_size()
+            ))
+            .into());
+        }
+        let chat_template = chat_template(&checkpoint)?;
+        Ok(Self {
+            checkpoint,
+            tokenizer,
+            chat_template,
+        })
+    }
+
+    /// The messages as the model wants to read them.
+    pub(crate) fn render(&self, messages: &[Message]) -> anyhow::Result<String> {
+        let template = self.chat_template.as_ref().ok_or_else(|| {
+            UserError(
+                "apply the chat template: the model has none (hint: use `firebox generate`)".into(),
+            )
+        })?;
+        Ok(template.render(messages, true)?)
+    }
+
+    /// Ids that end an answer: those of the generation config, or else of the model's config.
+    pub(crate) fn eos_ids(&self) -> Vec<u32> {
+        let generation = self
+            .checkpoint
+            .generation_config()
+            .map(|config| ids(&config["eos_token_id"]));
+        generation
+            .filter(|ids| !ids.is_empty())
+            .unwrap_or_else(|| ids(&self.checkpoint.config()["eos_token_id"]))
+    }
+}
+
+impl LoadedModel {
+    pub(crate) fn open(globals: &Globals, args: &ModelArgs) -> anyhow::Result<Self> {
+        let device = globals.device.open()?;
+        let files = ModelFiles::open(globals, &args.model)?;
+        let mut model = Llama::load(&files.checkpoint, &device)?;
+        if let Some(adapter) = &args.adapter {
+            model = model.load_adapter(&firebox_checkpoint::read_adapter(adapter)?)?;
+        }
+        Ok(Self { files, model })
+    }
+
+    pub(crate) fn from_path(path: &Path, device: &Device) -> anyhow::Result<Self> {
+        let files = ModelFiles::from_path(path)?;
+        let model = Llama::load(&files.checkpoint, device)?;
+        Ok(Self { files, model })
+    }
+}
+
+fn chat_template(checkpoint: &Checkpoint) -> anyhow::Result<Option<ChatTemplate>> {
+    let Some(source) = checkpoint.chat_template() else {
+        return Ok(None);
+    };
+    let config = checkpoint.tokenizer_config();
+    let token = |name: &str| {
+        let value = config.map_or(&Value::Null, |config| &config[name]);
+        value
+            .as_str()
+            .or(value["content"].as_str())
+            .unwrap_or("")
+            .to_owned()
+    };
+    Ok(Some(ChatTemplate::new(
+        &source,
+        &token("bos_token"),
+        &token("eos_token"),
+    )?))
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    let one = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
+    match value {
+        Value::Array(several) => several.iter().filter_map(one).collect(),
+        value => one(value).into_iter().collect(),
+    }
+}
+
+/// The incremental detokenizer in the form that [`Llama::generate`] takes.
+pub(crate) fn decoder(
+    tokenizer: &Tokenizer,
+    skip_special: bool,
+) -> impl FnMut(Option<u32>) -> String + Send + 'static {
+    let mut stream: Option<DecodeStream> = Some(tokenizer.decode_stream(skip_special));
+    move |id| match id {
+        Some(id) => stream
+            .as_mut()
+            .and_then(|stream| stream.push(id))
+            .unwrap_or_default(),
+        None => stream.take().map(DecodeStream::finish).unwrap_or_default(),
+    }
+}

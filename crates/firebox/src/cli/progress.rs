@@ -1,0 +1,113 @@
+//! Progress bars on stderr; none where stderr is no terminal.
+
+use std::time::Duration;
+
+use firebox_hub::Progress;
+use firebox_tensor::memory;
+use firebox_train::{Observer, RunPlan, StepReport};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::output::bytes;
+
+/// How often a run without a terminal says where it is.
+const PLAIN_EVERY: Duration = Duration::from_secs(15);
+
+/// The bar of a download.
+pub(crate) struct PullBar {
+    bar: ProgressBar,
+}
+
+impl PullBar {
+    pub(crate) fn new() -> Self {
+        let bar = ProgressBar::new(0);
+        bar.set_style(style(
+            "{msg} {bytes} / {total_bytes} {bytes_per_sec} {wide_bar} {eta}",
+        ));
+        Self { bar }
+    }
+}
+
+impl Drop for PullBar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Progress for PullBar {
+    fn report(&mut self, message: &str, done_bytes: u64, total_bytes: Option<u64>) {
+        if self.bar.message() != message {
+            self.bar.set_message(message.to_owned());
+        }
+        match total_bytes {
+            Some(total) => self.bar.set_length(total),
+            None => self.bar.unset_length(),
+        }
+        self.bar.set_position(done_bytes);
+    }
+}
+
+/// A bar that counts items.
+pub(crate) fn counter(what: &'static str, n: usize) -> ProgressBar {
+    let bar = ProgressBar::new(n as u64);
+    bar.set_style(style("{msg} {pos} / {len} {wide_bar} {eta}"));
+    bar.set_message(what);
+    bar
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// The bar of a training run: loss, tokens per second, time left, memory.
+pub(crate) struct TrainBar {
+    bar: ProgressBar,
+    said: Duration,
+}
+
+impl TrainBar {
+    pub(crate) fn new() -> Self {
+        Self {
+            bar: ProgressBar::new(0),
+            said: Duration::ZERO,
+        }
+    }
+}
+
+impl Drop for TrainBar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Observer for TrainBar {
+    fn on_start(&mut self, plan: &RunPlan) {
+        self.bar.set_length(plan.n_steps as u64);
+        self.bar
+            .set_style(style("step {pos} / {len} {wide_bar} {msg}"));
+        if self.bar.is_hidden() {
+            eprintln!(
+                "train {} of {} parameters for {} steps",
+                plan.n_trainable_params, plan.n_params, plan.n_steps
+            );
+        }
+    }
+
+    fn on_step(&mut self, report: &StepReport) {
+        let line = format!(
+            "loss {:.4}, lr {:.2e}, {:.0} tok/s, {} left, {} in memory",
+            report.record.loss,
+            report.record.learning_rate,
+            report.tokens_per_s,
+            indicatif::HumanDuration(report.eta),
+            bytes(memory::process().rss_bytes)
+        );
+        self.bar.set_position(report.record.step as u64);
+        if self.bar.is_hidden()
+            && (report.elapsed - self.said > PLAIN_EVERY || report.record.step == report.n_steps)
+        {
+            self.said = report.elapsed;
+            eprintln!("step {} / {}: {line}", report.record.step, report.n_steps);
+        }
+        self.bar.set_message(line);
+    }
+}
