@@ -362,9 +362,7 @@ impl TrainStep<usize> for Constant {
             0 => self.value.val().sum() / 0.0, // a mean over nothing
             _ => self.value.val().sum(),
         };
-        Ok(Ok(
-            StepLoss::from_mean(mean, *n_tokens).with_input_tokens(10)
-        ))
+        Ok(StepLoss::from_mean(mean, *n_tokens).with_input_tokens(10))
     }
 }
 

@@ -1,5 +1,5 @@
 use burn::tensor::{Distribution, Tensor};
-use firebox_tensor::math;
+use firebox_tensor::math::{self, AttentionMask};
 
 use super::*;
 
@@ -18,11 +18,10 @@ fn grouped_attention_equals_plain_attention_with_repeated_keys() {
     let mask = causal_mask(0, seq, &device);
     let grouped = grouped_attention(q.clone(), k.clone(), v.clone(), Some(&mask));
     for head in 0..heads {
-        let pick =
-            |x: &Tensor<4>, head: usize| x.clone().narrow(1, head, 1).reshape([seq, head_dim]);
+        let pick = |x: &Tensor<4>, head: usize| x.clone().narrow(1, head, 1);
         let kv = head / (heads / kv_heads);
-        let plain =
-            math::scaled_dot_product_attention(pick(&q, head), pick(&k, kv), pick(&v, kv), true);
+        let (k, v) = (pick(&k, kv), pick(&v, kv));
+        let plain = math::scaled_dot_product_attention(pick(&q, head), k, v, AttentionMask::Causal);
         let difference = (pick(&grouped, head) - plain)
             .abs()
             .max()

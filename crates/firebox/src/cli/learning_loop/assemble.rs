@@ -10,6 +10,7 @@ use super::round::Results;
 use super::run_folder::RunFolder;
 use super::stages::Stages;
 
+#[expect(clippy::too_many_arguments, reason = "one call, everything named")]
 pub(super) fn report(
     globals: &Globals,
     args: &LoopArgs,

@@ -115,6 +115,7 @@ fn sizes(vocab_size: usize, tokenizer: &Tokenizer) -> LlamaConfig {
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "one call, everything named")]
 fn pretrain(
     device: &Device,
     tokenizer: &Tokenizer,

@@ -141,6 +141,7 @@ impl Round {
         Ok(result)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "one call, everything named")]
     fn quantize(
         &self,
         format: PackedFormat,
