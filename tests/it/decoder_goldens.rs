@@ -1,0 +1,156 @@
+//! The decoder against transformers: ids, logits, hidden states, greedy tokens, per-token NLL.
+
+use firebox_data::{ChatTemplate, Message, Tokenizer};
+use firebox_model::{GenerateConfig, Llama, SamplingConfig};
+use firebox_tensor::burn::tensor::Tensor;
+use serde_json::Value;
+
+use crate::fixtures::{assert_close, floats, golden, ids, load, smollm2};
+
+/// transformers in fp32 and llama.cpp with an f32 cache differ by 1.2e-4 in their logits.
+const LOGIT_TOLERANCE: f64 = 2e-3;
+const NLL_TOLERANCE: f64 = 1e-3;
+
+fn tokenizer() -> Tokenizer {
+    Tokenizer::from_file(smollm2().join("tokenizer.json")).unwrap()
+}
+
+fn log_sum_exp(logits: &[f64]) -> f64 {
+    let max = logits.iter().copied().fold(f64::MIN, f64::max);
+    max + logits.iter().map(|x| (x - max).exp()).sum::<f64>().ln()
+}
+
+/// First eight values and norm of the last position.
+#[track_caller]
+fn check_hidden(what: &str, state: Tensor<3>, expected: &Value) {
+    let [_, seq, d_model] = state.dims();
+    let last = state.narrow(1, seq - 1, 1).reshape([d_model]);
+    let last: Vec<f64> = last.into_data().iter::<f64>().collect();
+    // Values of this size have 7 digits in f32, less what 16 layers of sums lose.
+    assert_close(what, &last[..8], &floats(&expected["first8"]), 2e-3);
+    let norm = last.iter().map(|x| x * x).sum::<f64>().sqrt();
+    assert_close(what, &[norm], &[expected["l2"].as_f64().unwrap()], 2e-3);
+}
+
+fn check(model: &Llama, name: &str) {
+    let golden = golden(&format!("{name}.json"));
+    let tokenizer = tokenizer();
+    let mut text = golden["prompt"].as_str().unwrap().to_owned();
+    if golden["chat_template_applied"].as_bool().unwrap() {
+        let config: Value = serde_json::from_slice(
+            &std::fs::read(smollm2().join("tokenizer_config.json")).unwrap(),
+        )
+        .unwrap();
+        let template = ChatTemplate::new(
+            config["chat_template"].as_str().unwrap(),
+            "<|im_start|>",
+            "<|im_end|>",
+        )
+        .unwrap();
+        text = template.render(&[Message::user(text)], true).unwrap();
+    }
+    assert_eq!(text, golden["text"].as_str().unwrap());
+    let prompt = tokenizer.encode(&text).unwrap();
+    assert_eq!(prompt, ids(&golden["token_ids"]), "{name}: ids");
+
+    let config = GenerateConfig {
+        sampling: SamplingConfig::default(),
+        max_new_tokens: 48,
+        eos_ids: vec![],
+        stop: vec![],
+    };
+    let mut generation = model.generate(&prompt, config, |_| String::new()).unwrap();
+    let logits: Vec<f64> = generation
+        .next_logits()
+        .into_iter()
+        .map(f64::from)
+        .collect();
+    let top = &golden["last_logits_top20"];
+    let found: Vec<f64> = ids(&top["ids"])
+        .iter()
+        .map(|id| logits[*id as usize])
+        .collect();
+    assert_close(
+        &format!("{name}: logits"),
+        &found,
+        &floats(&top["values"]),
+        LOGIT_TOLERANCE,
+    );
+    let expected = golden["last_logsumexp"].as_f64().unwrap();
+    assert_close(
+        &format!("{name}: logsumexp"),
+        &[log_sum_exp(&logits)],
+        &[expected],
+        LOGIT_TOLERANCE,
+    );
+    let greedy: Vec<u32> = generation.map(|token| token.id).collect();
+    assert_eq!(
+        greedy,
+        ids(&golden["greedy"]["ids"]),
+        "{name}: greedy tokens"
+    );
+    assert_eq!(
+        tokenizer.decode(&greedy, false),
+        golden["greedy"]["text"].as_str().unwrap()
+    );
+
+    let nll: Vec<f64> = model
+        .token_nll(&prompt)
+        .unwrap()
+        .into_iter()
+        .map(f64::from)
+        .collect();
+    assert_close(
+        &format!("{name}: NLL"),
+        &nll[..8],
+        &floats(&golden["nll"]["first8"]),
+        NLL_TOLERANCE,
+    );
+    let mean = nll.iter().sum::<f64>() / nll.len() as f64;
+    assert_close(
+        &format!("{name}: mean NLL"),
+        &[mean],
+        &[golden["nll"]["mean"].as_f64().unwrap()],
+        NLL_TOLERANCE,
+    );
+
+    let hidden = &golden["hidden_last_position"];
+    let ids = model.ids_tensor(&[&prompt]).unwrap();
+    let states = model.hidden_states(ids.clone());
+    check_hidden("embedding", states[0].clone(), &hidden["embedding"]);
+    check_hidden("after layer 0", states[1].clone(), &hidden["after_layer_0"]);
+    check_hidden(
+        "after layer 15",
+        states[16].clone(),
+        &hidden["after_layer_15"],
+    );
+    check_hidden(
+        "after the final norm",
+        model.hidden(ids),
+        &hidden["after_final_norm"],
+    );
+}
+
+#[test]
+fn three_prompts_match_transformers() {
+    let model = load();
+    for name in ["english", "chinese", "code"] {
+        check(&model, name);
+    }
+}
+
+#[test]
+fn fixed_text_nll_matches_transformers_token_by_token() {
+    let golden = golden("fixed_text_nll.json");
+    let tokens = tokenizer()
+        .encode(golden["text"].as_str().unwrap())
+        .unwrap();
+    assert_eq!(tokens, ids(&golden["token_ids"]));
+    let nll: Vec<f64> = load()
+        .token_nll(&tokens)
+        .unwrap()
+        .into_iter()
+        .map(f64::from)
+        .collect();
+    assert_close("NLL", &nll, &floats(&golden["per_token"]), NLL_TOLERANCE);
+}
