@@ -32,34 +32,27 @@ fn check_hidden(what: &str, state: Tensor<3>, expected: &Value) {
     assert_close(what, &[norm], &[expected["l2"].as_f64().unwrap()], 2e-3);
 }
 
-fn check(model: &Llama, name: &str) {
-    let golden = golden(&format!("{name}.json"));
-    let tokenizer = tokenizer();
-    let mut text = golden["prompt"].as_str().unwrap().to_owned();
-    if golden["chat_template_applied"].as_bool().unwrap() {
-        let config: Value = serde_json::from_slice(
-            &std::fs::read(smollm2().join("tokenizer_config.json")).unwrap(),
-        )
-        .unwrap();
-        let template = ChatTemplate::new(
-            config["chat_template"].as_str().unwrap(),
-            "<|im_start|>",
-            "<|im_end|>",
-        )
-        .unwrap();
-        text = template.render(&[Message::user(text)], true).unwrap();
+/// The prompt as text, by the model's own chat template where the reference used it.
+fn text_of(golden: &Value) -> String {
+    let prompt = golden["prompt"].as_str().unwrap();
+    if !golden["chat_template_applied"].as_bool().unwrap() {
+        return prompt.to_owned();
     }
-    assert_eq!(text, golden["text"].as_str().unwrap());
-    let prompt = tokenizer.encode(&text).unwrap();
-    assert_eq!(prompt, ids(&golden["token_ids"]), "{name}: ids");
+    let config = std::fs::read(smollm2().join("tokenizer_config.json")).unwrap();
+    let config: Value = serde_json::from_slice(&config).unwrap();
+    let source = config["chat_template"].as_str().unwrap();
+    let template = ChatTemplate::new(source, "<|im_start|>", "<|im_end|>").unwrap();
+    template.render(&[Message::user(prompt)], true).unwrap()
+}
 
+fn check_generation(model: &Llama, golden: &Value, prompt: &[u32]) {
     let config = GenerateConfig {
         sampling: SamplingConfig::default(),
         max_new_tokens: 48,
         eos_ids: vec![],
         stop: vec![],
     };
-    let mut generation = model.generate(&prompt, config, |_| String::new()).unwrap();
+    let mut generation = model.generate(prompt, config, |_| String::new()).unwrap();
     let logits: Vec<f64> = generation
         .next_logits()
         .into_iter()
@@ -70,52 +63,41 @@ fn check(model: &Llama, name: &str) {
         .iter()
         .map(|id| logits[*id as usize])
         .collect();
-    assert_close(
-        &format!("{name}: logits"),
-        &found,
-        &floats(&top["values"]),
-        LOGIT_TOLERANCE,
-    );
+    assert_close("logits", &found, &floats(&top["values"]), LOGIT_TOLERANCE);
     let expected = golden["last_logsumexp"].as_f64().unwrap();
     assert_close(
-        &format!("{name}: logsumexp"),
+        "logsumexp",
         &[log_sum_exp(&logits)],
         &[expected],
         LOGIT_TOLERANCE,
     );
     let greedy: Vec<u32> = generation.map(|token| token.id).collect();
-    assert_eq!(
-        greedy,
-        ids(&golden["greedy"]["ids"]),
-        "{name}: greedy tokens"
-    );
-    assert_eq!(
-        tokenizer.decode(&greedy, false),
-        golden["greedy"]["text"].as_str().unwrap()
-    );
+    assert_eq!(greedy, ids(&golden["greedy"]["ids"]), "greedy tokens");
+    let text = tokenizer().decode(&greedy, false);
+    assert_eq!(text, golden["greedy"]["text"].as_str().unwrap());
+}
 
+fn check_nll(model: &Llama, golden: &Value, prompt: &[u32]) {
     let nll: Vec<f64> = model
-        .token_nll(&prompt)
+        .token_nll(prompt)
         .unwrap()
         .into_iter()
         .map(f64::from)
         .collect();
     assert_close(
-        &format!("{name}: NLL"),
+        "NLL",
         &nll[..8],
         &floats(&golden["nll"]["first8"]),
         NLL_TOLERANCE,
     );
     let mean = nll.iter().sum::<f64>() / nll.len() as f64;
-    assert_close(
-        &format!("{name}: mean NLL"),
-        &[mean],
-        &[golden["nll"]["mean"].as_f64().unwrap()],
-        NLL_TOLERANCE,
-    );
+    let expected = golden["nll"]["mean"].as_f64().unwrap();
+    assert_close("mean NLL", &[mean], &[expected], NLL_TOLERANCE);
+}
 
+fn check_states(model: &Llama, golden: &Value, prompt: &[u32]) {
     let hidden = &golden["hidden_last_position"];
-    let ids = model.ids_tensor(&[&prompt]).unwrap();
+    let ids = model.ids_tensor(&[prompt]).unwrap();
     let states = model.hidden_states(ids.clone());
     check_hidden("embedding", states[0].clone(), &hidden["embedding"]);
     check_hidden("after layer 0", states[1].clone(), &hidden["after_layer_0"]);
@@ -135,7 +117,14 @@ fn check(model: &Llama, name: &str) {
 fn three_prompts_match_transformers() {
     let model = load();
     for name in ["english", "chinese", "code"] {
-        check(&model, name);
+        let golden = golden(&format!("{name}.json"));
+        let text = text_of(&golden);
+        assert_eq!(text, golden["text"].as_str().unwrap());
+        let prompt = tokenizer().encode(&text).unwrap();
+        assert_eq!(prompt, ids(&golden["token_ids"]), "{name}: ids");
+        check_generation(&model, &golden, &prompt);
+        check_nll(&model, &golden, &prompt);
+        check_states(&model, &golden, &prompt);
     }
 }
 

@@ -122,9 +122,7 @@ impl Llama {
             }
         }
         match rows.is_empty() {
-            true => Err(ModelError::Empty {
-                what: "set of labelled tokens",
-            }),
+            true => Err(ModelError::NoLabels),
             false => Ok((rows, targets)),
         }
     }

@@ -228,7 +228,8 @@ fn place(
             }));
         }
         let end = begin.saturating_add(tensor.n_bytes);
-        if end > data {
+        // Against the file, not the data section: the padding before an empty section may be missing.
+        if data_begin.saturating_add(end) > file_len {
             return Err(tensor.error(Fault::OutOfRange { begin, end, data }));
         }
         tensors.push(GgufTensor {

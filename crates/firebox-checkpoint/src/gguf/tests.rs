@@ -296,3 +296,26 @@ proptest! {
         use_all([&b"GGUF\x03\0\0\0"[..], &tail].concat());
     }
 }
+
+/// Found by fuzzing: an empty tensor in a file that ends before its data section begins.
+#[test]
+fn an_empty_tensor_past_the_end_of_the_file_is_an_error() {
+    let mut file = b"GGUF".to_vec();
+    file.extend(3_u32.to_le_bytes());
+    file.extend(1_u64.to_le_bytes()); // tensors
+    file.extend(0_u64.to_le_bytes()); // metadata pairs
+    file.extend(1_u64.to_le_bytes()); // length of the name
+    file.push(b't');
+    file.extend(1_u32.to_le_bytes()); // axes
+    file.extend(0_u64.to_le_bytes()); // size
+    file.extend(0_u32.to_le_bytes()); // F32
+    file.extend(0_u64.to_le_bytes()); // offset
+    assert!(!file.len().is_multiple_of(32));
+    assert!(Gguf::parse(&file).is_err());
+    file.resize(file.len().next_multiple_of(32), 0);
+    assert!(
+        Gguf::parse(&file).unwrap().tensors[0]
+            .decode(&file)
+            .is_empty()
+    );
+}
