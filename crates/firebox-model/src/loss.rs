@@ -1,6 +1,6 @@
 //! Next-token loss without ever holding `[tokens, vocab]`.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 
 use crate::error::ModelError;
 use crate::linear::host_f32;
@@ -141,27 +141,23 @@ fn head_loss(hidden: Tensor<2>, weight: Tensor<2>, targets: &[i64]) -> HeadLoss 
         let h = hidden.clone().narrow(0, start, rows); // [rows, d_model]
         let target = int_tensor(&targets[start..start + rows], &h.device());
         let logits = h.clone().matmul(weight.clone().transpose()); // [rows, vocab]
-        let (chunk_nll, lse) = nll_rows(&logits, target.clone());
-        nll.extend(chunk_nll);
-        if !hidden_tracked && !weight_tracked {
-            continue;
-        }
-        let d_logits = (logits - lse).exp().div_scalar(n as f64); // softmax, [rows, vocab]
+        let chunk = softmax_nll(logits, target.clone());
+        nll.extend(chunk.nll);
+        // ∂L/∂logits = (softmax − onehot) / n. The softmax's denominator is applied to the narrow
+        // side of each product, not to [rows, vocab].
+        let scale = chunk.sum.mul_scalar(n as f64).recip(); // [rows, 1]
         if hidden_tracked {
             let at_target = weight
                 .clone()
                 .select(0, target.clone())
                 .div_scalar(n as f64);
-            d_hidden.push(d_logits.clone().matmul(weight.clone()) - at_target);
+            let expected = chunk.exp.clone().matmul(weight.clone()) * scale.clone(); // [rows, d_model]
+            d_hidden.push(expected - at_target);
         }
         d_weight = d_weight.map(|sum| {
-            let sum = sum + d_logits.transpose().matmul(h.clone()); // [vocab, d_model]
-            sum.select_assign(
-                0,
-                target,
-                h.div_scalar(-(n as f64)),
-                burn::tensor::IndexingUpdateOp::Add,
-            )
+            let sum = sum + chunk.exp.transpose().matmul(h.clone() * scale); // [vocab, d_model]
+            let at_target = h.div_scalar(-(n as f64));
+            sum.select_assign(0, target, at_target, IndexingUpdateOp::Add)
         });
     }
     let d_hidden = hidden_tracked.then(|| Tensor::cat(d_hidden, 0));
@@ -172,14 +168,27 @@ fn head_loss(hidden: Tensor<2>, weight: Tensor<2>, targets: &[i64]) -> HeadLoss 
     }
 }
 
-/// `-log softmax(logits)[target]` of each row, and the log-sum-exp `[rows, 1]`.
-fn nll_rows(logits: &Tensor<2>, target: Tensor<1, Int>) -> (Vec<f32>, Tensor<2>) {
+/// A softmax over rows, not yet divided, and the score of each row's target.
+struct SoftmaxNll {
+    /// `-log softmax(logits)[target]`, one a row.
+    nll: Vec<f32>,
+    /// `exp(logits − max)`, `[rows, vocab]`.
+    exp: Tensor<2>,
+    /// The sum of each row of `exp`, `[rows, 1]`.
+    sum: Tensor<2>,
+}
+
+fn softmax_nll(logits: Tensor<2>, target: Tensor<1, Int>) -> SoftmaxNll {
     let [rows, _] = logits.dims();
     let max = logits.clone().max_dim(1); // [rows, 1]
-    let sum = (logits.clone() - max.clone()).exp().sum_dim(1);
-    let lse = sum.log() + max;
-    let at_target = logits.clone().gather(1, target.reshape([rows, 1]));
-    (host_f32(lse.clone() - at_target), lse)
+    let at_target = logits.clone().gather(1, target.reshape([rows, 1])) - max.clone();
+    let exp = (logits - max).exp();
+    let sum = exp.clone().sum_dim(1);
+    SoftmaxNll {
+        nll: host_f32(sum.clone().log() - at_target),
+        exp,
+        sum,
+    }
 }
 
 fn is_tracked<const D: usize>(x: &Tensor<D>) -> bool {

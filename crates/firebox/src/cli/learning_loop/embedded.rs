@@ -9,7 +9,7 @@ use firebox_data::{
 };
 use firebox_model::{LlamaConfig, LoraConfig};
 use firebox_tensor::burn::tensor::Device;
-use firebox_train::{Decay, Schedule, TrainConfig};
+use firebox_train::{AdamWConfig, Decay, OptimizerConfig, Schedule, TrainConfig};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -32,9 +32,9 @@ const END: &str = "<|endoftext|>";
 const MARKS: [&str; 3] = [END, "<|im_start|>", "<|im_end|>"];
 const VOCAB_SIZE: usize = 2048;
 const BLOCK_LEN: usize = 128;
-const PRETRAIN_STEPS: usize = 220;
-const PRETRAIN_BATCH: usize = 16;
-const ADAPT_STEPS: usize = 150;
+const PRETRAIN_STEPS: usize = 560;
+const PRETRAIN_BATCH: usize = 8;
+const ADAPT_STEPS: usize = 300;
 const ADAPT_BATCH: usize = 16;
 /// One paragraph in this many is held out of pretraining.
 const HELD_OUT_EVERY: usize = 20;
@@ -93,11 +93,11 @@ fn lines<T: serde::de::DeserializeOwned>(jsonl: &str) -> anyhow::Result<Vec<T>> 
 fn sizes(vocab_size: usize, tokenizer: &Tokenizer) -> LlamaConfig {
     LlamaConfig {
         vocab_size,
-        d_model: 192,
-        d_ff: 512,
+        d_model: 128,
+        d_ff: 384,
         n_layers: 4,
-        n_heads: 6,
-        n_kv_heads: 3,
+        n_heads: 4,
+        n_kv_heads: 2,
         head_dim: 32,
         max_seq_len: 512,
         rope_base: 10_000.0,
@@ -146,11 +146,16 @@ fn pretrain(
         let model = sizes(tokenizer.vocab_size(), tokenizer).init(SEED, device);
         let before = firebox_eval::nll(&model, &held_out, |_| ())?.nll;
         let schedule = Schedule {
-            peak: 3e-3,
+            peak: 4e-3,
             n_warmup_steps: 20,
             decay: Decay::Cosine { floor: 0.05 },
         };
+        let adamw = AdamWConfig {
+            weight_decay: 0.1,
+            ..AdamWConfig::default()
+        };
         let config = TrainConfig {
+            optimizer: OptimizerConfig::AdamW(adamw),
             max_grad_norm: Some(1.0),
             ..TrainConfig::new(PRETRAIN_STEPS, schedule)
         };
