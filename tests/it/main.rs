@@ -11,3 +11,4 @@ mod fixtures;
 mod gguf_against_llama_cpp;
 mod lora_goldens;
 mod quantized_nll;
+mod server;

@@ -1,6 +1,7 @@
 //! Generation as an iterator.
 
 use burn::tensor::Tensor;
+use firebox_tensor::kernels::in_pool;
 
 use crate::error::ModelError;
 use crate::kv_cache::KvCache;
@@ -113,11 +114,11 @@ impl<D: FnMut(Option<u32>) -> String> Generation<'_, D> {
         while self.cache.len() < self.tokens.len() {
             let start = self.cache.len();
             let end = self.tokens.len().min(start + PREFILL_CHUNK);
-            let ids = self
-                .model
+            let (model, cache) = (self.model, &mut self.cache);
+            let ids = model
                 .ids_tensor(&[&self.tokens[start..end]])
                 .expect("ids of the vocabulary");
-            let hidden = self.model.hidden_cached(ids, &mut self.cache); // [1, seq, d_model]
+            let hidden = in_pool(|| model.hidden_cached(ids, cache)); // [1, seq, d_model]
             let last = hidden.narrow(1, end - start - 1, 1);
             self.last_hidden = Some(last.reshape([1, self.model.config.d_model]));
         }
@@ -140,7 +141,8 @@ impl<D: FnMut(Option<u32>) -> String> Generation<'_, D> {
             .last_hidden
             .clone()
             .expect("a prompt has at least one token");
-        host_f32(self.model.head(hidden))
+        let model = self.model;
+        in_pool(|| host_f32(model.head(hidden)))
     }
 
     fn finish(&mut self, reason: FinishReason) -> String {

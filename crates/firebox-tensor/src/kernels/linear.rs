@@ -91,27 +91,23 @@ mod few_rows {
     }
 
     /// A dot product in [`LANES`] partial sums, folded in halves.
+    #[inline]
     fn dot(x: &[f32], w: &[f32]) -> f32 {
+        let ((xs, x_tail), (ws, w_tail)) = (x.as_chunks::<LANES>(), w.as_chunks::<LANES>());
         let mut sums = [0.0_f32; LANES];
-        let (xs, ws) = (x.chunks_exact(LANES), w.chunks_exact(LANES));
-        let tail: f32 = xs
-            .remainder()
-            .iter()
-            .zip(ws.remainder())
-            .map(|(x, w)| x * w)
-            .sum();
-        for (x, w) in xs.zip(ws) {
-            for ((sum, x), w) in sums.iter_mut().zip(x).zip(w) {
-                *sum += x * w;
+        for i in 0..xs.len().min(ws.len()) {
+            for lane in 0..LANES {
+                sums[lane] += xs[i][lane] * ws[i][lane];
             }
         }
         let mut half = LANES / 2;
         while half > 0 {
-            for i in 0..half {
-                sums[i] += sums[i + half];
+            for lane in 0..half {
+                sums[lane] += sums[lane + half];
             }
             half /= 2;
         }
+        let tail: f32 = x_tail.iter().zip(w_tail).map(|(x, w)| x * w).sum();
         sums[0] + tail
     }
 }
