@@ -43,7 +43,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     start_threads(&globals)?;
     match cli.command {
         Command::Pull(args) => pull::run(&globals, &args),
-        Command::Doctor => doctor::run(&globals),
+        Command::Doctor(args) => doctor::run(&globals, &args),
         Command::Tokenizer(TokenizerCommand::Encode(args)) => tokenizer::encode(&globals, &args),
         Command::Tokenizer(TokenizerCommand::Decode(args)) => tokenizer::decode(&globals, &args),
         Command::Generate(args) => generate::run(&globals, &args),

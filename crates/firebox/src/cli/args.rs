@@ -40,7 +40,7 @@ pub(crate) enum Command {
     /// Fetch a model or data set into the cache and print its path
     Pull(PullArgs),
     /// Show devices, memory, SIMD and what fits
-    Doctor,
+    Doctor(DoctorArgs),
     /// Text to token ids and back
     #[command(subcommand)]
     Tokenizer(TokenizerCommand),
@@ -66,6 +66,16 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Once round the learning loop, with a report
     Loop(LoopArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Go on and show memory every second, until Ctrl-C
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// With --watch, end after this many samples
+    #[arg(long, value_name = "N", requires = "watch")]
+    pub(crate) samples: Option<usize>,
 }
 
 #[derive(Debug, Args)]

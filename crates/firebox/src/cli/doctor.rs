@@ -1,9 +1,12 @@
 //! `firebox doctor`.
 
+use std::time::Duration;
+
 use firebox_tensor::{DeviceChoice, DeviceStatus, cpu, memory};
 use serde::Serialize;
+use serde_json::json;
 
-use super::args::Globals;
+use super::args::{DoctorArgs, Globals};
 use super::output;
 
 #[derive(Serialize)]
@@ -37,7 +40,10 @@ const WORK: [(&str, f64); 4] = [
 /// What is left to activations, the cache and everything else.
 const SHARE: f64 = 0.8;
 
-pub(crate) fn run(globals: &Globals) -> anyhow::Result<()> {
+pub(crate) fn run(globals: &Globals, args: &DoctorArgs) -> anyhow::Result<()> {
+    if args.watch {
+        return watch(globals, args.samples.unwrap_or(usize::MAX));
+    }
     let system = memory::system();
     let diagnosis = Diagnosis {
         version: env!("CARGO_PKG_VERSION"),
@@ -52,6 +58,24 @@ pub(crate) fn run(globals: &Globals) -> anyhow::Result<()> {
             .collect(),
     };
     output::print(globals.json, &diagnosis, || text(&diagnosis))
+}
+
+/// Memory once a second, one line (or JSON object) each.
+fn watch(globals: &Globals, n_samples: usize) -> anyhow::Result<()> {
+    for sample in 0..n_samples {
+        if sample > 0 {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        let system = memory::system();
+        let used = system.total_bytes.saturating_sub(system.available_bytes);
+        let sample = json!({ "used_bytes": used, "total_bytes": system.total_bytes });
+        output::print(globals.json, &sample, || {
+            let share = 100.0 * used as f64 / system.total_bytes.max(1) as f64;
+            let (used, total) = (output::bytes(used), output::bytes(system.total_bytes));
+            format!("{used} of {total} used, {share:.0} %")
+        })?;
+    }
+    Ok(())
 }
 
 fn fit(work: &'static str, bytes_per_param: f64, available_bytes: u64) -> Fit {

@@ -25,7 +25,7 @@ pub(super) fn report(
         version: 1,
         run_id: folder.id().to_owned(),
         title,
-        started_at: folder.started_at().to_owned(),
+        started_at: folder.started_at(),
         model: args
             .model
             .clone()

@@ -9,6 +9,7 @@ use anyhow::Context;
 pub(super) struct RunFolder {
     path: PathBuf,
     id: String,
+    /// `YYYYMMDD-HHMMSS`.
     started_at: String,
 }
 
@@ -54,9 +55,11 @@ impl RunFolder {
         &self.id
     }
 
-    /// `YYYYMMDD-HHMMSS`, UTC.
-    pub(super) fn started_at(&self) -> &str {
-        &self.started_at
+    /// `YYYY-MM-DD HH:MM UTC`.
+    pub(super) fn started_at(&self) -> String {
+        let part = |from: usize, to: usize| self.started_at.get(from..to).unwrap_or("");
+        let (year, month, day) = (part(0, 4), part(4, 6), part(6, 8));
+        format!("{year}-{month}-{day} {}:{} UTC", part(9, 11), part(11, 13))
     }
 
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
@@ -108,6 +111,7 @@ mod tests {
             RunFolder::create(dir.path()).unwrap(),
         );
         assert_ne!(a.path(), b.path());
+        assert!(a.started_at().ends_with(" UTC"));
         a.write("x", b"1").unwrap();
         assert!(a.path().join("x").exists());
     }
