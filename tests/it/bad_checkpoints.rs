@@ -11,23 +11,10 @@ use tempfile::TempDir;
 
 fn tiny() -> LlamaConfig {
     LlamaConfig {
-        vocab_size: 300,
-        d_model: 16,
-        d_ff: 24,
-        n_layers: 1,
-        n_heads: 4,
         n_kv_heads: 2,
-        head_dim: 4,
         max_seq_len: 32,
-        rope_base: 10_000.0,
-        rope_scaling: None,
-        rms_eps: 1e-5,
-        tie_embeddings: true,
-        qkv_bias: false,
-        o_bias: false,
-        mlp_bias: false,
         eos_ids: vec![0],
-        bos_id: None,
+        ..LlamaConfig::new(300, 16, 24, 1, 4)
     }
 }
 

@@ -46,6 +46,45 @@ pub struct LlamaConfig {
 }
 
 impl LlamaConfig {
+    /// A decoder of these sizes with what is common to the family: one key and value head for each
+    /// query head, heads of `d_model / n_heads`, a context of 2048, tied embeddings, no biases,
+    /// `rope_base` 10,000 (Llama 2) and `rms_eps` 1e-5. Change fields as needed.
+    ///
+    /// # Examples
+    /// ```
+    /// use firebox_model::LlamaConfig;
+    ///
+    /// let config = LlamaConfig { n_kv_heads: 3, ..LlamaConfig::new(49_152, 576, 1536, 30, 9) };
+    /// assert_eq!(config.n_params(), 134_515_008);
+    /// ```
+    pub fn new(
+        vocab_size: usize,
+        d_model: usize,
+        d_ff: usize,
+        n_layers: usize,
+        n_heads: usize,
+    ) -> Self {
+        Self {
+            vocab_size,
+            d_model,
+            d_ff,
+            n_layers,
+            n_heads,
+            n_kv_heads: n_heads,
+            head_dim: d_model / n_heads.max(1),
+            max_seq_len: 2048,
+            rope_base: 10_000.0,
+            rope_scaling: None,
+            rms_eps: 1e-5,
+            tie_embeddings: true,
+            qkv_bias: false,
+            o_bias: false,
+            mlp_bias: false,
+            eos_ids: Vec::new(),
+            bos_id: None,
+        }
+    }
+
     /// Reads a Hugging Face `config.json`.
     ///
     /// # Errors

@@ -21,12 +21,7 @@ use crate::{
 /// use firebox_serve::{LocalModel, TextGenerator};
 ///
 /// let tokenizer = train_byte_level_bpe(["hello"], 260, &["<|im_start|>", "<|im_end|>"])?;
-/// let config = LlamaConfig {
-///     vocab_size: 260, d_model: 32, d_ff: 64, n_layers: 2, n_heads: 4, n_kv_heads: 2, head_dim: 8,
-///     max_seq_len: 64, rope_base: 10_000.0, rope_scaling: None, rms_eps: 1e-5,
-///     tie_embeddings: true, qkv_bias: false, o_bias: false, mlp_bias: false, eos_ids: vec![0],
-///     bos_id: None,
-/// };
+/// let config = LlamaConfig { eos_ids: vec![0], ..LlamaConfig::new(260, 32, 64, 2, 4) };
 /// // Random weights; `Llama::load` takes those of a checkpoint.
 /// let local = LocalModel::new("tiny", config.init(42, &Device::flex()), tokenizer)?
 ///     .with_chat_template(ChatTemplate::chatml());

@@ -46,23 +46,10 @@ fn model(dir: &Path) -> PathBuf {
     ];
     let tokenizer = train_byte_level_bpe(texts, 300, &marks).unwrap();
     let config = LlamaConfig {
-        vocab_size: tokenizer.vocab_size(),
-        d_model: 64,
-        d_ff: 64,
-        n_layers: 1,
-        n_heads: 4,
         n_kv_heads: 2,
-        head_dim: 16,
         max_seq_len: 64,
-        rope_base: 10_000.0,
-        rope_scaling: None,
-        rms_eps: 1e-5,
-        tie_embeddings: true,
-        qkv_bias: false,
-        o_bias: false,
-        mlp_bias: false,
         eos_ids: vec![2],
-        bos_id: None,
+        ..LlamaConfig::new(tokenizer.vocab_size(), 64, 64, 1, 4)
     };
     let model = config.init(3, &Device::flex());
     let path = dir.join("model");

@@ -5,23 +5,9 @@ use super::*;
 
 fn tiny(max_seq_len: usize) -> Llama {
     let config = LlamaConfig {
-        vocab_size: 50,
-        d_model: 16,
-        d_ff: 24,
-        n_layers: 2,
-        n_heads: 2,
         n_kv_heads: 1,
-        head_dim: 8,
         max_seq_len,
-        rope_base: 10_000.0,
-        rope_scaling: None,
-        rms_eps: 1e-5,
-        tie_embeddings: true,
-        qkv_bias: false,
-        o_bias: false,
-        mlp_bias: false,
-        eos_ids: vec![],
-        bos_id: None,
+        ..LlamaConfig::new(50, 16, 24, 2, 2)
     };
     config.init(5, &Device::flex())
 }

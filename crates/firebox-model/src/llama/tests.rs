@@ -5,23 +5,11 @@ use crate::{Llama, LlamaConfig};
 
 pub(crate) fn tiny_config() -> LlamaConfig {
     LlamaConfig {
-        vocab_size: 61,
-        d_model: 24,
-        d_ff: 40,
-        n_layers: 2,
-        n_heads: 4,
         n_kv_heads: 2,
-        head_dim: 6,
         max_seq_len: 600,
-        rope_base: 10_000.0,
-        rope_scaling: None,
-        rms_eps: 1e-5,
-        tie_embeddings: true,
-        qkv_bias: false,
-        o_bias: false,
-        mlp_bias: false,
         eos_ids: vec![2],
         bos_id: Some(1),
+        ..LlamaConfig::new(61, 24, 40, 2, 4)
     }
 }
 

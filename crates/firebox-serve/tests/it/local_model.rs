@@ -19,25 +19,12 @@ fn tokenizer() -> Tokenizer {
 }
 
 fn model(vocab_size: usize) -> Llama {
+    // Wide enough for attention to outweigh the last token, which all questions share.
     let config = LlamaConfig {
-        vocab_size,
-        // Wide enough for attention to outweigh the last token, which all questions share.
-        d_model: 256,
-        d_ff: 256,
-        n_layers: 2,
-        n_heads: 4,
         n_kv_heads: 2,
-        head_dim: 64,
         max_seq_len: MAX_SEQ_LEN,
-        rope_base: 10_000.0,
-        rope_scaling: None,
-        rms_eps: 1e-5,
         tie_embeddings: false,
-        qkv_bias: false,
-        o_bias: false,
-        mlp_bias: false,
-        eos_ids: vec![],
-        bos_id: None,
+        ..LlamaConfig::new(vocab_size, 256, 256, 2, 4)
     };
     config.init(7, &Device::flex())
 }

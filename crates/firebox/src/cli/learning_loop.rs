@@ -4,25 +4,24 @@ mod assemble;
 mod embedded;
 mod real;
 mod round;
+mod run;
 mod run_folder;
 mod serve_once;
-mod stages;
 
-use self::{run_folder::RunFolder, stages::Stages};
+use self::{run::Run, run_folder::RunFolder};
 use super::args::{Globals, LoopArgs};
 use super::output;
 
 pub(crate) fn run(globals: &Globals, args: &LoopArgs) -> anyhow::Result<()> {
     let device = globals.device.open()?;
     let folder = RunFolder::create(&args.runs)?;
-    let mut stages = Stages::default();
+    let mut run = Run::new(&device, &folder);
     let round = match (&args.model, &args.data) {
-        (Some(model), Some(data)) => real::prepare(globals, args, model, data, &mut stages)?,
-        _ => embedded::prepare(&device, args, &folder, &mut stages)?,
+        (Some(model), Some(data)) => real::prepare(globals, args, model, data, &mut run)?,
+        _ => embedded::prepare(args, &mut run)?,
     };
-    let title = round.title.clone();
-    let results = round.run(&device, &folder, &mut stages)?;
-    let report = assemble::report(globals, args, &folder, title, stages, results);
+    let results = round.run(&mut run)?;
+    let report = assemble::report(globals, args, run, results);
     folder.write("report.json", &serde_json::to_vec_pretty(&report)?)?;
     folder.write("report.html", crate::report::render(&report).as_bytes())?;
     eprintln!("report: {}", folder.path().join("report.html").display());

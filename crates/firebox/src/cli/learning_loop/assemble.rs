@@ -7,32 +7,29 @@ use crate::loop_report::{Answer, Artifacts, Environment, LoopReport, Sample};
 
 use super::super::args::{Globals, LoopArgs};
 use super::round::Results;
-use super::run_folder::RunFolder;
-use super::stages::Stages;
+use super::run::Run;
 
-#[expect(clippy::too_many_arguments, reason = "one call, everything named")]
 pub(super) fn report(
     globals: &Globals,
     args: &LoopArgs,
-    folder: &RunFolder,
-    title: String,
-    stages: Stages,
+    run: Run<'_>,
     results: Results,
 ) -> LoopReport {
+    let folder = run.folder;
     let path = |name: &str| Some(folder.path().join(name).display().to_string());
     let embedded = "embedded in the binary".to_owned();
     LoopReport {
         version: 1,
         run_id: folder.id().to_owned(),
-        title,
+        title: results.title.clone(),
         started_at: folder.started_at(),
         model: args
             .model
             .clone()
             .unwrap_or_else(|| "a small decoder, trained here from scratch".into()),
         data: args.data.clone().unwrap_or(embedded),
-        stages: stages.rows,
-        curves: stages.curves,
+        stages: run.stages,
+        curves: run.curves,
         samples: samples(&results),
         artifacts: Artifacts {
             model: path("merged"),

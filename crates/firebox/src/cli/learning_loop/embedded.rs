@@ -8,7 +8,6 @@ use firebox_data::{
     padded_batches, train_byte_level_bpe,
 };
 use firebox_model::{LlamaConfig, LoraConfig};
-use firebox_tensor::burn::tensor::Device;
 use firebox_train::{AdamWConfig, Decay, OptimizerConfig, Schedule, TrainConfig};
 use serde::Deserialize;
 use serde_json::json;
@@ -20,8 +19,7 @@ use super::super::data::{self, Batches};
 use super::super::model::ModelFiles;
 use super::super::{finetune, save};
 use super::round::{Question, Round};
-use super::run_folder::RunFolder;
-use super::stages::Stages;
+use super::run::Run;
 
 const CORPUS: &str = include_str!("../../../assets/corpus.jsonl");
 const QUESTIONS: &str = include_str!("../../../assets/questions.jsonl");
@@ -51,35 +49,42 @@ struct QuestionLine {
     messages: Vec<Message>,
 }
 
+/// The paragraphs, apart.
+struct Corpus {
+    training: Vec<String>,
+    held_out: Vec<String>,
+}
+
+impl Corpus {
+    fn new(paragraphs: Vec<Paragraph>) -> Self {
+        let (mut training, mut held_out) = (Vec::new(), Vec::new());
+        for (i, paragraph) in paragraphs.into_iter().enumerate() {
+            let side = if i % HELD_OUT_EVERY == 0 {
+                &mut held_out
+            } else {
+                &mut training
+            };
+            side.push(paragraph.text);
+        }
+        Self { training, held_out }
+    }
+}
+
 /// Trains a tokenizer and a base model, and prepares the round on the questions.
-pub(super) fn prepare(
-    device: &Device,
-    args: &LoopArgs,
-    folder: &RunFolder,
-    stages: &mut Stages,
-) -> anyhow::Result<Round> {
-    let corpus: Vec<Paragraph> = lines(CORPUS)?;
+pub(super) fn prepare(args: &LoopArgs, run: &mut Run<'_>) -> anyhow::Result<Round> {
+    let corpus = Corpus::new(lines(CORPUS)?);
     let questions: Vec<QuestionLine> = lines(QUESTIONS)?;
-    let (held_out, training): (Vec<_>, Vec<_>) = corpus
-        .into_iter()
-        .map(|p| p.text)
-        .enumerate()
-        .partition(|(i, _)| i % HELD_OUT_EVERY == 0);
     let (train, test): (Vec<_>, Vec<_>) = questions
         .into_iter()
         .partition(|line| line.split == "train");
-    let tokenizer = stages.run(StageKind::Tokenizer, "tokenizer", |_| {
-        let texts = training.iter().map(|(_, text)| text.as_str());
+    let tokenizer = run.stage(StageKind::Tokenizer, "tokenizer", |_| {
         let asked = train
             .iter()
             .flat_map(|line| line.messages.iter().map(|m| m.content.as_str()));
-        Ok(train_byte_level_bpe(
-            texts.chain(asked),
-            VOCAB_SIZE,
-            &MARKS,
-        )?)
+        let texts = corpus.training.iter().map(String::as_str).chain(asked);
+        Ok(train_byte_level_bpe(texts, VOCAB_SIZE, &MARKS)?)
     })?;
-    let base = pretrain(device, &tokenizer, &training, &held_out, folder, stages)?;
+    let base = pretrain(&tokenizer, &corpus, run)?;
     round(base, &train, &test, args)
 }
 
@@ -90,47 +95,26 @@ fn lines<T: serde::de::DeserializeOwned>(jsonl: &str) -> anyhow::Result<Vec<T>> 
         .collect()
 }
 
-fn sizes(vocab_size: usize, tokenizer: &Tokenizer) -> LlamaConfig {
+fn sizes(tokenizer: &Tokenizer) -> LlamaConfig {
+    let ends = ["<|im_end|>", END]
+        .iter()
+        .filter_map(|mark| tokenizer.token_to_id(mark));
     LlamaConfig {
-        vocab_size,
-        d_model: 128,
-        d_ff: 384,
-        n_layers: 4,
-        n_heads: 4,
         n_kv_heads: 2,
-        head_dim: 32,
         max_seq_len: 512,
-        rope_base: 10_000.0,
-        rope_scaling: None,
-        rms_eps: 1e-5,
-        tie_embeddings: true,
-        qkv_bias: false,
-        o_bias: false,
-        mlp_bias: false,
-        eos_ids: ["<|im_end|>", END]
-            .iter()
-            .filter_map(|mark| tokenizer.token_to_id(mark))
-            .collect(),
-        bos_id: None,
+        eos_ids: ends.collect(),
+        ..LlamaConfig::new(tokenizer.vocab_size(), 128, 384, 4, 4)
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one call, everything named")]
-fn pretrain(
-    device: &Device,
-    tokenizer: &Tokenizer,
-    training: &[(usize, String)],
-    held_out: &[(usize, String)],
-    folder: &RunFolder,
-    stages: &mut Stages,
-) -> anyhow::Result<PathBuf> {
-    let path = folder.path().join("base");
+fn pretrain(tokenizer: &Tokenizer, corpus: &Corpus, run: &mut Run<'_>) -> anyhow::Result<PathBuf> {
+    let (device, path) = (run.device, run.folder.path().join("base"));
     let mut losses = Vec::new();
-    stages.run(StageKind::Pretrain, "train from scratch", |stage| {
-        let encode = |texts: &[(usize, String)]| -> anyhow::Result<Vec<Vec<u32>>> {
+    run.stage(StageKind::Pretrain, "train from scratch", |stage| {
+        let encode = |texts: &[String]| -> anyhow::Result<Vec<Vec<u32>>> {
             texts
                 .iter()
-                .map(|(_, text)| Ok(tokenizer.encode(text)?))
+                .map(|text| Ok(tokenizer.encode(text)?))
                 .collect()
         };
         let separator_id = tokenizer.token_to_id(END).unwrap_or(0);
@@ -141,9 +125,10 @@ fn pretrain(
             batch_size: PRETRAIN_BATCH,
             order,
         };
-        let mut batches = Batches::new(block_batches(encode(training)?, &blocks)?, training.len());
-        let held_out = encode(held_out)?;
-        let model = sizes(tokenizer.vocab_size(), tokenizer).init(SEED, device);
+        let blocks = block_batches(encode(&corpus.training)?, &blocks)?;
+        let mut batches = Batches::new(blocks, corpus.training.len());
+        let held_out = encode(&corpus.held_out)?;
+        let model = sizes(tokenizer).init(SEED, device);
         let before = firebox_eval::nll(&model, &held_out, |_| ())?.nll;
         let schedule = Schedule {
             peak: 4e-3,
@@ -170,7 +155,7 @@ fn pretrain(
         stage.size_bytes = Some(Change::only(Checkpoint::open(&path)?.size_bytes()));
         Ok(())
     })?;
-    stages.curves.push(Curve::train_loss(
+    run.curves.push(Curve::train_loss(
         "Training from scratch: loss on the corpus",
         &losses,
     ));

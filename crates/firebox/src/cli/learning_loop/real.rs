@@ -12,7 +12,7 @@ use super::super::data::{self, Records};
 use super::super::finetune;
 use super::super::model::{self, ModelFiles};
 use super::round::{Question, Round};
-use super::stages::Stages;
+use super::run::Run;
 
 /// Tokens of a held-out text that are scored.
 const SCORED_TOKENS: usize = 256;
@@ -30,16 +30,16 @@ pub(super) fn prepare(
     args: &LoopArgs,
     model: &str,
     data: &str,
-    stages: &mut Stages,
+    run: &mut Run<'_>,
 ) -> anyhow::Result<Round> {
-    let base = stages.run(StageKind::Load, "load", |stage| {
+    let base = run.stage(StageKind::Load, "load", |stage| {
         let base = model::fetch(globals, model)?;
         let files = ModelFiles::from_path(&base)?;
         stage.size_bytes = Some(Change::only(files.checkpoint.size_bytes()));
         Ok(base)
     })?;
     let files = ModelFiles::from_path(&base)?;
-    let (batches, scored) = stages.run(StageKind::Data, "tokenize", |stage| {
+    let (batches, scored) = run.stage(StageKind::Data, "tokenize", |stage| {
         let start = std::time::Instant::now();
         let (mut training, held_out) = split(data::read(globals, &data_args(args, data))?, args);
         finetune::limit(&mut training, Some(args.limit));

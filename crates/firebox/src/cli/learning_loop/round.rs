@@ -6,7 +6,6 @@ use firebox_checkpoint::{Checkpoint, Dtype};
 use firebox_data::{Example, Message};
 use firebox_model::{GenerateConfig, Llama, LoraConfig, SamplingConfig};
 use firebox_quant::{QuantConfig, quantize_checkpoint};
-use firebox_tensor::burn::tensor::Device;
 use firebox_tensor::packed::PackedFormat;
 use firebox_train::TrainConfig;
 
@@ -17,9 +16,8 @@ use super::super::finetune;
 use super::super::generate::generate;
 use super::super::model::LoadedModel;
 use super::super::{progress, save};
-use super::run_folder::RunFolder;
+use super::run::Run;
 use super::serve_once;
-use super::stages::Stages;
 
 /// What one round needs.
 pub(super) struct Round {
@@ -56,6 +54,7 @@ pub(super) struct Version {
 
 /// The round's figures and texts.
 pub(super) struct Results {
+    pub(super) title: String,
     pub(super) versions: Vec<Version>,
     pub(super) questions: Vec<Question>,
     pub(super) scored_what: String,
@@ -65,41 +64,24 @@ pub(super) struct Results {
 }
 
 impl Round {
-    pub(super) fn run(
-        mut self,
-        device: &Device,
-        folder: &RunFolder,
-        stages: &mut Stages,
-    ) -> anyhow::Result<Results> {
-        let loaded = LoadedModel::from_path(&self.base, device)?;
-        let base = stages.run(StageKind::Evaluate, "evaluate", |stage| {
+    pub(super) fn run(mut self, run: &mut Run<'_>) -> anyhow::Result<Results> {
+        let loaded = LoadedModel::from_path(&self.base, run.device)?;
+        let base = run.stage(StageKind::Evaluate, "evaluate", |stage| {
             let version = self.version("base", None, &loaded)?;
             stage.loss = Some(Change::only(version.quality.nll));
             stage.note = Some(format!("Scored on {}.", self.scored_what));
             Ok(version)
         })?;
-        let (loaded, adapted) = self.finetune(loaded, base.quality.nll, folder, stages)?;
+        let (loaded, adapted) = self.finetune(loaded, base.quality.nll, run)?;
         let before = adapted.quality.nll;
-        let merged = merge(loaded, folder, stages)?;
+        let merged = merge(loaded, run)?;
         let mut versions = vec![base, adapted];
         for format in [PackedFormat::Nf4, PackedFormat::Int8Rowwise] {
-            versions.push(self.quantize(format, &merged, before, device, folder, stages)?);
+            versions.push(self.quantize(format, &merged, before, run)?);
         }
-        stages.run(StageKind::Serve, "serve", |stage| {
-            let loaded = LoadedModel::from_path(
-                &folder.path().join(PackedFormat::Int8Rowwise.name()),
-                device,
-            )?;
-            let question = &self.questions[0];
-            let served = serve_once::ask(loaded, &question.messages, question.max_new_tokens)?;
-            stage.tokens_per_s = Some(served.tokens_per_s);
-            stage.note = Some(format!(
-                "{} was asked “{}” and answered “{}”.",
-                served.url, served.question, served.answer
-            ));
-            Ok(())
-        })?;
+        self.serve(PackedFormat::Int8Rowwise, run)?;
         Ok(Results {
+            title: self.title,
             versions,
             questions: self.questions,
             scored_what: self.scored_what,
@@ -114,11 +96,10 @@ impl Round {
         &mut self,
         loaded: LoadedModel,
         before: f64,
-        folder: &RunFolder,
-        stages: &mut Stages,
+        run: &mut Run<'_>,
     ) -> anyhow::Result<(LoadedModel, Version)> {
-        let mut losses = Vec::new();
-        let result = stages.run(StageKind::Finetune, "fine-tune (LoRA)", |stage| {
+        let (folder, mut losses) = (run.folder, Vec::new());
+        let result = run.stage(StageKind::Finetune, "fine-tune (LoRA)", |stage| {
             let model = loaded.model.attach_lora(&self.lora, self.seed)?;
             let (model, summary) = finetune::train(model, &mut self.batches, &self.training)?;
             losses = summary.steps.iter().map(|step| step.loss).collect();
@@ -134,45 +115,52 @@ impl Round {
             stage.loss = Some(Change::new(before, version.quality.nll));
             Ok((loaded, version))
         })?;
-        stages.curves.push(Curve::train_loss(
+        run.curves.push(Curve::train_loss(
             "LoRA: loss on the training texts",
             &losses,
         ));
         Ok(result)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call, everything named")]
+    /// Packs the merged model, loads the result and scores it.
     fn quantize(
         &self,
         format: PackedFormat,
         merged: &Path,
         before: f64,
-        device: &Device,
-        folder: &RunFolder,
-        stages: &mut Stages,
+        run: &mut Run<'_>,
     ) -> anyhow::Result<Version> {
-        stages.run(
+        let (device, out) = (run.device, run.folder.path().join(format.name()));
+        run.stage(
             StageKind::Quantize,
             &format!("quantize {format}"),
             |stage| {
-                let out = folder.path().join(format.name());
-                let checkpoint = Checkpoint::open(merged)?;
-                let report = quantize_checkpoint(
-                    &checkpoint,
-                    &QuantConfig::projections(format),
-                    &out,
-                    |_, _| (),
-                )?;
-                let version = self.version(
-                    &format.name().to_uppercase(),
-                    Some("LoRA"),
-                    &LoadedModel::from_path(&out, device)?,
-                )?;
+                let (checkpoint, config) =
+                    (Checkpoint::open(merged)?, QuantConfig::projections(format));
+                let report = quantize_checkpoint(&checkpoint, &config, &out, |_, _| ())?;
+                let loaded = LoadedModel::from_path(&out, device)?;
+                let version = self.version(&format.name().to_uppercase(), Some("LoRA"), &loaded)?;
                 stage.loss = Some(Change::new(before, version.quality.nll));
                 stage.size_bytes = Some(Change::new(report.bytes_before, report.bytes_after));
                 Ok(version)
             },
         )
+    }
+
+    /// Starts a server with a packed model and asks it the first question.
+    fn serve(&self, format: PackedFormat, run: &mut Run<'_>) -> anyhow::Result<()> {
+        let (device, path) = (run.device, run.folder.path().join(format.name()));
+        run.stage(StageKind::Serve, "serve", |stage| {
+            let loaded = LoadedModel::from_path(&path, device)?;
+            let question = &self.questions[0];
+            let served = serve_once::ask(loaded, &question.messages, question.max_new_tokens)?;
+            stage.tokens_per_s = Some(served.tokens_per_s);
+            stage.note = Some(format!(
+                "{} was asked “{}” and answered “{}”.",
+                served.url, served.question, served.answer
+            ));
+            Ok(())
+        })
     }
 
     /// Scores a model and asks it every question.
@@ -232,9 +220,9 @@ impl Round {
 }
 
 /// Folds the adapter into the weights and writes them.
-fn merge(loaded: LoadedModel, folder: &RunFolder, stages: &mut Stages) -> anyhow::Result<PathBuf> {
-    let merged = folder.path().join("merged");
-    stages.run(StageKind::Merge, "merge", |stage| {
+fn merge(loaded: LoadedModel, run: &mut Run<'_>) -> anyhow::Result<PathBuf> {
+    let merged = run.folder.path().join("merged");
+    run.stage(StageKind::Merge, "merge", |stage| {
         let model = loaded.model.into_merged()?;
         save::model(&model, &loaded.files.checkpoint, &merged, Dtype::BF16)?;
         let after = Checkpoint::open(&merged)?.size_bytes();

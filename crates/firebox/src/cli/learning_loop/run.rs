@@ -2,20 +2,33 @@
 
 use std::time::Instant;
 
+use firebox_tensor::burn::tensor::Device;
 use firebox_tensor::memory;
 
 use crate::loop_report::{Curve, Stage, StageKind};
 
-/// The stages and curves so far.
-#[derive(Default)]
-pub(super) struct Stages {
-    pub(super) rows: Vec<Stage>,
+use super::run_folder::RunFolder;
+
+/// One round in progress: where it computes and writes, the stages and curves so far.
+pub(super) struct Run<'a> {
+    pub(super) device: &'a Device,
+    pub(super) folder: &'a RunFolder,
+    pub(super) stages: Vec<Stage>,
     pub(super) curves: Vec<Curve>,
 }
 
-impl Stages {
+impl<'a> Run<'a> {
+    pub(super) fn new(device: &'a Device, folder: &'a RunFolder) -> Self {
+        Self {
+            device,
+            folder,
+            stages: Vec::new(),
+            curves: Vec::new(),
+        }
+    }
+
     /// Runs `work` as a stage: its time and peak memory are noted, the rest it says itself.
-    pub(super) fn run<T>(
+    pub(super) fn stage<T>(
         &mut self,
         kind: StageKind,
         name: &str,
@@ -29,7 +42,7 @@ impl Stages {
         let result = work(&mut stage)?;
         stage.seconds = start.elapsed().as_secs_f64();
         stage.peak_rss_bytes = memory::process().peak_rss_bytes;
-        self.rows.push(stage);
+        self.stages.push(stage);
         Ok(result)
     }
 }
