@@ -97,6 +97,37 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// The token ids of a text that stands alone, with the marks that the tokenizer puts around one
+    /// (a BOS where the model was trained with it). Not for rendered chat templates, which write
+    /// their own.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_document(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        let encoding = self
+            .shared
+            .tokenizer
+            .encode_fast(text, true)
+            .map_err(|source| DataError::Encode {
+                n_bytes: text.len(),
+                source,
+            })?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// A closure over a [`DecodeStream`]: each id gives the text that became certain with it, `None`
+    /// ends the stream and gives the rest.
+    pub fn decoder(&self, skip_special: bool) -> impl FnMut(Option<u32>) -> String + Send + use<> {
+        let mut stream = Some(self.decode_stream(skip_special));
+        move |id| match id {
+            Some(id) => stream
+                .as_mut()
+                .and_then(|stream| stream.push(id))
+                .unwrap_or_default(),
+            None => stream.take().map(DecodeStream::finish).unwrap_or_default(),
+        }
+    }
+
     pub(crate) fn encode_with_ranges(&self, text: &str) -> Result<Encoding, DataError> {
         let encoding = self
             .shared

@@ -110,6 +110,7 @@ impl LlamaConfig {
                 hint: "the feed-forward block is SwiGLU",
             });
         }
+        check_no_window(config, model_type)?;
         let d_model = size(config, "hidden_size")?;
         let n_heads = size(config, "num_attention_heads")?;
         let n_kv_heads = optional_size(config, "num_key_value_heads")?.unwrap_or(n_heads);
@@ -134,8 +135,8 @@ impl LlamaConfig {
             qkv_bias: attention_bias || model_type == "qwen2",
             o_bias: attention_bias,
             mlp_bias: flag(config, "mlp_bias")?,
-            eos_ids: ids(&config["eos_token_id"]),
-            bos_id: ids(&config["bos_token_id"]).first().copied(),
+            eos_ids: token_ids(&config["eos_token_id"]),
+            bos_id: token_ids(&config["bos_token_id"]).first().copied(),
         };
         parsed.validate()?;
         Ok(parsed)
@@ -250,6 +251,24 @@ impl LlamaConfig {
     }
 }
 
+/// Attention here sees the whole context. Mistral always uses its window, Qwen2 where told so.
+fn check_no_window(config: &Value, model_type: &str) -> Result<(), ModelError> {
+    let window = &config["sliding_window"];
+    let used = model_type == "mistral" || config["use_sliding_window"] == true;
+    let context = config["max_position_embeddings"]
+        .as_u64()
+        .unwrap_or(u64::MAX);
+    match window.as_u64() {
+        Some(size) if used && size < context => Err(ModelError::Config {
+            field: "sliding_window",
+            expected: "`null`".into(),
+            found: found(window),
+            hint: "attention over a sliding window is not supported",
+        }),
+        _ => Ok(()),
+    }
+}
+
 fn found(value: &Value) -> String {
     if value.is_null() {
         "nothing".into()
@@ -315,7 +334,8 @@ fn rope_base(config: &Value) -> Result<f64, ModelError> {
         .unwrap_or(10_000.0))
 }
 
-fn ids(value: &Value) -> Vec<u32> {
+/// One id, several, or none, as configs state `eos_token_id`.
+pub fn token_ids(value: &Value) -> Vec<u32> {
     let one = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
     match value {
         Value::Array(several) => several.iter().filter_map(one).collect(),

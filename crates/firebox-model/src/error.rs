@@ -65,6 +65,11 @@ pub enum ModelError {
         /// The model's context length.
         max_seq_len: usize,
     },
+    /// The model computed logits of which none is a number.
+    #[error(
+        "generate: expected finite logits, found none (hint: are the weights damaged, or was the model trained until it diverged?)"
+    )]
+    NonFiniteLogits,
     /// A token id lies outside the vocabulary.
     #[error(
         "token id {id} is outside the model's vocabulary of {vocab_size} (hint: is this the tokenizer of the checkpoint?)"

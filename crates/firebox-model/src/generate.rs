@@ -33,6 +33,8 @@ pub enum FinishReason {
     Stop,
     /// The limit of tokens, or the end of the context.
     Length,
+    /// The model computed no finite logit: an error, [`ModelError::NonFiniteLogits`].
+    NonFinite,
 }
 
 /// One generated token.
@@ -88,10 +90,7 @@ impl Llama {
                 max_seq_len,
             });
         }
-        let vocab_size = self.config.vocab_size;
-        if let Some(&id) = prompt.iter().find(|id| **id as usize >= vocab_size) {
-            return Err(ModelError::TokenOutOfRange { id, vocab_size });
-        }
+        self.check_ids(prompt)?;
         Ok(Generation {
             model: self,
             cache: KvCache::new(&self.config),
@@ -118,7 +117,8 @@ impl<D: FnMut(Option<u32>) -> String> Generation<'_, D> {
             let ids = model
                 .ids_tensor(&[&self.tokens[start..end]])
                 .expect("ids of the vocabulary");
-            let hidden = in_pool(|| model.hidden_cached(ids, cache)); // [1, seq, d_model]
+            let device = model.device();
+            let hidden = in_pool(&device, || model.hidden_cached(ids, cache)); // [1, seq, d_model]
             let last = hidden.narrow(1, end - start - 1, 1);
             self.last_hidden = Some(last.reshape([1, self.model.config.d_model]));
         }
@@ -142,7 +142,7 @@ impl<D: FnMut(Option<u32>) -> String> Generation<'_, D> {
             .clone()
             .expect("a prompt has at least one token");
         let model = self.model;
-        in_pool(|| host_f32(model.head(hidden)))
+        in_pool(&model.device(), || host_f32(model.head(hidden)))
     }
 
     fn finish(&mut self, reason: FinishReason) -> String {
@@ -166,7 +166,10 @@ impl<D: FnMut(Option<u32>) -> String> Iterator for Generation<'_, D> {
             return None;
         }
         let mut logits = self.next_logits();
-        let id = self.sampler.sample(&mut logits, &self.tokens);
+        let Some(id) = self.sampler.sample(&mut logits, &self.tokens) else {
+            self.finish_reason = Some(FinishReason::NonFinite);
+            return None;
+        };
         self.tokens.push(id);
         if self.config.eos_ids.contains(&id) {
             let text = self.finish(FinishReason::Stop);

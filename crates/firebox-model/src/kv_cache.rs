@@ -82,6 +82,8 @@ fn write(
 ) -> Tensor<4> {
     let [batch, kv_heads, seq, head_dim] = new.dims();
     let end = start + seq;
+    // What was seen is a constant: a cache keeps no graph.
+    let new = new.inner();
     let room = grow(
         slot.take(),
         [batch, kv_heads, end, head_dim],
@@ -109,9 +111,10 @@ fn grow(
     match held {
         Some(held) if capacity >= needed => held,
         held => {
-            let room = needed
-                .max(2 * capacity)
-                .max(FIRST_CAPACITY.min(max_seq_len));
+            let room = (2 * capacity)
+                .max(FIRST_CAPACITY)
+                .min(max_seq_len)
+                .max(needed);
             let room = Tensor::zeros([batch, kv_heads, room, head_dim], device);
             match held {
                 Some(held) => {

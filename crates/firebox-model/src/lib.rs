@@ -18,7 +18,7 @@ mod swiglu;
 mod weights;
 
 pub use attention::Attention;
-pub use config::LlamaConfig;
+pub use config::{LlamaConfig, token_ids};
 pub use error::ModelError;
 pub use generate::{FinishReason, GenerateConfig, GeneratedToken, Generation};
 pub use kv_cache::KvCache;

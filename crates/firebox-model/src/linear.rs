@@ -135,3 +135,6 @@ pub(crate) fn host_f32<const D: usize>(x: Tensor<D>) -> Vec<f32> {
         .try_into_vec()
         .expect("just converted to f32")
 }
+
+#[cfg(test)]
+mod tests;

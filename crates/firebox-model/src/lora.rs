@@ -2,9 +2,10 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use firebox_checkpoint::{Adapter, AdapterConfig, HostTensor};
+use firebox_checkpoint::{Adapter, AdapterConfig, HostTensor, TargetModules};
 use firebox_tensor::random::CounterRng;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::error::ModelError;
 use crate::linear::{Linear, Weight, host_f32};
@@ -31,21 +32,21 @@ pub struct LoraConfig {
 #[derive(Module, Debug)]
 pub struct LoraFactors {
     /// `[rank, in]`, starts random.
-    pub a: Param<Tensor<2>>,
+    pub lora_a: Param<Tensor<2>>,
     /// `[out, rank]`, starts at zero, so that a fresh adapter changes nothing.
-    pub b: Param<Tensor<2>>,
+    pub lora_b: Param<Tensor<2>>,
     /// `alpha / rank`.
-    pub scale: f64,
+    pub scaling: f64,
     /// The weight as it was before the merge, while merged. Keeps unmerging exact.
     unmerged: Option<Param<Tensor<2>>>,
 }
 
 impl LoraFactors {
-    fn new(a: Tensor<2>, b: Tensor<2>, scale: f64) -> Self {
+    fn new(lora_a: Tensor<2>, lora_b: Tensor<2>, scaling: f64) -> Self {
         Self {
-            a: Param::from_tensor(a),
-            b: Param::from_tensor(b),
-            scale,
+            lora_a: Param::from_tensor(lora_a),
+            lora_b: Param::from_tensor(lora_b),
+            scaling,
             unmerged: None,
         }
     }
@@ -70,8 +71,9 @@ impl LoraFactors {
 
     /// The side path: `[rows, in]` to `[rows, out]`; the product `B A` is never formed.
     pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let down = x.matmul(self.a.val().transpose()); // [rows, rank]
-        down.matmul(self.b.val().transpose()).mul_scalar(self.scale) // [rows, out]
+        let down = x.matmul(self.lora_a.val().transpose()); // [rows, rank]
+        let up = down.matmul(self.lora_b.val().transpose()); // [rows, out]
+        up.mul_scalar(self.scaling)
     }
 
     pub(crate) fn is_merged(&self) -> bool {
@@ -79,8 +81,8 @@ impl LoraFactors {
     }
 
     fn delta(&self) -> Tensor<2> {
-        let (a, b) = (self.a.val().inner(), self.b.val().inner());
-        b.matmul(a).mul_scalar(self.scale) // [out, in]
+        let (a, b) = (self.lora_a.val().inner(), self.lora_b.val().inner());
+        b.matmul(a).mul_scalar(self.scaling) // [out, in]
     }
 }
 
@@ -137,21 +139,40 @@ impl Llama {
                 });
             }
         }
-        if linears.iter().any(|(_, linear)| linear.lora.is_some()) {
-            return Err(ModelError::Lora {
+        self.check_unadapted()
+    }
+
+    fn check_unadapted(&self) -> Result<(), ModelError> {
+        match self.has_adapter() {
+            false => Ok(()),
+            true => Err(ModelError::Lora {
                 what: "an adapter is attached already".into(),
                 hint: "merge it or load the base model again".into(),
-            });
+            }),
         }
-        Ok(())
+    }
+
+    /// Whether any layer has an adapter, merged or not.
+    pub fn has_adapter(&self) -> bool {
+        self.linears()
+            .iter()
+            .any(|(_, linear)| linear.lora.is_some())
+    }
+
+    /// Whether any layer's weight is packed.
+    pub fn is_packed(&self) -> bool {
+        let mut weights = self.linears().into_iter().map(|(_, linear)| &linear.weight);
+        weights.any(|weight| matches!(weight, Weight::Packed(_)))
     }
 
     /// Loads a PEFT adapter beside the layers that it names.
     ///
     /// # Errors
     /// [`ModelError::Lora`] when the adapter is of another kind than LoRA, names a layer that the
-    /// model lacks, lacks one of its two factors, or has a factor of the wrong shape.
+    /// model lacks, lacks one of its two factors, or has a factor of the wrong shape, or when an
+    /// adapter is attached already.
     pub fn load_adapter(self, adapter: &Adapter) -> Result<Self, ModelError> {
+        self.check_unadapted()?;
         check_kind(&adapter.config)?;
         let device = self.device();
         let mut model = self.no_grad();
@@ -214,43 +235,57 @@ impl Llama {
     pub fn adapter(&self, base_model: &str) -> Option<Adapter> {
         let mut tensors = std::collections::BTreeMap::new();
         let mut targets = std::collections::BTreeSet::new();
-        let (mut rank, mut alpha) = (0, 0.0);
+        let mut config: Option<AdapterConfig> = None;
         for (name, linear) in self.linears() {
             let Some(lora) = &linear.lora else { continue };
-            rank = lora.a.dims()[0];
-            alpha = lora.scale * rank as f64;
+            let rank = lora.lora_a.dims()[0];
+            let alpha = lora.scaling * rank as f64;
+            let config =
+                config.get_or_insert_with(|| AdapterConfig::new(rank, alpha, [""; 0], base_model));
+            // The first layer speaks for all; others are named where they differ.
+            if rank != config.r {
+                config.rank_pattern.insert(name.clone(), rank);
+            }
+            if alpha != config.lora_alpha {
+                config.alpha_pattern.insert(name.clone(), alpha);
+            }
             targets.insert(name.rsplit('.').next().unwrap_or(&name).to_owned());
-            tensors.insert(peft_name(&name, "lora_A"), to_host(lora.a.val()));
-            tensors.insert(peft_name(&name, "lora_B"), to_host(lora.b.val()));
+            tensors.insert(peft_name(&name, "lora_A"), to_host(lora.lora_a.val()));
+            tensors.insert(peft_name(&name, "lora_B"), to_host(lora.lora_b.val()));
         }
-        let config = AdapterConfig::new(rank, alpha, targets, base_model);
-        (!tensors.is_empty()).then_some(Adapter { config, tensors })
+        let mut config = config?;
+        config.target_modules = Some(TargetModules::Names(targets.into_iter().collect()));
+        Some(Adapter { config, tensors })
     }
 
     /// Adds every adapter's update to its weight. The side paths rest until [`Llama::unmerge`];
     /// the weights as they were are kept, so that unmerging is exact.
     ///
     /// # Errors
-    /// [`ModelError::Lora`] when a layer's weight is packed.
+    /// [`ModelError::Lora`] when an adapted layer's weight is packed; nothing is merged then.
     pub fn merge(&mut self) -> Result<(), ModelError> {
-        for (name, linear) in self.linears_mut() {
-            let Linear {
-                weight,
-                lora: Some(lora),
-                ..
-            } = linear
-            else {
-                continue;
-            };
-            let Weight::Dense(weight) = weight else {
+        let adapted = self
+            .linears()
+            .into_iter()
+            .filter(|(_, linear)| linear.lora.is_some());
+        for (name, linear) in adapted {
+            if let Weight::Packed(_) = &linear.weight {
                 return Err(ModelError::Lora {
                     what: format!(
                         "layer `{name}`: expected a dense weight to merge into, found a packed one"
                     ),
                     hint: "merge into the model as it was before quantizing".into(),
                 });
-            };
-            if lora.unmerged.is_none() {
+            }
+        }
+        for (_, linear) in self.linears_mut() {
+            if let Linear {
+                weight: Weight::Dense(weight),
+                lora: Some(lora),
+                ..
+            } = linear
+                && lora.unmerged.is_none()
+            {
                 lora.unmerged = Some(weight.clone());
                 *weight = frozen(weight.val().inner() + lora.delta());
             }
@@ -275,7 +310,8 @@ impl Llama {
         }
     }
 
-    /// Merges, and forgets the adapter and the weights as they were.
+    /// Merges, and forgets the adapter and the weights as they were. The weights stay frozen, as
+    /// the adapter left them; `set_require_grad(true)` trains them.
     ///
     /// # Errors
     /// As [`Llama::merge`].
@@ -290,26 +326,77 @@ impl Llama {
 
 /// Only plain LoRA is applied; anything else would silently give other outputs.
 fn check_kind(config: &AdapterConfig) -> Result<(), ModelError> {
+    let trained_whole = config
+        .modules_to_save
+        .as_ref()
+        .is_some_and(|m| !m.is_empty());
     let unsupported = [
-        (config.peft_type != "LORA", "peft_type other than LORA"),
+        (config.peft_type != "LORA", "peft_type"),
         (config.use_dora, "use_dora"),
         (config.fan_in_fan_out, "fan_in_fan_out"),
-        (config.bias != "none", "trained biases"),
-        (
-            config
-                .modules_to_save
-                .as_ref()
-                .is_some_and(|m| !m.is_empty()),
-            "modules_to_save",
-        ),
+        (config.bias != "none", "bias"),
+        (trained_whole, "modules_to_save"),
     ];
-    match unsupported.iter().find(|(found, _)| *found) {
+    let known = unsupported
+        .iter()
+        .find(|(found, _)| *found)
+        .map(|(_, key)| *key);
+    let others = || {
+        CHANGES_OUTPUT
+            .into_iter()
+            .find(|key| config.others.get(*key).is_some_and(is_set))
+    };
+    let base_changed = || {
+        config
+            .others
+            .get("init_lora_weights")
+            .is_some_and(changes_base)
+            .then_some("init_lora_weights")
+    };
+    let pattern = || {
+        config
+            .alpha_pattern
+            .keys()
+            .any(|p| !is_plain(p))
+            .then_some("alpha_pattern")
+    };
+    match known.or_else(others).or_else(base_changed).or_else(pattern) {
         None => Ok(()),
-        Some((_, what)) => Err(ModelError::Lora {
-            what: format!("expected a plain LoRA adapter, found one with {what}"),
+        Some(key) => Err(ModelError::Lora {
+            what: format!("expected a plain LoRA adapter, found one whose `{key}` asks for more"),
             hint: "merge it in PEFT and load the merged model".into(),
         }),
     }
+}
+
+/// Keys of PEFT's config that change what an adapter computes when they are set.
+const CHANGES_OUTPUT: [&str; 6] = [
+    "alora_invocation_tokens",
+    "arrow_config",
+    "layer_replication",
+    "lora_bias",
+    "use_bdlora",
+    "use_qalora",
+];
+
+fn is_set(value: &Value) -> bool {
+    !matches!(value, Value::Null | Value::Bool(false))
+}
+
+/// Initializations that take their part of the base weights away; the base alone is then not what
+/// the adapter was trained on.
+fn changes_base(init_lora_weights: &Value) -> bool {
+    let name = init_lora_weights.as_str().unwrap_or("").to_lowercase();
+    ["pissa", "olora", "corda", "loftq"]
+        .iter()
+        .any(|kind| name.starts_with(kind))
+}
+
+/// A module's name, not a regular expression.
+fn is_plain(pattern: &str) -> bool {
+    pattern
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.')
 }
 
 /// The layer's own alpha, where the config has one, over its rank.
@@ -317,10 +404,14 @@ fn scaling(config: &AdapterConfig, layer: &str, rank: usize) -> f64 {
     let own = config
         .alpha_pattern
         .iter()
-        .find(|(pattern, _)| matches(pattern, layer));
+        .find(|(name, _)| matches(name, layer));
     let alpha = own.map_or(config.lora_alpha, |(_, alpha)| *alpha);
-    let rank = rank as f64;
-    alpha / if config.use_rslora { rank.sqrt() } else { rank }
+    AdapterConfig {
+        r: rank,
+        lora_alpha: alpha,
+        ..config.clone()
+    }
+    .scaling()
 }
 
 fn frozen(weight: Tensor<2>) -> Param<Tensor<2>> {

@@ -2,12 +2,17 @@
 
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 
+use firebox_tensor::kernels::in_pool;
+
 use crate::error::ModelError;
+use crate::kv_cache::KvCache;
 use crate::linear::host_f32;
 use crate::llama::Llama;
 
 /// Rows of logits held at once.
 const CHUNK_ROWS: usize = 128;
+/// Tokens of a text that are scored in one pass.
+const TEXT_CHUNK: usize = 512;
 /// A label with this value carries no loss.
 pub const IGNORE: i64 = -100;
 
@@ -41,10 +46,12 @@ impl Llama {
     /// graph through a surrogate: `⟨h, ∂L/∂h⟩ + ⟨W, ∂L/∂W⟩`, whose gradients are just these.
     ///
     /// # Errors
-    /// [`ModelError::NoLabels`] when no label counts, [`ModelError::TokenOutOfRange`].
+    /// [`ModelError::NoLabels`] when no label counts, [`ModelError::PromptTooLong`] for rows past the
+    /// context, [`ModelError::TokenOutOfRange`].
     pub fn loss(&self, input_ids: &[Vec<u32>], labels: &[Vec<i64>]) -> Result<Loss, ModelError> {
         let ids = self.ids_tensor(input_ids)?;
         let [batch, seq] = ids.dims();
+        self.check_context(seq)?;
         let (rows, targets) = self.labelled_rows(labels, seq)?;
         let device = self.device();
         let hidden = self.hidden(ids).reshape([batch * seq, self.config.d_model]);
@@ -76,21 +83,39 @@ impl Llama {
                 what: "text behind its first token",
             });
         }
-        if ids.len() > self.config.max_seq_len {
-            let (prompt_tokens, max_seq_len) = (ids.len(), self.config.max_seq_len);
-            return Err(ModelError::PromptTooLong {
-                prompt_tokens,
-                max_seq_len,
+        self.check_context(ids.len())?;
+        self.check_ids(ids)?;
+        let device = self.device();
+        let mut cache = KvCache::new(&self.config);
+        let mut nll = Vec::with_capacity(ids.len() - 1);
+        // In chunks over a cache: attention over the whole text at once would hold
+        // [heads, seq, seq] scores.
+        for start in (0..ids.len() - 1).step_by(TEXT_CHUNK) {
+            let end = (ids.len() - 1).min(start + TEXT_CHUNK);
+            let chunk = self.ids_tensor(&[&ids[start..end]])?;
+            let targets: Vec<i64> = ids[start + 1..=end]
+                .iter()
+                .map(|&id| i64::from(id))
+                .collect();
+            let cache = &mut cache;
+            let scores = in_pool(&device, || {
+                let hidden = self.hidden_cached(chunk, cache).inner(); // [1, seq, d_model]
+                let hidden = hidden.reshape([end - start, self.config.d_model]);
+                head_loss(hidden, self.lm_head_weight().inner(), &targets).nll
             });
+            nll.extend(scores);
         }
-        let tensor = self.ids_tensor(&[ids])?;
-        let hidden = self
-            .hidden(tensor)
-            .inner()
-            .reshape([ids.len(), self.config.d_model]);
-        let hidden = hidden.narrow(0, 0, ids.len() - 1);
-        let targets: Vec<i64> = ids[1..].iter().map(|&id| i64::from(id)).collect();
-        Ok(head_loss(hidden, self.lm_head_weight().inner(), &targets).nll)
+        Ok(nll)
+    }
+
+    fn check_context(&self, n_tokens: usize) -> Result<(), ModelError> {
+        match self.config.max_seq_len {
+            max_seq_len if n_tokens > max_seq_len => Err(ModelError::PromptTooLong {
+                prompt_tokens: n_tokens,
+                max_seq_len,
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Flat row indices into `[batch * seq]` and the token that each must predict.
@@ -104,6 +129,7 @@ impl Llama {
             for (t, &label) in row
                 .iter()
                 .enumerate()
+                .take(seq)
                 .skip(1)
                 .filter(|(_, label)| **label != IGNORE)
             {

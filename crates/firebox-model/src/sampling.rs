@@ -105,29 +105,31 @@ impl Sampler {
         })
     }
 
-    /// The next token for `logits` (one a vocabulary entry), after the tokens `seen`.
-    pub fn sample(&mut self, logits: &mut [f32], seen: &[u32]) -> u32 {
+    /// The next token for `logits` (one a vocabulary entry), after the tokens `seen`; `None` when no
+    /// logit is finite.
+    pub fn sample(&mut self, logits: &mut [f32], seen: &[u32]) -> Option<u32> {
         penalize(logits, seen, self.config.repetition_penalty);
+        let best = argmax(logits)?;
         if self.config.temperature == 0.0 {
-            return argmax(logits);
+            return Some(best);
         }
-        let mut kept = self.candidates(logits);
+        let mut kept = self.candidates(logits, logits[best as usize]);
         self.cut_top_p(&mut kept);
-        let total: f32 = kept.iter().map(|(_, p)| p).sum();
-        let mut left = self.rng.uniform() * total;
+        // Sums over a large vocabulary, in f64: what rounding leaves over would fall to the last.
+        let total: f64 = kept.iter().map(|(_, p)| f64::from(*p)).sum();
+        let mut left = f64::from(self.rng.uniform()) * total;
         for &(id, p) in &kept {
-            left -= p;
+            left -= f64::from(p);
             if left < 0.0 {
-                return id;
+                return Some(id);
             }
         }
-        kept.last().map_or(0, |&(id, _)| id)
+        Some(kept.last().map_or(best, |&(id, _)| id))
     }
 
     /// Tokens that pass top-k and min-p with their unnormalized probabilities, relative to the most
     /// likely token.
-    fn candidates(&self, logits: &[f32]) -> Vec<(u32, f32)> {
-        let max = logits[argmax(logits) as usize];
+    fn candidates(&self, logits: &[f32], max: f32) -> Vec<(u32, f32)> {
         let relative = |logit: f32| ((logit - max) / self.config.temperature).exp();
         let indexed = logits
             .iter()
@@ -164,15 +166,15 @@ fn by_probability(a: &(u32, f32), b: &(u32, f32)) -> std::cmp::Ordering {
     b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
 }
 
-/// The first of the largest.
-pub(crate) fn argmax(logits: &[f32]) -> u32 {
-    let mut best = 0;
+/// The first of the largest finite logits.
+pub(crate) fn argmax(logits: &[f32]) -> Option<u32> {
+    let mut best: Option<usize> = None;
     for (id, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] {
-            best = id;
+        if logit.is_finite() && best.is_none_or(|best| *logit > logits[best]) {
+            best = Some(id);
         }
     }
-    best as u32
+    best.map(|id| id as u32)
 }
 
 fn penalize(logits: &mut [f32], seen: &[u32], penalty: f32) {

@@ -2,8 +2,8 @@
 
 use std::{error, ops::ControlFlow};
 
-use firebox_data::{ChatTemplate, DecodeStream, Message, Tokenizer};
-use firebox_model::{GenerateConfig, Llama, SamplingConfig};
+use firebox_data::{ChatTemplate, Message, Tokenizer};
+use firebox_model::{GenerateConfig, Llama, ModelError, SamplingConfig};
 
 use crate::{
     ChatMessage, FinishReason, Finished, GenerateError, GenerateRequest, Prepared, Prompt,
@@ -164,10 +164,9 @@ impl TextGenerator for LocalModel {
             eos_ids: self.eos_ids.clone(),
             stop: request.stop.clone(),
         };
-        let mut stream = Some(self.tokenizer.decode_stream(true));
         let mut generation = self
             .model
-            .generate(&prepared.prompt_ids, config, |id| decode(&mut stream, id))
+            .generate(&prepared.prompt_ids, config, self.tokenizer.decoder(true))
             .map_err(|source| GenerateError::Failed {
                 source: Box::new(source),
             })?;
@@ -182,21 +181,15 @@ impl TextGenerator for LocalModel {
         let finish_reason = match generation.finish_reason() {
             Some(firebox_model::FinishReason::Stop) => FinishReason::Stop,
             Some(firebox_model::FinishReason::Length) | None => FinishReason::Length,
+            Some(firebox_model::FinishReason::NonFinite) => {
+                return Err(GenerateError::Failed {
+                    source: Box::new(ModelError::NonFiniteLogits),
+                });
+            }
         };
         Ok(Finished {
             completion_tokens: generation.generated().len(),
             finish_reason,
         })
-    }
-}
-
-/// The text that became certain with `id`, or with the end.
-fn decode(stream: &mut Option<DecodeStream>, id: Option<u32>) -> String {
-    match id {
-        Some(id) => stream
-            .as_mut()
-            .and_then(|stream| stream.push(id))
-            .unwrap_or_default(),
-        None => stream.take().map(DecodeStream::finish).unwrap_or_default(),
     }
 }

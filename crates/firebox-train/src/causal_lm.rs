@@ -14,7 +14,9 @@ impl TrainStep<Batch> for Llama {
         let loss = match Llama::loss(self, &batch.input_ids, &batch.labels) {
             Ok(loss) => loss,
             // A batch without labels has no weight; a step of nothing else is the trainer's error.
-            Err(ModelError::NoLabels) => return Ok(StepLoss::nothing(n_input_tokens)),
+            Err(ModelError::NoLabels) => {
+                return Ok(StepLoss::nothing(n_input_tokens, &self.device()));
+            }
             Err(error) => return Err(error.into()),
         };
         let step = StepLoss::new(loss.mean, loss.n_tokens, loss.surrogate);

@@ -96,7 +96,8 @@ impl TrainConfig {
             OptimizerConfig::AdamW(config) => {
                 checks.decay_rate("optimizer.beta_1", config.beta_1);
                 checks.decay_rate("optimizer.beta_2", config.beta_2);
-                checks.positive("optimizer.eps", config.eps);
+                // It is added in f32.
+                checks.positive("optimizer.eps", f64::from(config.eps as f32));
                 checks.not_negative("optimizer.weight_decay", config.weight_decay);
             }
             OptimizerConfig::Sgd(config) => {

@@ -16,7 +16,7 @@ mod step;
 mod trainer;
 
 pub use adamw::{AdamW, AdamWConfig};
-pub use batch::{BatchSource, Shuffled};
+pub use batch::BatchSource;
 pub use clip::{clip_grad_norm, grad_norm};
 pub use config::{OptimizerConfig, TrainConfig};
 pub use error::{BatchError, ConfigError, ConfigProblem, LossError, TrainError};

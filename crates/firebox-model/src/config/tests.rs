@@ -60,5 +60,10 @@ fn bad_fields_are_named() {
     assert!(message(|c| c["hidden_act"] = json!("gelu")).contains("SwiGLU"));
     assert!(message(|c| c["rms_norm_eps"] = json!("x")).contains("`rms_norm_eps`"));
     assert!(message(|c| c["rope_scaling"] = json!({"rope_type": "yarn"})).contains("found `yarn`"));
+    let window = message(|c| {
+        c["model_type"] = json!("mistral");
+        c["sliding_window"] = json!(4096);
+    });
+    assert!(window.contains("`sliding_window`"), "{window}");
     assert!(message(|c| c["head_dim"] = json!(63)).contains("an even number"));
 }

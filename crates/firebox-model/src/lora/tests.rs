@@ -24,7 +24,7 @@ fn adapted() -> Llama {
         .unwrap();
     for (_, linear) in model.linears_mut() {
         if let Some(lora) = &mut linear.lora {
-            lora.b = lora.b.clone().map(|b| b.add_scalar(0.1));
+            lora.lora_b = lora.lora_b.clone().map(|b| b.add_scalar(0.1));
         }
     }
     model
@@ -85,8 +85,8 @@ fn only_the_factors_train() {
         };
         assert!(weight.val().grad(&grads).is_none(), "{name}");
         if let Some(lora) = &linear.lora {
-            assert!(lora.a.val().grad(&grads).is_some(), "{name}");
-            assert!(lora.b.val().grad(&grads).is_some(), "{name}");
+            assert!(lora.lora_a.val().grad(&grads).is_some(), "{name}");
+            assert!(lora.lora_b.val().grad(&grads).is_some(), "{name}");
         }
     }
 }
@@ -145,4 +145,76 @@ fn patterns_match_whole_names() {
     ] {
         assert!(!matches(no, name), "{no}");
     }
+}
+
+#[test]
+fn a_second_adapter_is_refused() {
+    let adapter = adapted().adapter("base").unwrap();
+    let twice = tiny()
+        .load_adapter(&adapter)
+        .unwrap()
+        .load_adapter(&adapter);
+    assert!(twice.unwrap_err().to_string().contains("attached already"));
+    let mut merged = adapted();
+    merged.merge().unwrap();
+    assert!(
+        merged
+            .load_adapter(&adapter)
+            .unwrap_err()
+            .to_string()
+            .contains("attached already")
+    );
+}
+
+#[test]
+fn alphas_of_single_layers_and_rslora_scale_as_in_peft() {
+    let mut adapter = adapted().adapter("base").unwrap();
+    let q = "model.layers.0.self_attn.q_proj";
+    adapter
+        .config
+        .alpha_pattern
+        .insert("layers.0.self_attn.q_proj".into(), 12.0);
+    let model = tiny().load_adapter(&adapter).unwrap();
+    for (name, linear) in model.linears() {
+        if let Some(lora) = &linear.lora {
+            assert_eq!(lora.scaling, if name == q { 4.0 } else { 2.0 }, "{name}");
+        }
+    }
+    // What differs is written layer by layer and read back the same.
+    let again = tiny()
+        .load_adapter(&model.adapter("base").unwrap())
+        .unwrap();
+    assert_eq!(difference(&model, &again), 0.0);
+    adapter.config.use_rslora = true;
+    let model = tiny().load_adapter(&adapter).unwrap();
+    let up = &model.linears()[5].1.lora.as_ref().unwrap().scaling;
+    assert!((up - 6.0 / 3_f64.sqrt()).abs() < 1e-12);
+}
+
+#[test]
+fn adapters_that_are_more_than_lora_are_refused() {
+    let refused = |change: &dyn Fn(&mut AdapterConfig)| {
+        let mut adapter = adapted().adapter("base").unwrap();
+        change(&mut adapter.config);
+        tiny()
+            .load_adapter(&adapter)
+            .err()
+            .map(|error| error.to_string())
+    };
+    assert!(refused(&|_| ()).is_none());
+    assert!(
+        refused(&|c| c.use_dora = true)
+            .unwrap()
+            .contains("`use_dora`")
+    );
+    assert!(
+        refused(&|c| drop(
+            c.others
+                .insert("init_lora_weights".into(), "pissa_niter_4".into())
+        ))
+        .is_some()
+    );
+    assert!(refused(&|c| drop(c.others.insert("init_lora_weights".into(), true.into()))).is_none());
+    assert!(refused(&|c| drop(c.others.insert("use_qalora".into(), true.into()))).is_some());
+    assert!(refused(&|c| c.alpha_pattern = [("(q|v)_proj".into(), 4.0)].into()).is_some());
 }

@@ -5,7 +5,7 @@ use super::*;
 fn draw(config: SamplingConfig, logits: &[f32], n: usize) -> Vec<u32> {
     let mut sampler = Sampler::new(config).unwrap();
     (0..n)
-        .map(|_| sampler.sample(&mut logits.to_vec(), &[]))
+        .map(|_| sampler.sample(&mut logits.to_vec(), &[]).unwrap())
         .collect()
 }
 
@@ -91,7 +91,7 @@ fn the_repetition_penalty_discourages_what_was_seen() {
         Sampler::new(config)
             .unwrap()
             .sample(&mut logits, &[1, 3, 1]),
-        4
+        Some(4)
     );
     assert_eq!((logits[1], logits[3]), (1.0, -2.0));
 }
@@ -140,5 +140,26 @@ proptest! {
         let a = draw(config.clone(), &logits, 4);
         prop_assert!(a.iter().all(|id| (*id as usize) < logits.len()));
         prop_assert_eq!(a, draw(config, &logits, 4));
+    }
+}
+
+#[test]
+fn logits_that_are_no_numbers_are_never_drawn() {
+    for temperature in [0.0, 1.0] {
+        let config = SamplingConfig {
+            temperature,
+            ..Default::default()
+        };
+        let mut sampler = Sampler::new(config).unwrap();
+        for _ in 0..20 {
+            assert_eq!(
+                sampler.sample(&mut [f32::NAN, f32::NEG_INFINITY, -3.0, f32::NAN], &[]),
+                Some(2)
+            );
+        }
+        assert_eq!(
+            sampler.sample(&mut [f32::NAN, f32::INFINITY, f32::NEG_INFINITY], &[]),
+            None
+        );
     }
 }

@@ -11,7 +11,15 @@ use burn::tensor::Tensor;
 ///
 /// # Shapes
 /// `x` `[rows, in]`, `weight` `[out, in]`, result `[rows, out]`.
+///
+/// # Panics
+/// When the `in` of the two differ.
 pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    let ([_, d_in], [_, weight_in]) = (x.dims(), weight.dims());
+    assert_eq!(
+        d_in, weight_in,
+        "linear: the rows and the weight have one width"
+    );
     #[cfg(feature = "cpu")]
     if let Some(y) = few_rows::linear(&x, &weight) {
         return y;
@@ -40,42 +48,30 @@ mod few_rows {
     /// `None` when this is not a case for this path.
     pub(super) fn linear(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
         let ([rows, d_in], [d_out, _]) = (x.dims(), weight.dims());
-        if rows > MAX_ROWS || x.is_autodiff() || weight.is_autodiff() {
+        let empty = rows == 0 || d_in == 0 || d_out == 0;
+        if empty || rows > MAX_ROWS || x.is_autodiff() || weight.is_autodiff() {
             return None;
         }
         let device = x.device();
         let (x, weight) = (host(x)?, host(weight)?);
         let (x, weight) = (x.as_slice::<f32>()?, weight.as_slice::<f32>()?);
-        let mut y = vec![0.0; rows * d_out];
-        let mut columns: Vec<&mut [f32]> = y.chunks_mut(COLUMNS.min(d_out)).collect();
-        if rows == 1 {
-            columns
-                .par_iter_mut()
-                .zip(weight.par_chunks(COLUMNS * d_in))
-                .for_each(|(y, w)| {
-                    for (y, w) in y.iter_mut().zip(w.chunks_exact(d_in)) {
+        // Column-major first, so that a task writes one run; then turned.
+        let mut columns = vec![0.0; rows * d_out];
+        let tasks = columns.par_chunks_mut(COLUMNS * rows);
+        tasks
+            .zip(weight.par_chunks(COLUMNS * d_in))
+            .for_each(|(y, w)| {
+                for (y, w) in y.chunks_exact_mut(rows).zip(w.chunks_exact(d_in)) {
+                    for (y, x) in y.iter_mut().zip(x.chunks_exact(d_in)) {
                         *y = dot(x, w);
                     }
-                });
-        } else {
-            // Column-major first, so that a task writes one run; then turned.
-            let mut turned = vec![0.0; rows * d_out];
-            turned
-                .par_chunks_mut(COLUMNS * rows)
-                .zip(weight.par_chunks(COLUMNS * d_in))
-                .for_each(|(y, w)| {
-                    for (y, w) in y.chunks_exact_mut(rows).zip(w.chunks_exact(d_in)) {
-                        for (y, x) in y.iter_mut().zip(x.chunks_exact(d_in)) {
-                            *y = dot(x, w);
-                        }
-                    }
-                });
-            for (column, values) in turned.chunks_exact(rows).enumerate() {
-                for (row, value) in values.iter().enumerate() {
-                    y[row * d_out + column] = *value;
                 }
-            }
-        }
+            });
+        let y = if rows == 1 {
+            columns
+        } else {
+            turn(&columns, rows, d_out)
+        };
         Some(Tensor::from_data(
             TensorData::new(y, [rows, d_out]),
             &device,
@@ -88,6 +84,17 @@ mod few_rows {
         }
         let flex = x.clone().try_into_primitive::<Flex>().ok()?;
         Some(flex.to_contiguous())
+    }
+
+    /// `[columns, rows]` to `[rows, columns]`.
+    fn turn(columns: &[f32], rows: usize, d_out: usize) -> Vec<f32> {
+        let mut y = vec![0.0; columns.len()];
+        for (column, values) in columns.chunks_exact(rows).enumerate() {
+            for (row, value) in values.iter().enumerate() {
+                y[row * d_out + column] = *value;
+            }
+        }
+        y
     }
 
     /// A dot product in [`LANES`] partial sums, folded in halves.

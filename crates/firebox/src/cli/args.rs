@@ -211,47 +211,44 @@ pub(crate) struct DataArgs {
 /// What to train and how.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TrainingArgs {
-    /// Train an adapter, or every weight
-    #[arg(long, value_enum, default_value_t = Mode::Lora)]
-    pub(crate) mode: Mode,
     /// Rank of the adapter
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, requires = "data", default_value_t = 8)]
     pub(crate) rank: usize,
     /// The adapter's update is scaled by alpha / rank
-    #[arg(long, default_value_t = 16.0)]
+    #[arg(long, requires = "data", default_value_t = 16.0)]
     pub(crate) alpha: f64,
     /// Layers to adapt: names or patterns with `*`
-    #[arg(long, value_delimiter = ',', default_values_t = ["q_proj".to_owned(), "v_proj".to_owned()])]
+    #[arg(long, requires = "data", value_delimiter = ',', default_values_t = ["q_proj".to_owned(), "v_proj".to_owned()])]
     pub(crate) targets: Vec<String>,
     /// Optimizer steps
-    #[arg(long, default_value_t = 48)]
+    #[arg(long, requires = "data", default_value_t = 48)]
     pub(crate) steps: usize,
     /// Sequences a step
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, requires = "data", default_value_t = 4)]
     pub(crate) batch: usize,
     /// Tokens a sequence
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, requires = "data", default_value_t = 128)]
     pub(crate) seq: usize,
     /// Peak learning rate
-    #[arg(long, default_value_t = 1e-3)]
+    #[arg(long, requires = "data", default_value_t = 1e-3)]
     pub(crate) lr: f64,
     /// Learning rate over the steps
-    #[arg(long, value_enum, default_value_t = ScheduleKind::Constant)]
+    #[arg(long, requires = "data", value_enum, default_value_t = ScheduleKind::Constant)]
     pub(crate) schedule: ScheduleKind,
     /// Steps of linear warm-up
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, requires = "data", default_value_t = 0)]
     pub(crate) warmup: usize,
     /// Largest global gradient norm; larger ones are scaled down
-    #[arg(long, value_name = "NORM")]
+    #[arg(long, requires = "data", value_name = "NORM")]
     pub(crate) clip: Option<f64>,
     /// AdamW's weight decay
-    #[arg(long, default_value_t = 0.01)]
+    #[arg(long, requires = "data", default_value_t = 0.01)]
     pub(crate) weight_decay: f64,
     /// Seed of the adapter's first values and of the order of the data
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// Take the records in a random order (of the seed)
-    #[arg(long)]
+    #[arg(long, requires = "data")]
     pub(crate) shuffle: bool,
 }
 
@@ -277,6 +274,9 @@ pub(crate) struct FinetuneArgs {
     pub(crate) model: ModelArgs,
     #[command(flatten)]
     pub(crate) data: DataArgs,
+    /// Train an adapter, or every weight. With --adapter, that adapter trains on, or is merged first
+    #[arg(long, value_enum, default_value_t = Mode::Lora)]
+    pub(crate) mode: Mode,
     #[command(flatten)]
     pub(crate) training: TrainingArgs,
     /// Where the adapter (or, with --mode full, the model) is written
@@ -376,8 +376,9 @@ pub(crate) struct BenchDecodeArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchTrainArgs {
-    #[command(flatten)]
-    pub(crate) model: ModelArgs,
+    /// The model
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: String,
     /// Train an adapter (r=8 on q and v), or every weight
     #[arg(long, value_enum, default_value_t = Mode::Lora)]
     pub(crate) mode: Mode,
@@ -420,19 +421,19 @@ pub(crate) struct LoopArgs {
     #[arg(long, value_name = "FROM-TO", requires = "data")]
     pub(crate) years: Option<String>,
     /// Only texts longer than this many characters
-    #[arg(long, value_name = "N", default_value_t = 600)]
+    #[arg(long, requires = "data", value_name = "N", default_value_t = 600)]
     pub(crate) longer_than: usize,
     /// Only texts shorter than this many characters
-    #[arg(long, value_name = "N", default_value_t = 1500)]
+    #[arg(long, requires = "data", value_name = "N", default_value_t = 1500)]
     pub(crate) shorter_than: usize,
     /// At most this many training records
-    #[arg(long, value_name = "N", default_value_t = 400)]
+    #[arg(long, requires = "data", value_name = "N", default_value_t = 400)]
     pub(crate) limit: usize,
     /// Records, spread evenly, that are kept out of training
-    #[arg(long, value_name = "N", default_value_t = 40)]
+    #[arg(long, requires = "data", value_name = "N", default_value_t = 40)]
     pub(crate) held_out: usize,
     /// How many of these are scored
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, requires = "data", value_name = "N", default_value_t = 20)]
     pub(crate) scored: usize,
     #[command(flatten)]
     pub(crate) training: TrainingArgs,

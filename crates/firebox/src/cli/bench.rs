@@ -8,9 +8,9 @@ use firebox_tensor::{burn, cpu, memory, random::CounterRng};
 use firebox_train::{OptimizerConfig, Schedule, TrainConfig};
 use serde::Serialize;
 
-use super::args::{BenchDecodeArgs, BenchTrainArgs, Globals, Mode};
+use super::args::{BenchDecodeArgs, BenchTrainArgs, Globals, Mode, ModelArgs};
 use super::generate::rate;
-use super::model::{LoadedModel, decoder};
+use super::model::LoadedModel;
 use super::output;
 
 /// Runs of one measurement, in order of time.
@@ -55,17 +55,19 @@ pub(crate) fn decode(globals: &Globals, args: &BenchDecodeArgs) -> anyhow::Resul
     for run in 0..=args.runs.max(1) {
         let config = GenerateConfig {
             sampling: SamplingConfig::default(),
-            max_new_tokens: args.new_tokens,
+            max_new_tokens: args.new_tokens + 1,
             eos_ids: vec![],
             stop: vec![],
         };
         let mut generation =
             loaded
                 .model
-                .generate(&prompt, config, decoder(&loaded.files.tokenizer, false))?;
+                .generate(&prompt, config, loaded.files.tokenizer.decoder(false))?;
         let start = Instant::now();
         generation.prefill();
         let prefill = start.elapsed();
+        // The first token comes from the prompt's last hidden state, without a pass of its own.
+        generation.next();
         let start = Instant::now();
         let n = generation.by_ref().count();
         if run > 0 {
@@ -102,7 +104,11 @@ pub(crate) fn decode(globals: &Globals, args: &BenchDecodeArgs) -> anyhow::Resul
 
 pub(crate) fn train(globals: &Globals, args: &BenchTrainArgs) -> anyhow::Result<()> {
     let start_rss_bytes = memory::process().rss_bytes;
-    let loaded = LoadedModel::open(globals, &args.model)?;
+    let model = ModelArgs {
+        model: args.model.clone(),
+        adapter: None,
+    };
+    let loaded = LoadedModel::open(globals, &model)?;
     let model = match args.mode {
         Mode::Full => loaded.model,
         Mode::Lora => {

@@ -4,7 +4,7 @@ use firebox_checkpoint::Dtype;
 use serde::Serialize;
 
 use super::args::{ConvertArgs, DtypeArg, Globals};
-use super::{model, output};
+use super::{model, output, save};
 
 #[derive(Serialize)]
 struct Converted {
@@ -14,6 +14,7 @@ struct Converted {
 }
 
 pub(crate) fn run(globals: &Globals, args: &ConvertArgs) -> anyhow::Result<()> {
+    save::check_out(&args.out, "config.json")?;
     let source = model::fetch(globals, &args.model)?;
     firebox_checkpoint::convert(&source, &args.out, dtype(args.dtype))?;
     let written = firebox_checkpoint::Checkpoint::open(&args.out)?;

@@ -55,6 +55,13 @@ pub(crate) fn read(globals: &Globals, args: &DataArgs) -> anyhow::Result<Records
             Record::Chat(messages) => chats.push(messages),
         }
     }
+    if !chats.is_empty() && args.years.is_some() {
+        let text = format!(
+            "read data `{}`: expected texts with years for --years, found conversations",
+            args.data
+        );
+        return Err(UserError(text).into());
+    }
     match (texts.is_empty(), chats.is_empty()) {
         (false, true) => Ok(Records::Texts(texts)),
         (true, false) => Ok(Records::Chats(chats)),
@@ -102,6 +109,7 @@ pub(crate) fn batches(
     records: &Records,
     args: &TrainingArgs,
 ) -> anyhow::Result<Batches> {
+    check_sizes(files, args)?;
     let order = if args.shuffle {
         Order::Shuffled { seed: args.seed }
     } else {
@@ -138,14 +146,36 @@ pub(crate) fn batches(
     }
 }
 
+/// Texts that stand alone.
 pub(crate) fn encode_texts(
     tokenizer: &Tokenizer,
     texts: &[TextRecord],
 ) -> anyhow::Result<Vec<Vec<u32>>> {
     texts
         .iter()
-        .map(|text| Ok(tokenizer.encode(&text.training_text())?))
+        .map(|text| Ok(tokenizer.encode_document(&text.training_text())?))
         .collect()
+}
+
+/// What would otherwise fail only when the first batch reaches the model.
+pub(crate) fn check_sizes(files: &ModelFiles, args: &TrainingArgs) -> anyhow::Result<()> {
+    let context = files.checkpoint.config()["max_position_embeddings"]
+        .as_u64()
+        .unwrap_or(u64::MAX);
+    let wrong = match (args.batch, args.seq) {
+        (0, _) => "--batch: expected at least 1, found `0`".to_owned(),
+        (_, 0 | 1) => format!(
+            "--seq: expected at least 2 tokens (one predicts the next), found `{}`",
+            args.seq
+        ),
+        (_, seq) if seq as u64 > context => {
+            format!(
+                "--seq: expected at most the model's context of {context} tokens, found `{seq}`"
+            )
+        }
+        _ => return Ok(()),
+    };
+    Err(UserError(wrong).into())
 }
 
 /// Conversations with loss on the assistant's turns.

@@ -5,7 +5,12 @@ use std::process::ExitCode;
 use firebox_checkpoint::CheckpointError;
 use firebox_data::DataError;
 use firebox_hub::HubError;
+use firebox_hub::SourceError;
 use firebox_model::ModelError;
+use firebox_quant::QuantError;
+use firebox_serve::LocalModelError;
+use firebox_tensor::DeviceError;
+use firebox_train::TrainError;
 
 /// The request was at fault, in words for the user.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +27,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     }
 }
 
+/// Whether this link of the chain says that the input was at fault.
 fn is_user_error(error: &(dyn std::error::Error + 'static)) -> bool {
     if let Some(error) = error.downcast_ref::<CheckpointError>() {
         return is_bad_checkpoint(error);
@@ -29,17 +35,34 @@ fn is_user_error(error: &(dyn std::error::Error + 'static)) -> bool {
     if let Some(error) = error.downcast_ref::<HubError>() {
         return error.is_user_error();
     }
-    match error.downcast_ref::<ModelError>() {
-        Some(ModelError::Checkpoint(error)) => is_bad_checkpoint(error),
-        Some(_) => true,
-        None => {
-            error.is::<UserError>()
-                || error.is::<DataError>()
-                || error.is::<firebox_hub::SourceError>()
-                || error.is::<firebox_train::ConfigError>()
-                || error.is::<firebox_tensor::DeviceError>()
-        }
+    if let Some(error) = error.downcast_ref::<DataError>() {
+        return !matches!(
+            error,
+            DataError::Read { .. } | DataError::RenderThread { .. }
+        );
     }
+    if let Some(error) = error.downcast_ref::<DeviceError>() {
+        return !matches!(
+            error,
+            DeviceError::CudaDriver { .. } | DeviceError::NoCudaDriver { .. }
+        );
+    }
+    match error.downcast_ref::<ModelError>() {
+        Some(ModelError::Checkpoint(error)) => return is_bad_checkpoint(error),
+        Some(_) => return true,
+        None => {}
+    }
+    match error.downcast_ref::<QuantError>() {
+        Some(QuantError::Checkpoint(error)) => return is_bad_checkpoint(error),
+        Some(_) => return true,
+        None => {}
+    }
+    error.is::<UserError>()
+        || error.is::<SourceError>()
+        || error.is::<TrainError>()
+        || error.is::<firebox_train::ConfigError>()
+        || error.is::<firebox_serve::ConfigError>()
+        || error.is::<LocalModelError>()
 }
 
 /// A checkpoint that is not there, or not right, is the user's; a disk that fails is not.

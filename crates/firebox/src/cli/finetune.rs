@@ -1,7 +1,5 @@
 //! `firebox finetune`.
 
-use std::path::Path;
-
 use burn::module::Module;
 use firebox_checkpoint::Dtype;
 use firebox_model::{Llama, LoraConfig};
@@ -11,6 +9,7 @@ use serde::Serialize;
 
 use super::args::{FinetuneArgs, Globals, Mode, ScheduleKind, TrainingArgs};
 use super::data::{self, Batches, Records};
+use super::exit::UserError;
 use super::model::{LoadedModel, ModelFiles};
 use super::progress::TrainBar;
 use super::{output, save};
@@ -31,19 +30,22 @@ struct Finetuned {
 pub(crate) fn run(globals: &Globals, args: &FinetuneArgs) -> anyhow::Result<()> {
     let config = train_config(&args.training);
     config.validate()?;
+    save::check_out(
+        &args.out,
+        if args.mode == Mode::Full {
+            "config.json"
+        } else {
+            "adapter_config.json"
+        },
+    )?;
     let loaded = LoadedModel::open(globals, &args.model)?;
+    data::check_sizes(&loaded.files, &args.training)?;
     let mut records = data::read(globals, &args.data)?;
     limit(&mut records, args.data.limit);
     let mut batches = data::batches(&loaded.files, &records, &args.training)?;
-    let model = prepare(loaded.model, &args.training)?;
+    let model = prepare(loaded.model, args)?;
     let (model, summary) = train(model, &mut batches, &config)?;
-    write(
-        &model,
-        &loaded.files,
-        &args.training,
-        &args.model.model,
-        &args.out,
-    )?;
+    write(&model, &loaded.files, args)?;
     let finetuned = Finetuned {
         path: args.out.display().to_string(),
         records: batches.n_records,
@@ -98,16 +100,26 @@ pub(crate) fn train_config(args: &TrainingArgs) -> TrainConfig {
 }
 
 /// The model with what the mode trains asking for gradients.
-pub(crate) fn prepare(model: Llama, args: &TrainingArgs) -> anyhow::Result<Llama> {
-    if args.mode == Mode::Full {
-        return Ok(model);
+fn prepare(model: Llama, args: &FinetuneArgs) -> anyhow::Result<Llama> {
+    match args.mode {
+        Mode::Lora if model.has_adapter() => Ok(model), // It trains on.
+        Mode::Lora => Ok(model.attach_lora(&lora_config(&args.training), args.training.seed)?),
+        Mode::Full if model.is_packed() => Err(UserError(
+            "--mode full: expected a model with dense weights, found packed ones, which do not train \
+             (hint: use --mode lora, or the model as it was before quantizing)"
+                .into(),
+        )
+        .into()),
+        Mode::Full => Ok(model.into_merged()?.set_require_grad(true)),
     }
-    let config = LoraConfig {
+}
+
+pub(crate) fn lora_config(args: &TrainingArgs) -> LoraConfig {
+    LoraConfig {
         rank: args.rank,
         alpha: args.alpha,
         targets: args.targets.clone(),
-    };
-    Ok(model.attach_lora(&config, args.seed)?)
+    }
 }
 
 /// Trains with a progress bar.
@@ -121,18 +133,9 @@ pub(crate) fn train(
     Ok((model.valid(), summary))
 }
 
-fn write(
-    model: &Llama,
-    files: &ModelFiles,
-    args: &TrainingArgs,
-    base: &str,
-    out: &Path,
-) -> anyhow::Result<()> {
-    match args.mode {
-        Mode::Full => save::model(model, &files.checkpoint, out, Dtype::F32),
-        Mode::Lora => match model.adapter(base) {
-            Some(adapter) => Ok(firebox_checkpoint::write_adapter(out, &adapter)?),
-            None => unreachable!("this is a bug in firebox: LoRA was attached before training"),
-        },
+fn write(model: &Llama, files: &ModelFiles, args: &FinetuneArgs) -> anyhow::Result<()> {
+    match (args.mode, model.adapter(&args.model.model)) {
+        (Mode::Lora, Some(adapter)) => Ok(firebox_checkpoint::write_adapter(&args.out, &adapter)?),
+        _ => save::model(model, &files.checkpoint, &args.out, Dtype::F32),
     }
 }

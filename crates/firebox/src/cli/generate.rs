@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use firebox_data::Message;
-use firebox_model::{FinishReason, GenerateConfig, SamplingConfig};
+use firebox_model::{FinishReason, GenerateConfig, ModelError, SamplingConfig};
 use firebox_tensor::memory;
 use serde::Serialize;
 
 use super::args::{GenerateArgs, Globals, SamplingArgs};
-use super::model::{LoadedModel, decoder};
+use super::model::LoadedModel;
 use super::{output, tokenizer};
 
 /// A generation and how fast it went.
@@ -32,7 +32,10 @@ pub(crate) fn run(globals: &Globals, args: &GenerateArgs) -> anyhow::Result<()> 
             content: text,
         }])?;
     }
-    let prompt = loaded.files.tokenizer.encode(&text)?;
+    let prompt = match args.chat {
+        true => loaded.files.tokenizer.encode(&text)?,
+        false => loaded.files.tokenizer.encode_document(&text)?,
+    };
     let config = GenerateConfig {
         sampling: sampling(&args.sampling),
         max_new_tokens: args.max_new_tokens,
@@ -74,27 +77,33 @@ pub(crate) fn generate(
     skip_special: bool,
     mut show: impl FnMut(&str) -> anyhow::Result<()>,
 ) -> anyhow::Result<Generated> {
-    let decode = decoder(&loaded.files.tokenizer, skip_special);
+    let decode = loaded.files.tokenizer.decoder(skip_special);
     let mut generation = loaded.model.generate(prompt, config, decode)?;
     let start = Instant::now();
     generation.prefill();
     let prefill = start.elapsed();
-    let start = Instant::now();
     let (mut tokens, mut text) = (Vec::new(), String::new());
+    // The first token comes from the prompt's last hidden state: decoding is timed from there on.
+    let mut start = Instant::now();
     for token in generation.by_ref() {
+        if tokens.is_empty() {
+            start = Instant::now();
+        }
         tokens.push(token.id);
         text.push_str(&token.text);
         show(&token.text)?;
     }
     let decode = start.elapsed();
+    let finish_reason = match generation.finish_reason() {
+        Some(FinishReason::NonFinite) => return Err(ModelError::NonFiniteLogits.into()),
+        Some(FinishReason::Stop) => "stop",
+        Some(FinishReason::Length) | None => "length",
+    };
     Ok(Generated {
         prompt_tokens: prompt.len(),
-        finish_reason: match generation.finish_reason() {
-            Some(FinishReason::Stop) => "stop",
-            _ => "length",
-        },
+        finish_reason,
         prefill_tokens_per_s: rate(prompt.len(), prefill),
-        decode_tokens_per_s: rate(tokens.len(), decode),
+        decode_tokens_per_s: rate(tokens.len().saturating_sub(1), decode),
         tokens,
         text,
         peak_rss_bytes: memory::process().peak_rss_bytes,

@@ -8,6 +8,8 @@ mod run;
 mod run_folder;
 mod serve_once;
 
+use firebox_tensor::burn::tensor::Device;
+
 use self::{run::Run, run_folder::RunFolder};
 use super::args::{Globals, LoopArgs};
 use super::output;
@@ -15,7 +17,20 @@ use super::output;
 pub(crate) fn run(globals: &Globals, args: &LoopArgs) -> anyhow::Result<()> {
     let device = globals.device.open()?;
     let folder = RunFolder::create(&args.runs)?;
-    let mut run = Run::new(&device, &folder);
+    let result = go_round(globals, args, &device, &folder);
+    if result.is_err() {
+        folder.remove_if_empty();
+    }
+    result
+}
+
+fn go_round(
+    globals: &Globals,
+    args: &LoopArgs,
+    device: &Device,
+    folder: &RunFolder,
+) -> anyhow::Result<()> {
+    let mut run = Run::new(device, folder);
     let round = match (&args.model, &args.data) {
         (Some(model), Some(data)) => real::prepare(globals, args, model, data, &mut run)?,
         _ => embedded::prepare(args, &mut run)?,

@@ -14,6 +14,7 @@ struct Merged {
 }
 
 pub(crate) fn run(globals: &Globals, args: &MergeArgs) -> anyhow::Result<()> {
+    save::check_out(&args.out, "config.json")?;
     let adapter = Some(args.adapter.clone());
     let loaded = LoadedModel::open(
         globals,

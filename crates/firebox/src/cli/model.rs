@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use firebox_checkpoint::Checkpoint;
-use firebox_data::{ChatTemplate, DecodeStream, Message, Tokenizer};
+use firebox_data::{ChatTemplate, Message, Tokenizer};
 use firebox_hub::{PullOptions, Source};
-use firebox_model::Llama;
+use firebox_model::{Llama, token_ids};
 use firebox_tensor::burn::tensor::Device;
 use serde_json::Value;
 
@@ -126,10 +126,10 @@ impl ModelFiles {
         let generation = self
             .checkpoint
             .generation_config()
-            .map(|config| ids(&config["eos_token_id"]));
+            .map(|config| token_ids(&config["eos_token_id"]));
         generation
             .filter(|ids| !ids.is_empty())
-            .unwrap_or_else(|| ids(&self.checkpoint.config()["eos_token_id"]))
+            .unwrap_or_else(|| token_ids(&self.checkpoint.config()["eos_token_id"]))
     }
 }
 
@@ -169,27 +169,4 @@ fn chat_template(checkpoint: &Checkpoint) -> anyhow::Result<Option<ChatTemplate>
         &token("bos_token"),
         &token("eos_token"),
     )?))
-}
-
-fn ids(value: &Value) -> Vec<u32> {
-    let one = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
-    match value {
-        Value::Array(several) => several.iter().filter_map(one).collect(),
-        value => one(value).into_iter().collect(),
-    }
-}
-
-/// The incremental detokenizer in the form that [`Llama::generate`] takes.
-pub(crate) fn decoder(
-    tokenizer: &Tokenizer,
-    skip_special: bool,
-) -> impl FnMut(Option<u32>) -> String + Send + 'static {
-    let mut stream: Option<DecodeStream> = Some(tokenizer.decode_stream(skip_special));
-    move |id| match id {
-        Some(id) => stream
-            .as_mut()
-            .and_then(|stream| stream.push(id))
-            .unwrap_or_default(),
-        None => stream.take().map(DecodeStream::finish).unwrap_or_default(),
-    }
 }

@@ -4,9 +4,10 @@ use firebox_quant::{QuantConfig, QuantReport, quantize_checkpoint};
 
 use super::args::{Globals, QuantizeArgs};
 use super::model::ModelFiles;
-use super::{output, progress};
+use super::{output, progress, save};
 
 pub(crate) fn run(globals: &Globals, args: &QuantizeArgs) -> anyhow::Result<()> {
+    save::check_out(&args.out, "config.json")?;
     let files = ModelFiles::open(globals, &args.model)?;
     let config = QuantConfig::projections(args.format);
     let bar = progress::counter("quantize", files.checkpoint.names().len());

@@ -1,6 +1,7 @@
 //! From what a round measured to the report.
 
-use firebox_tensor::{cpu, memory};
+use firebox_tensor::burn::tensor::Device;
+use firebox_tensor::{DeviceChoice, cpu, memory};
 use serde_json::json;
 
 use crate::loop_report::{Answer, Artifacts, Environment, LoopReport, Sample};
@@ -36,7 +37,7 @@ pub(super) fn report(
             adapter: path("adapter"),
             quantized: path("nf4"),
         },
-        environment: environment(globals),
+        environment: environment(globals, run.device),
         seed: args.training.seed,
         config: json!({
             "base": results.base_name,
@@ -73,9 +74,12 @@ fn samples(results: &Results) -> Vec<Sample> {
         .collect()
 }
 
-fn environment(globals: &Globals) -> Environment {
+fn environment(globals: &Globals, device: &Device) -> Environment {
     Environment {
-        device: globals.device.to_string(),
+        device: match globals.device {
+            DeviceChoice::Auto => format!("{device:?}"),
+            chosen => chosen.to_string(),
+        },
         simd: cpu::simd_level().to_owned(),
         n_threads: rayon::current_num_threads(),
         memory_bytes: memory::system().total_bytes,

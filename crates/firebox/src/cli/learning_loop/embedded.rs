@@ -36,7 +36,6 @@ const ADAPT_STEPS: usize = 300;
 const ADAPT_BATCH: usize = 16;
 /// One paragraph in this many is held out of pretraining.
 const HELD_OUT_EVERY: usize = 20;
-const SEED: u64 = 7;
 
 #[derive(Deserialize)]
 struct Paragraph {
@@ -84,7 +83,7 @@ pub(super) fn prepare(args: &LoopArgs, run: &mut Run<'_>) -> anyhow::Result<Roun
         let texts = corpus.training.iter().map(String::as_str).chain(asked);
         Ok(train_byte_level_bpe(texts, VOCAB_SIZE, &MARKS)?)
     })?;
-    let base = pretrain(&tokenizer, &corpus, run)?;
+    let base = pretrain(&tokenizer, &corpus, args.training.seed, run)?;
     round(base, &train, &test, args)
 }
 
@@ -107,7 +106,12 @@ fn sizes(tokenizer: &Tokenizer) -> LlamaConfig {
     }
 }
 
-fn pretrain(tokenizer: &Tokenizer, corpus: &Corpus, run: &mut Run<'_>) -> anyhow::Result<PathBuf> {
+fn pretrain(
+    tokenizer: &Tokenizer,
+    corpus: &Corpus,
+    seed: u64,
+    run: &mut Run<'_>,
+) -> anyhow::Result<PathBuf> {
     let (device, path) = (run.device, run.folder.path().join("base"));
     let mut losses = Vec::new();
     run.stage(StageKind::Pretrain, "train from scratch", |stage| {
@@ -118,7 +122,7 @@ fn pretrain(tokenizer: &Tokenizer, corpus: &Corpus, run: &mut Run<'_>) -> anyhow
                 .collect()
         };
         let separator_id = tokenizer.token_to_id(END).unwrap_or(0);
-        let order = Order::Shuffled { seed: SEED };
+        let order = Order::Shuffled { seed };
         let blocks = BlockConfig {
             separator_id,
             block_len: BLOCK_LEN,
@@ -128,7 +132,7 @@ fn pretrain(tokenizer: &Tokenizer, corpus: &Corpus, run: &mut Run<'_>) -> anyhow
         let blocks = block_batches(encode(&corpus.training)?, &blocks)?;
         let mut batches = Batches::new(blocks, corpus.training.len());
         let held_out = encode(&corpus.held_out)?;
-        let model = sizes(tokenizer).init(SEED, device);
+        let model = sizes(tokenizer).init(seed, device);
         let before = firebox_eval::nll(&model, &held_out, |_| ())?.nll;
         let schedule = Schedule {
             peak: 4e-3,
@@ -194,7 +198,9 @@ fn round(
         batch_size: ADAPT_BATCH,
         max_len: BLOCK_LEN,
         pad_id: data::separator(&files),
-        order: Order::Shuffled { seed: SEED },
+        order: Order::Shuffled {
+            seed: args.training.seed,
+        },
     };
     let batches = padded_batches(data::encode_chats(&files, &chats(train))?, &padding)?;
     let schedule = Schedule {

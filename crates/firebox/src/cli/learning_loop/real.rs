@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use firebox_data::{Example, Message, TextRecord, split_held_out};
-use firebox_model::LoraConfig;
 
 use crate::loop_report::{Change, StageKind};
 
 use super::super::args::{DataArgs, Globals, LoopArgs};
 use super::super::data::{self, Records};
+use super::super::exit::UserError;
 use super::super::finetune;
 use super::super::model::{self, ModelFiles};
 use super::round::{Question, Round};
@@ -39,6 +39,7 @@ pub(super) fn prepare(
         Ok(base)
     })?;
     let files = ModelFiles::from_path(&base)?;
+    check(&files, args)?;
     let (batches, scored) = run.stage(StageKind::Data, "tokenize", |stage| {
         let start = std::time::Instant::now();
         let (mut training, held_out) = split(data::read(globals, &data_args(args, data))?, args);
@@ -59,11 +60,7 @@ pub(super) fn prepare(
         base,
         base_name: model.to_owned(),
         training: finetune::train_config(&args.training),
-        lora: LoraConfig {
-            rank: args.training.rank,
-            alpha: args.training.alpha,
-            targets: args.training.targets.clone(),
-        },
+        lora: finetune::lora_config(&args.training),
         seed: args.training.seed,
         scored_what: format!(
             "{} held-out records, at most {SCORED_TOKENS} tokens each",
@@ -73,6 +70,27 @@ pub(super) fn prepare(
         batches,
         questions: questions.collect(),
     })
+}
+
+/// What would otherwise fail minutes later.
+fn check(files: &ModelFiles, args: &LoopArgs) -> anyhow::Result<()> {
+    finetune::train_config(&args.training).validate()?;
+    data::check_sizes(files, &args.training)?;
+    let wrong = if args.held_out == 0 || args.scored == 0 {
+        "--held-out and --scored: expected at least 1, found `0`"
+    } else if files.chat_template.is_none() {
+        "run the loop: expected a model with a chat template, found none (hint: take an instruction-tuned model)"
+    } else if files
+        .checkpoint
+        .config()
+        .get("firebox_quantization")
+        .is_some()
+    {
+        "run the loop: expected a model with dense weights, found packed ones (hint: the loop packs them itself)"
+    } else {
+        return Ok(());
+    };
+    Err(UserError(wrong.into()).into())
 }
 
 fn data_args(args: &LoopArgs, data: &str) -> DataArgs {
@@ -117,7 +135,11 @@ fn keep_common_years(texts: &mut Vec<TextRecord>) {
         *counts.entry(year).or_default() += 1;
     }
     let dated: usize = counts.values().sum();
-    if dated * 2 > texts.len() {
+    let n_common = counts
+        .values()
+        .filter(|n| **n as f64 >= COMMON_YEAR * dated as f64)
+        .count();
+    if dated * 2 > texts.len() && n_common > 0 {
         let common = |year| counts[&year] as f64 >= COMMON_YEAR * dated as f64;
         texts.retain(|text| text.year.is_some_and(common));
     }
@@ -131,7 +153,15 @@ fn examples(files: &ModelFiles, records: &Records) -> anyhow::Result<Vec<Example
                 .map(|ids| Example::from_ids(ids.into_iter().take(SCORED_TOKENS).collect()))
                 .collect())
         }
-        Records::Chats(chats) => data::encode_chats(files, chats),
+        Records::Chats(chats) => {
+            let mut rows = data::encode_chats(files, chats)?;
+            for row in &mut rows {
+                row.input_ids.truncate(SCORED_TOKENS);
+                row.labels.truncate(SCORED_TOKENS);
+            }
+            rows.retain(|row| row.n_loss_tokens() > 0);
+            Ok(rows)
+        }
     }
 }
 

@@ -65,12 +65,13 @@ pub(super) struct Results {
 
 impl Round {
     pub(super) fn run(mut self, run: &mut Run<'_>) -> anyhow::Result<Results> {
-        let loaded = LoadedModel::from_path(&self.base, run.device)?;
-        let base = run.stage(StageKind::Evaluate, "evaluate", |stage| {
+        let device = run.device;
+        let (loaded, base) = run.stage(StageKind::Evaluate, "evaluate", |stage| {
+            let loaded = LoadedModel::from_path(&self.base, device)?;
             let version = self.version("base", None, &loaded)?;
             stage.loss = Some(Change::only(version.quality.nll));
             stage.note = Some(format!("Scored on {}.", self.scored_what));
-            Ok(version)
+            Ok((loaded, version))
         })?;
         let (loaded, adapted) = self.finetune(loaded, base.quality.nll, run)?;
         let before = adapted.quality.nll;

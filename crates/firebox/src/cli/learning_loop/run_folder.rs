@@ -47,6 +47,12 @@ impl RunFolder {
         unreachable!("the loop ends only by returning")
     }
 
+    /// After a run that failed before it wrote anything.
+    pub(super) fn remove_if_empty(&self) {
+        // A folder with anything in it is refused by the system, and that is what is wanted.
+        let _ = std::fs::remove_dir(&self.path);
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
