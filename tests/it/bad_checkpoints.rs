@@ -144,6 +144,21 @@ fn kv_heads_that_do_not_divide_are_named() {
 }
 
 #[test]
+fn layers_that_the_config_does_not_know_are_an_error() {
+    let text = error(|path| {
+        edit_header(path, |header| {
+            let norm = header["model.norm.weight"].take();
+            header["model.layers.1.input_layernorm.weight"] = norm.clone();
+            header.as_object_mut().unwrap().remove("model.norm.weight");
+        });
+    });
+    assert_says(
+        &text,
+        &["num_hidden_layers", "the 2 layers of the checkpoint", "`1`"],
+    );
+}
+
+#[test]
 fn a_config_of_other_sizes_names_the_tensor_and_the_field() {
     let text = error(|path| edit_config(path, |config| config["num_key_value_heads"] = json!(4)));
     assert_says(

@@ -17,7 +17,7 @@ use crate::{
     hf_writer::write_safetensors,
     mapped::Mapped,
     safetensors::{PlannedTensor, Shards},
-    side_files::{read_bounded, read_json_as},
+    side_files::read_json_as,
 };
 
 const CONFIG_FILE: &str = "adapter_config.json";
@@ -92,8 +92,13 @@ pub fn read_adapter(dir: &Path) -> Result<Adapter, CheckpointError> {
         source,
     })?;
     let path = dir.join(WEIGHTS_FILE);
-    // Adapters are small and are overwritten while they train, so they are read, not mapped.
-    let shards = Shards::single(Mapped::from_bytes(&path, read_bounded(&path)?))?;
+    // Adapters are overwritten while they train, so they are read, not mapped. The file's own length
+    // bounds what is read.
+    let bytes = fs::read(&path).map_err(|source| CheckpointError::Read {
+        path: path.clone(),
+        source,
+    })?;
+    let shards = Shards::single(Mapped::from_bytes(&path, bytes))?;
     let mut tensors = BTreeMap::new();
     for name in shards.names() {
         let Some((file, entry)) = shards.find(name) else {

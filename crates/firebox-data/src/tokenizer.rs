@@ -12,11 +12,12 @@ use crate::{DataError, DecodeStream, error::Source};
 /// A Hugging Face `tokenizer.json`, ready to use.
 ///
 /// Special tokens written in a text (`<|im_end|>`) are recognised; none are added, because chat
-/// templates write their own. Truncation and padding stored in the file are ignored: batching is
+/// templates write their own ([`Tokenizer::encode_document`] is for texts without one). Truncation and padding stored in the file are ignored: batching is
 /// the caller's. Clones share one vocabulary.
 #[derive(Clone)]
 pub struct Tokenizer {
     shared: Arc<Shared>,
+    document_prefix: Vec<u32>,
 }
 
 struct Shared {
@@ -63,6 +64,7 @@ impl Tokenizer {
         let mut tokenizer = HfTokenizer::from_bytes(json).map_err(load_error)?;
         tokenizer.with_truncation(None).map_err(load_error)?;
         tokenizer.with_padding(None);
+        let document_prefix = document_prefix(&tokenizer);
         // Without added tokens a post-processor only trims blanks off the ranges, which the loss
         // masks need whole.
         tokenizer.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
@@ -71,6 +73,7 @@ impl Tokenizer {
         let decoder = serde_json::to_string(&tokenizer.get_decoder())
             .map_err(|error| load_error(error.into()))?;
         Ok(Self {
+            document_prefix,
             shared: Arc::new(Shared {
                 vocab_size: largest_id.map_or(0, |id| id as usize + 1),
                 has_byte_fallback: decoder.contains("\"ByteFallback\""),
@@ -97,22 +100,28 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// The token ids of a text that stands alone, with the marks that the tokenizer puts around one
-    /// (a BOS where the model was trained with it). Not for rendered chat templates, which write
-    /// their own.
+    /// The token ids of a text that stands alone, behind the mark that the model was trained to see
+    /// before one (a BOS), if it was. Not for rendered chat templates, which write their own.
     ///
     /// # Errors
     /// As [`Tokenizer::encode`].
     pub fn encode_document(&self, text: &str) -> Result<Vec<u32>, DataError> {
-        let encoding = self
-            .shared
-            .tokenizer
-            .encode_fast(text, true)
-            .map_err(|source| DataError::Encode {
-                n_bytes: text.len(),
-                source,
-            })?;
-        Ok(encoding.get_ids().to_vec())
+        let mut ids = self.document_prefix.clone();
+        ids.extend(self.encode(text)?);
+        Ok(ids)
+    }
+
+    /// Sets what [`Tokenizer::encode_document`] puts before a text. Unless set, it is what the
+    /// post-processor of the `tokenizer.json` puts there.
+    #[must_use]
+    pub fn with_document_prefix(mut self, ids: Vec<u32>) -> Self {
+        self.document_prefix = ids;
+        self
+    }
+
+    /// What [`Tokenizer::encode_document`] puts before a text.
+    pub fn document_prefix(&self) -> &[u32] {
+        &self.document_prefix
     }
 
     /// A closure over a [`DecodeStream`]: each id gives the text that became certain with it, `None`
@@ -216,6 +225,23 @@ impl fmt::Debug for Tokenizer {
             .field("vocab_size", &self.shared.vocab_size)
             .finish()
     }
+}
+
+/// The special tokens that the post-processor puts before a text.
+fn document_prefix(tokenizer: &HfTokenizer) -> Vec<u32> {
+    let Ok(encoding) = tokenizer.encode("a", true) else {
+        return Vec::new(); // A vocabulary without the letter.
+    };
+    let marks = encoding.get_special_tokens_mask().iter();
+    let n_marks = marks.take_while(|is_mark| **is_mark == 1).count();
+    // A tokenizer that does not know the letter gives marks alone, of which only the first stands
+    // before the text.
+    let n_marks = if n_marks == encoding.len() {
+        n_marks.min(1)
+    } else {
+        n_marks
+    };
+    encoding.get_ids()[..n_marks].to_vec()
 }
 
 #[cfg(test)]

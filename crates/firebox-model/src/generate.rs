@@ -11,7 +11,7 @@ use crate::sampling::{Sampler, SamplingConfig};
 use crate::stop::StopMatcher;
 
 /// Prompt tokens computed in one pass; bounds the memory of a long prompt.
-const PREFILL_CHUNK: usize = 512;
+pub(crate) const PREFILL_CHUNK: usize = 512;
 
 /// What to generate, and when to end.
 #[derive(Debug, Clone, PartialEq)]
@@ -110,9 +110,15 @@ impl<D: FnMut(Option<u32>) -> String> Generation<'_, D> {
     /// Computes the tokens that the cache does not hold yet: the prompt, or the last token. The
     /// first `next` does it otherwise; to be called to time the prompt alone.
     pub fn prefill(&mut self) {
-        while self.cache.len() < self.tokens.len() {
-            let start = self.cache.len();
-            let end = self.tokens.len().min(start + PREFILL_CHUNK);
+        while self.prefill_chunk() {}
+    }
+
+    /// Computes a part of the prompt; `false` when nothing is left to compute. Between two calls a
+    /// generation can be given up.
+    pub fn prefill_chunk(&mut self) -> bool {
+        let start = self.cache.len();
+        let end = self.tokens.len().min(start + PREFILL_CHUNK);
+        if start < end {
             let (model, cache) = (self.model, &mut self.cache);
             let ids = model
                 .ids_tensor(&[&self.tokens[start..end]])
@@ -120,8 +126,9 @@ impl<D: FnMut(Option<u32>) -> String> Generation<'_, D> {
             let device = model.device();
             let hidden = in_pool(&device, || model.hidden_cached(ids, cache)); // [1, seq, d_model]
             let last = hidden.narrow(1, end - start - 1, 1);
-            self.last_hidden = Some(last.reshape([1, self.model.config.d_model]));
+            self.last_hidden = Some(last.reshape([1, model.config.d_model]));
         }
+        self.cache.len() < self.tokens.len()
     }
 
     /// Why it ended; `None` while it runs.

@@ -34,9 +34,36 @@ impl Llama {
     /// [`ModelError::ShapeMismatch`] and [`ModelError::Checkpoint`] for weights that do not fit it.
     pub fn load(checkpoint: &Checkpoint, device: &Device) -> Result<Self, ModelError> {
         let mut config = LlamaConfig::from_hf(checkpoint.config())?;
+        check_layers(checkpoint, &config)?;
         let head = "lm_head.weight";
         config.tie_embeddings &= checkpoint.shape(head).is_none();
         build(config, &mut FromCheckpoint { checkpoint, device })
+    }
+}
+
+/// A config with fewer layers than the file would silently make another model.
+fn check_layers(checkpoint: &Checkpoint, config: &LlamaConfig) -> Result<(), ModelError> {
+    let layer_of = |name: &str| {
+        name.strip_prefix("model.layers.")?
+            .split('.')
+            .next()?
+            .parse()
+            .ok()
+    };
+    let n_found = checkpoint
+        .names()
+        .iter()
+        .filter_map(|name| layer_of(name))
+        .max()
+        .map_or(0, |last: usize| last + 1);
+    match n_found > config.n_layers {
+        true => Err(ModelError::Config {
+            field: "num_hidden_layers",
+            expected: format!("the {n_found} layers of the checkpoint"),
+            found: format!("`{}`", config.n_layers),
+            hint: "is config.json the one of this checkpoint?",
+        }),
+        false => Ok(()),
     }
 }
 

@@ -131,6 +131,20 @@ impl Llama {
                 hint: format!("the layers are `{}`", known()),
             });
         }
+        let widest = linears
+            .iter()
+            .flat_map(|(_, linear)| linear.shape())
+            .max()
+            .unwrap_or(0);
+        if config.rank > widest {
+            return Err(ModelError::Lora {
+                what: format!(
+                    "expected a rank of at most {widest}, the widest layer, found {}",
+                    config.rank
+                ),
+                hint: "rank 8 and alpha 16 are usual".into(),
+            });
+        }
         for target in &config.targets {
             if !linears.iter().any(|(name, _)| matches(target, name)) {
                 return Err(ModelError::Lora {

@@ -5,14 +5,13 @@ use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 use firebox_tensor::kernels::in_pool;
 
 use crate::error::ModelError;
+use crate::generate::PREFILL_CHUNK;
 use crate::kv_cache::KvCache;
 use crate::linear::host_f32;
 use crate::llama::Llama;
 
 /// Rows of logits held at once.
 const CHUNK_ROWS: usize = 128;
-/// Tokens of a text that are scored in one pass.
-const TEXT_CHUNK: usize = 512;
 /// A label with this value carries no loss.
 pub const IGNORE: i64 = -100;
 
@@ -90,8 +89,8 @@ impl Llama {
         let mut nll = Vec::with_capacity(ids.len() - 1);
         // In chunks over a cache: attention over the whole text at once would hold
         // [heads, seq, seq] scores.
-        for start in (0..ids.len() - 1).step_by(TEXT_CHUNK) {
-            let end = (ids.len() - 1).min(start + TEXT_CHUNK);
+        for start in (0..ids.len() - 1).step_by(PREFILL_CHUNK) {
+            let end = (ids.len() - 1).min(start + PREFILL_CHUNK);
             let chunk = self.ids_tensor(&[&ids[start..end]])?;
             let targets: Vec<i64> = ids[start + 1..=end]
                 .iter()

@@ -34,6 +34,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/generate", post(generate::generate))
         .route("/v1/chat/completions", post(chat::complete))
         .route("/v1/models", get(models::list))
+        .route("/v1/models/{name}", get(models::one))
         .route("/health", get(health))
         .fallback(unknown_path)
         .method_not_allowed_fallback(method_not_allowed)

@@ -97,9 +97,9 @@ impl LocalModel {
     }
 
     /// The prompt as the model is to see it.
-    fn text(&self, prompt: &Prompt) -> Result<String, GenerateError> {
+    fn prompt_ids(&self, prompt: &Prompt) -> Result<Vec<u32>, GenerateError> {
         let messages = match prompt {
-            Prompt::Text(text) => return Ok(text.clone()),
+            Prompt::Text(text) => return self.tokenizer.encode_document(text).map_err(unusable),
             Prompt::Chat(messages) => messages,
         };
         let Some(template) = &self.chat_template else {
@@ -108,7 +108,8 @@ impl LocalModel {
             });
         };
         let messages: Vec<Message> = messages.iter().map(message).collect();
-        template.render(&messages, true).map_err(unusable)
+        let text = template.render(&messages, true).map_err(unusable)?;
+        self.tokenizer.encode(&text).map_err(unusable)
     }
 }
 
@@ -129,8 +130,7 @@ impl TextGenerator for LocalModel {
     }
 
     fn prepare(&self, request: &GenerateRequest) -> Result<Prepared, GenerateError> {
-        let text = self.text(&request.prompt)?;
-        let prompt_ids = self.tokenizer.encode(&text).map_err(unusable)?;
+        let prompt_ids = self.prompt_ids(&request.prompt)?;
         let n_prompt_tokens = prompt_ids.len();
         let max_seq_len = self.model.config().max_seq_len;
         if n_prompt_tokens == 0 {
@@ -170,12 +170,21 @@ impl TextGenerator for LocalModel {
             .map_err(|source| GenerateError::Failed {
                 source: Box::new(source),
             })?;
+        let cancelled = |completion_tokens| {
+            Ok(Finished {
+                completion_tokens,
+                finish_reason: FinishReason::Cancelled,
+            })
+        };
+        // A long prompt takes a while: whoever asked may be gone before its first token.
+        while generation.prefill_chunk() {
+            if on_text("").is_break() {
+                return cancelled(0);
+            }
+        }
         while let Some(token) = generation.next() {
             if on_text(&token.text).is_break() {
-                return Ok(Finished {
-                    completion_tokens: generation.generated().len(),
-                    finish_reason: FinishReason::Cancelled,
-                });
+                return cancelled(generation.generated().len());
             }
         }
         let finish_reason = match generation.finish_reason() {

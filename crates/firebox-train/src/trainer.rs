@@ -188,7 +188,7 @@ struct Journal {
 impl Journal {
     fn start(plan: RunPlan) -> Self {
         Self {
-            steps: Vec::with_capacity(plan.n_steps),
+            steps: Vec::new(),
             plan,
             started: Instant::now(),
             n_input_tokens: 0,

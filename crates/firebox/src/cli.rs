@@ -63,7 +63,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
 /// One pool for every kernel, before anything uses it. A thread that waits for its share of one
 /// request's step may start another's on top, so the stacks are generous.
 fn start_threads(globals: &Globals) -> anyhow::Result<()> {
-    let n_threads = globals.threads.map_or(0, usize::from); // 0: all cores
+    let n_threads = globals.threads.unwrap_or(0); // 0: all cores
     let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads);
     Ok(pool.stack_size(STACK_BYTES).build_global()?)
 }

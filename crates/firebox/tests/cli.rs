@@ -348,9 +348,12 @@ fn impossible_trainings_are_refused_before_anything_is_done() {
     for (option, value, expected) in [
         ("--seq", "1", "at least 2 tokens"),
         ("--seq", "257", "context of 256"),
-        ("--batch", "0", "--batch"),
-        ("--steps", "0", "n_steps"),
-        ("--rank", "0", "rank"),
+        ("--batch", "0", "from 1 to"),
+        ("--steps", "0", "from 1 to"),
+        ("--rank", "0", "from 1 to"),
+        ("--rank", "18446744073709551615", "from 1 to"),
+        ("--rank", "1000", "at most 64"),
+        ("--lr", "-1", "positive"),
         ("--targets", "nope", "`nope`"),
         ("--lr", "1e30", "finite"),
     ] {
@@ -367,8 +370,18 @@ fn impossible_trainings_are_refused_before_anything_is_done() {
     fs::create_dir(&out).unwrap();
     fs::write(work.path("out/letter.txt"), "dear").unwrap();
     let error = error_of(&work.finetune(&work.base, &out, &["--seq", "16"]));
-    assert!(error.contains("expected a new or empty folder"), "{error}");
+    assert!(
+        error.contains("expected a new or empty folder, found `letter.txt` in it"),
+        "{error}"
+    );
     assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
+    // Nor is the model overwritten with what is made of it.
+    let error = error_of(&[
+        "quantize", "--model", &work.base, "--format", "nf4", "--out", &work.base,
+    ]);
+    assert!(error.contains("the model itself"), "{error}");
+    let error = error_of(&work.finetune(&work.base, &work.data, &["--seq", "16"]));
+    assert!(error.contains("a file of that name"), "{error}");
 }
 
 #[test]
@@ -419,22 +432,43 @@ fn the_loop_runs_on_conversations_and_refuses_what_it_cannot_do() {
             .collect::<Vec<_>>()
     };
     for (more, expected) in [
-        (&["--steps", "0"][..], "n_steps"),
-        (&["--scored", "0"], "at least 1"),
+        (&["--steps", "0"][..], "from 1 to"),
+        (&["--scored", "0"], "from 1 to"),
         (&["--years", "1977-1979"], "conversations"),
     ] {
         let error = error_of(&with(more));
         assert!(error.contains(expected), "{more:?}: {error}");
-        assert_eq!(
-            fs::read_dir(&runs).unwrap().count(),
-            0,
-            "no empty run folder is left"
-        );
+        let n_folders = fs::read_dir(&runs).map_or(0, Iterator::count);
+        assert_eq!(n_folders, 0, "no empty run folder is left");
     }
     assert!(
         error_of(&["loop", "--steps", "5"]).contains("--data"),
         "an option that would do nothing"
     );
+    // Also where the model has no chat template: it then continues the questions.
+    let side = Path::new(&work.base).join("tokenizer_config.json");
+    let texts = [
+        "loop", "--model", &work.base, "--data", &work.data, "--runs", &runs, "--seq", "16",
+    ];
+    let texts = [
+        &texts[..],
+        &[
+            "--longer-than",
+            "5",
+            "--held-out",
+            "3",
+            "--steps",
+            "2",
+            "--json",
+        ],
+    ]
+    .concat();
+    let with_template = fs::read(&side).unwrap();
+    fs::write(&side, "{}").unwrap();
+    json_of(&texts);
+    fs::write(&side, with_template).unwrap();
+    fs::remove_dir_all(&runs).unwrap();
+
     let report = json_of(&with(&["--steps", "3", "--batch", "2", "--json"]));
     assert_eq!(report["stages"].as_array().unwrap().len(), 8);
     let run = fs::read_dir(&runs).unwrap().next().unwrap().unwrap().path();

@@ -103,3 +103,41 @@ proptest! {
         prop_assert!(Tokenizer::from_json(&bytes).is_err());
     }
 }
+
+#[test]
+fn a_document_begins_with_what_the_post_processor_puts_there() {
+    let plain = crate::train_byte_level_bpe(["hello"], 260, &["<s>", "</s>"]).unwrap();
+    assert_eq!(
+        plain.encode_document("hello").unwrap(),
+        plain.encode("hello").unwrap()
+    );
+    let mut json: serde_json::Value = serde_json::from_slice(plain.to_json()).unwrap();
+    let piece = |id: &str| serde_json::json!({ "SpecialToken": { "id": id, "type_id": 0 } });
+    let text = serde_json::json!({ "Sequence": { "id": "A", "type_id": 0 } });
+    let special = |id: &str, n: u32| serde_json::json!({ "id": id, "ids": [n], "tokens": [id] });
+    json["post_processor"] = serde_json::json!({
+        "type": "TemplateProcessing",
+        "single": [piece("<s>"), text, piece("</s>")],
+        "pair": [piece("<s>"), text, piece("</s>")],
+        "special_tokens": { "<s>": special("<s>", 0), "</s>": special("</s>", 1) },
+    });
+    let with_bos = Tokenizer::from_json(json.to_string().as_bytes()).unwrap();
+    let ids = with_bos.encode("hello").unwrap();
+    assert_eq!(
+        ids,
+        plain.encode("hello").unwrap(),
+        "plain encoding adds nothing"
+    );
+    // The end mark would end a prompt before it is continued; only what stands before is added.
+    assert_eq!(
+        with_bos.encode_document("hello").unwrap(),
+        [&[0], &ids[..]].concat()
+    );
+    assert!(
+        with_bos
+            .with_document_prefix(vec![])
+            .encode_document("hello")
+            .unwrap()
+            == ids
+    );
+}

@@ -105,3 +105,17 @@ fn bad_requests_are_refused_before_anything_runs() {
     assert!(message(&[1], hot).contains("`temperature`"));
     assert_eq!(run(config(0)).0, Vec::<u32>::new());
 }
+
+#[test]
+fn a_long_prompt_is_computed_in_parts_between_which_it_can_be_given_up() {
+    let model = tiny();
+    let prompt = vec![4; 590];
+    let mut generation = model.generate(&prompt, config(2), letters).unwrap();
+    assert!(generation.prefill_chunk(), "a part is left");
+    assert!(!generation.prefill_chunk());
+    let whole = model.generate(&prompt, config(2), letters).unwrap();
+    assert_eq!(
+        generation.map(|t| t.id).collect::<Vec<_>>(),
+        whole.map(|t| t.id).collect::<Vec<_>>()
+    );
+}

@@ -23,6 +23,8 @@ pub(crate) const SCHEMA: Schema = Schema {
         "stop",
         "stream",
         "stream_options",
+        // Who asks, for abuse reports: it changes nothing, and clients send it.
+        "user",
     ],
     unsupported: &[
         ("audio", "null"),
@@ -46,7 +48,6 @@ pub(crate) const SCHEMA: Schema = Schema {
         ("tool_choice", "\"none\""),
         ("tools", "[]"),
         ("top_logprobs", "0"),
-        ("user", "null"),
         ("verbosity", "null"),
         ("web_search_options", "null"),
     ],

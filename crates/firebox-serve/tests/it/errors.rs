@@ -85,7 +85,6 @@ async fn wrong_fields() {
         r#"{"messages": [], "n": 2}"#,
         r#"{"messages": [], "tools": [{}]}"#,
         r#"{"messages": [], "logprobs": true}"#,
-        r#"{"messages": [], "user": "me"}"#,
         r#"{"messages": [], "stream": "yes"}"#,
         r#"{"messages": [], "stream_options": {"include_usage": true}}"#,
         r#"{"messages": [], "stream": true, "stream_options": {"include": true}}"#,

@@ -1,6 +1,5 @@
 //! What can be typed.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -27,10 +26,11 @@ pub(crate) struct Globals {
     #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
     pub(crate) device: DeviceChoice,
     /// CPU threads; all cores unless given
-    #[arg(long, global = true, value_name = "N")]
-    pub(crate) threads: Option<NonZeroUsize>,
+    #[arg(long, global = true, value_name = "N", value_parser = count::<1, 1024>)]
+    pub(crate) threads: Option<usize>,
     /// Where fetched models and data are kept
-    #[arg(long, global = true, env = "FIREBOX_CACHE", value_name = "DIR")]
+    /// (or FIREBOX_CACHE)
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
 }
 
@@ -160,7 +160,7 @@ pub(crate) struct GenerateArgs {
     #[command(flatten)]
     pub(crate) input: InputArgs,
     /// The most tokens to generate
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, value_parser = count::<0, 1_000_000_000>)]
     pub(crate) max_new_tokens: usize,
     /// Go on past end-of-text tokens
     #[arg(long)]
@@ -182,7 +182,7 @@ pub(crate) struct ChatArgs {
     #[arg(long, value_name = "TEXT")]
     pub(crate) system: Option<String>,
     /// The most tokens of an answer
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = count::<0, 1_000_000_000>)]
     pub(crate) max_new_tokens: usize,
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
@@ -212,25 +212,35 @@ pub(crate) struct DataArgs {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TrainingArgs {
     /// Rank of the adapter
-    #[arg(long, requires = "data", default_value_t = 8)]
+    #[arg(long, requires = "data", default_value_t = 8, value_parser = count::<1, 1_000_000>)]
     pub(crate) rank: usize,
     /// The adapter's update is scaled by alpha / rank
-    #[arg(long, requires = "data", default_value_t = 16.0)]
+    #[arg(
+        long,
+        requires = "data",
+        default_value_t = 16.0,
+        allow_negative_numbers = true
+    )]
     pub(crate) alpha: f64,
     /// Layers to adapt: names or patterns with `*`
     #[arg(long, requires = "data", value_delimiter = ',', default_values_t = ["q_proj".to_owned(), "v_proj".to_owned()])]
     pub(crate) targets: Vec<String>,
     /// Optimizer steps
-    #[arg(long, requires = "data", default_value_t = 48)]
+    #[arg(long, requires = "data", default_value_t = 48, value_parser = count::<1, 1_000_000>)]
     pub(crate) steps: usize,
     /// Sequences a step
-    #[arg(long, requires = "data", default_value_t = 4)]
+    #[arg(long, requires = "data", default_value_t = 4, value_parser = count::<1, 1_000_000>)]
     pub(crate) batch: usize,
     /// Tokens a sequence
-    #[arg(long, requires = "data", default_value_t = 128)]
+    #[arg(long, requires = "data", default_value_t = 128, value_parser = count::<1, 1_000_000>)]
     pub(crate) seq: usize,
     /// Peak learning rate
-    #[arg(long, requires = "data", default_value_t = 1e-3)]
+    #[arg(
+        long,
+        requires = "data",
+        default_value_t = 1e-3,
+        allow_negative_numbers = true
+    )]
     pub(crate) lr: f64,
     /// Learning rate over the steps
     #[arg(long, requires = "data", value_enum, default_value_t = ScheduleKind::Constant)]
@@ -239,10 +249,20 @@ pub(crate) struct TrainingArgs {
     #[arg(long, requires = "data", default_value_t = 0)]
     pub(crate) warmup: usize,
     /// Largest global gradient norm; larger ones are scaled down
-    #[arg(long, requires = "data", value_name = "NORM")]
+    #[arg(
+        long,
+        requires = "data",
+        value_name = "NORM",
+        allow_negative_numbers = true
+    )]
     pub(crate) clip: Option<f64>,
     /// AdamW's weight decay
-    #[arg(long, requires = "data", default_value_t = 0.01)]
+    #[arg(
+        long,
+        requires = "data",
+        default_value_t = 0.01,
+        allow_negative_numbers = true
+    )]
     pub(crate) weight_decay: f64,
     /// Seed of the adapter's first values and of the order of the data
     #[arg(long, default_value_t = 0)]
@@ -364,13 +384,13 @@ pub(crate) struct BenchDecodeArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     /// Tokens of the prompt
-    #[arg(long, default_value_t = 512)]
+    #[arg(long, default_value_t = 512, value_parser = count::<1, 1_000_000>)]
     pub(crate) prompt_tokens: usize,
     /// Tokens decoded after it
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, value_parser = count::<1, 1_000_000>)]
     pub(crate) new_tokens: usize,
     /// Counted runs, after one that is not counted
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = count::<1, 1_000_000>)]
     pub(crate) runs: usize,
 }
 
@@ -383,13 +403,13 @@ pub(crate) struct BenchTrainArgs {
     #[arg(long, value_enum, default_value_t = Mode::Lora)]
     pub(crate) mode: Mode,
     /// Sequences a step
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_parser = count::<1, 1_000_000>)]
     pub(crate) batch: usize,
     /// Tokens a sequence
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, value_parser = count::<1, 1_000_000>)]
     pub(crate) seq: usize,
     /// Counted steps, after one that is not counted
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 6, value_parser = count::<1, 1_000_000>)]
     pub(crate) steps: usize,
 }
 
@@ -401,7 +421,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, default_value = "127.0.0.1:8080")]
     pub(crate) address: std::net::SocketAddr,
     /// Requests that generate at the same time
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_parser = count::<1, 1_000_000>)]
     pub(crate) max_concurrent: usize,
     /// Name under which the model is served; the last part of its path unless given
     #[arg(long, value_name = "NAME")]
@@ -427,17 +447,25 @@ pub(crate) struct LoopArgs {
     #[arg(long, requires = "data", value_name = "N", default_value_t = 1500)]
     pub(crate) shorter_than: usize,
     /// At most this many training records
-    #[arg(long, requires = "data", value_name = "N", default_value_t = 400)]
+    #[arg(long, requires = "data", value_name = "N", default_value_t = 400, value_parser = count::<1, 1_000_000>)]
     pub(crate) limit: usize,
     /// Records, spread evenly, that are kept out of training
-    #[arg(long, requires = "data", value_name = "N", default_value_t = 40)]
+    #[arg(long, requires = "data", value_name = "N", default_value_t = 40, value_parser = count::<1, 1_000_000>)]
     pub(crate) held_out: usize,
     /// How many of these are scored
-    #[arg(long, requires = "data", value_name = "N", default_value_t = 20)]
+    #[arg(long, requires = "data", value_name = "N", default_value_t = 20, value_parser = count::<1, 1_000_000>)]
     pub(crate) scored: usize,
     #[command(flatten)]
     pub(crate) training: TrainingArgs,
     /// Where run folders are made
     #[arg(long, default_value = "runs", value_name = "DIR")]
     pub(crate) runs: PathBuf,
+}
+
+/// A whole number in a range; what lies outside would only fail later, and worse.
+fn count<const MIN: usize, const MAX: usize>(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if (MIN..=MAX).contains(&n) => Ok(n),
+        _ => Err(format!("expected a whole number from {MIN} to {MAX}")),
+    }
 }

@@ -64,10 +64,7 @@ fn answer(
         role: "user".into(),
         content,
     });
-    let prompt = loaded
-        .files
-        .tokenizer
-        .encode(&loaded.files.render(messages)?)?;
+    let prompt = fit(loaded, messages, args.max_new_tokens)?;
     let config = GenerateConfig {
         sampling: sampling(&args.sampling),
         max_new_tokens: args.max_new_tokens,
@@ -100,4 +97,32 @@ fn answer(
         content: text,
     });
     Ok(())
+}
+
+/// The prompt of a conversation; its oldest turns are forgotten where it outgrows the context.
+fn fit(
+    loaded: &LoadedModel,
+    messages: &mut Vec<Message>,
+    max_new_tokens: usize,
+) -> anyhow::Result<Vec<u32>> {
+    let context = loaded.model.config().max_seq_len;
+    loop {
+        let prompt = loaded
+            .files
+            .tokenizer
+            .encode(&loaded.files.render(messages)?)?;
+        let oldest = messages
+            .iter()
+            .position(|message| message.role != "system")
+            .unwrap_or(0);
+        // A turn and its answer; the question at hand stays.
+        let can_forget = messages.len() - oldest > 2;
+        if prompt.len() + max_new_tokens.min(context / 2) <= context || !can_forget {
+            return Ok(prompt);
+        }
+        messages.drain(oldest..oldest + 2);
+        eprintln!(
+            "note: the conversation outgrew the context of {context} tokens; its oldest turn is forgotten"
+        );
+    }
 }

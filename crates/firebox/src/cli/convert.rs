@@ -4,7 +4,8 @@ use firebox_checkpoint::Dtype;
 use serde::Serialize;
 
 use super::args::{ConvertArgs, DtypeArg, Globals};
-use super::{model, output, save};
+use super::save::{self, Written};
+use super::{model, output};
 
 #[derive(Serialize)]
 struct Converted {
@@ -14,8 +15,8 @@ struct Converted {
 }
 
 pub(crate) fn run(globals: &Globals, args: &ConvertArgs) -> anyhow::Result<()> {
-    save::check_out(&args.out, "config.json")?;
     let source = model::fetch(globals, &args.model)?;
+    save::check_out(&args.out, Written::Model, &source)?;
     firebox_checkpoint::convert(&source, &args.out, dtype(args.dtype))?;
     let written = firebox_checkpoint::Checkpoint::open(&args.out)?;
     let converted = Converted {

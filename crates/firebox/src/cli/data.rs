@@ -1,5 +1,7 @@
 //! From `--data` to batches.
 
+use std::path::PathBuf;
+
 use firebox_data::{
     Batch, BatchSource, BlockConfig, Example, Message, Order, PaddedConfig, Record, Selection,
     TextRecord, Tokenizer,
@@ -45,16 +47,22 @@ pub(crate) enum Records {
 
 /// Reads every record that the options keep; `limit` is applied later, after held-out records.
 pub(crate) fn read(globals: &Globals, args: &DataArgs) -> anyhow::Result<Records> {
-    let path = fetch(globals, &args.data)?;
+    // A glob is for the reader, who lists its files; everything else is fetched or must be there.
+    let path = match args.data.contains(['*', '?', '[']) {
+        true => PathBuf::from(&args.data),
+        false => fetch(globals, &args.data)?,
+    };
     let selection = selection(args)?;
     let (mut texts, mut chats) = (Vec::new(), Vec::new());
-    for record in firebox_data::read_records(&path)? {
+    let mut reader = firebox_data::read_records(&path)?;
+    for record in reader.by_ref() {
         match record? {
             Record::Text(text) if selection.keeps(&text) => texts.push(text),
             Record::Text(_) => {}
             Record::Chat(messages) => chats.push(messages),
         }
     }
+    note(reader.n_skipped(), "records without a text were left out");
     if !chats.is_empty() && args.years.is_some() {
         let text = format!(
             "read data `{}`: expected texts with years for --years, found conversations",
@@ -78,6 +86,14 @@ pub(crate) fn read(globals: &Globals, args: &DataArgs) -> anyhow::Result<Records
     }
 }
 
+/// Says on stderr what was left out; nothing where nothing was.
+fn note(n: impl TryInto<u64>, what: &str) {
+    let n = n.try_into().unwrap_or(u64::MAX);
+    if n > 0 {
+        eprintln!("note: {n} {what}");
+    }
+}
+
 fn selection(args: &DataArgs) -> anyhow::Result<Selection> {
     let (min_year, max_year) = match &args.years {
         None => (None, None),
@@ -86,7 +102,7 @@ fn selection(args: &DataArgs) -> anyhow::Result<Selection> {
     Ok(Selection {
         min_year,
         max_year,
-        min_chars: args.longer_than.map(|n| n + 1),
+        min_chars: args.longer_than.map(|n| n.saturating_add(1)),
         max_chars: args.shorter_than.map(|n| n.saturating_sub(1)),
         ..Selection::default()
     })
@@ -125,10 +141,12 @@ pub(crate) fn batches(
                 order,
             };
             let ids = encode_texts(&files.tokenizer, texts)?;
-            Ok(Batches::new(
-                firebox_data::block_batches(ids, &config)?,
-                texts.len(),
-            ))
+            let blocks = firebox_data::block_batches(ids, &config)?;
+            note(
+                blocks.n_dropped_tokens(),
+                "tokens at the end fill no whole block and were left out",
+            );
+            Ok(Batches::new(blocks, texts.len()))
         }
         Records::Chats(chats) => {
             let config = PaddedConfig {
@@ -137,11 +155,16 @@ pub(crate) fn batches(
                 pad_id: separator_id,
                 order,
             };
-            let examples = encode_chats(files, chats)?;
-            Ok(Batches::new(
-                firebox_data::padded_batches(examples, &config)?,
-                chats.len(),
-            ))
+            let rows = firebox_data::padded_batches(encode_chats(files, chats)?, &config)?;
+            note(
+                rows.n_truncated(),
+                "conversations are longer than --seq and were cut",
+            );
+            note(
+                rows.n_without_loss(),
+                "conversations have no answer within --seq and were left out",
+            );
+            Ok(Batches::new(rows, chats.len()))
         }
     }
 }

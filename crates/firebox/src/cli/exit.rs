@@ -1,5 +1,6 @@
 //! From an error to a message and an exit code.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use firebox_checkpoint::CheckpointError;
@@ -69,7 +70,12 @@ fn is_user_error(error: &(dyn std::error::Error + 'static)) -> bool {
 fn is_bad_checkpoint(error: &CheckpointError) -> bool {
     match error {
         CheckpointError::Write { .. } => false,
-        CheckpointError::Read { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+        CheckpointError::Read { source, .. } => {
+            matches!(
+                source.kind(),
+                ErrorKind::NotFound | ErrorKind::NotADirectory
+            )
+        }
         _ => true,
     }
 }

@@ -4,15 +4,18 @@ use burn::module::Module;
 use firebox_checkpoint::Dtype;
 use firebox_model::{Llama, LoraConfig};
 use firebox_tensor::{burn, memory};
-use firebox_train::{AdamWConfig, Decay, OptimizerConfig, Schedule, TrainConfig, TrainSummary};
+use firebox_train::{
+    AdamWConfig, Decay, OptimizerConfig, Outcome, Schedule, TrainConfig, TrainSummary,
+};
 use serde::Serialize;
 
 use super::args::{FinetuneArgs, Globals, Mode, ScheduleKind, TrainingArgs};
 use super::data::{self, Batches, Records};
 use super::exit::UserError;
 use super::model::{LoadedModel, ModelFiles};
+use super::output;
 use super::progress::TrainBar;
-use super::{output, save};
+use super::save::{self, Written};
 
 #[derive(Serialize)]
 struct Finetuned {
@@ -30,15 +33,13 @@ struct Finetuned {
 pub(crate) fn run(globals: &Globals, args: &FinetuneArgs) -> anyhow::Result<()> {
     let config = train_config(&args.training);
     config.validate()?;
-    save::check_out(
-        &args.out,
-        if args.mode == Mode::Full {
-            "config.json"
-        } else {
-            "adapter_config.json"
-        },
-    )?;
     let loaded = LoadedModel::open(globals, &args.model)?;
+    let written = if args.mode == Mode::Full {
+        Written::Model
+    } else {
+        Written::Adapter
+    };
+    save::check_out(&args.out, written, loaded.files.checkpoint.path())?;
     data::check_sizes(&loaded.files, &args.training)?;
     let mut records = data::read(globals, &args.data)?;
     limit(&mut records, args.data.limit);
@@ -122,13 +123,28 @@ pub(crate) fn lora_config(args: &TrainingArgs) -> LoraConfig {
     }
 }
 
-/// Trains with a progress bar.
-pub(crate) fn train(
+/// Trains with a progress bar. A run that Ctrl-C ended is an error here.
+pub(crate) fn train_all(
     model: Llama,
     batches: &mut Batches,
     config: &TrainConfig,
 ) -> anyhow::Result<(Llama, TrainSummary)> {
-    let mut bar = TrainBar::new();
+    let (model, summary) = train(model, batches, config)?;
+    match summary.outcome {
+        Outcome::Finished => Ok((model, summary)),
+        Outcome::Cancelled => {
+            anyhow::bail!("stopped by Ctrl-C after {} steps", summary.steps.len())
+        }
+    }
+}
+
+/// Trains with a progress bar. Ctrl-C ends it after the step at hand; what was learned is kept.
+fn train(
+    model: Llama,
+    batches: &mut Batches,
+    config: &TrainConfig,
+) -> anyhow::Result<(Llama, TrainSummary)> {
+    let mut bar = TrainBar::new()?;
     let (model, summary) = firebox_train::train(model.train(), batches, config, &mut bar)?;
     Ok((model.valid(), summary))
 }

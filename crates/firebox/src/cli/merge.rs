@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::args::{Globals, MergeArgs, ModelArgs};
 use super::convert::dtype;
 use super::model::LoadedModel;
-use super::{output, save};
+use super::output;
+use super::save::{self, Written};
 
 #[derive(Serialize)]
 struct Merged {
@@ -14,7 +15,6 @@ struct Merged {
 }
 
 pub(crate) fn run(globals: &Globals, args: &MergeArgs) -> anyhow::Result<()> {
-    save::check_out(&args.out, "config.json")?;
     let adapter = Some(args.adapter.clone());
     let loaded = LoadedModel::open(
         globals,
@@ -23,6 +23,7 @@ pub(crate) fn run(globals: &Globals, args: &MergeArgs) -> anyhow::Result<()> {
             adapter,
         },
     )?;
+    save::check_out(&args.out, Written::Model, loaded.files.checkpoint.path())?;
     let model = loaded.model.into_merged()?;
     save::model(
         &model,

@@ -51,31 +51,34 @@ fn pull_options(globals: &Globals) -> anyhow::Result<PullOptions> {
     Ok(options)
 }
 
-/// `--cache`, or `firebox` in the user's cache folder.
+/// `--cache`, `FIREBOX_CACHE`, or `firebox` in the user's cache folder.
 fn cache_dir(globals: &Globals) -> anyhow::Result<PathBuf> {
-    if let Some(cache) = &globals.cache {
-        return Ok(cache.clone());
+    if let Some(cache) = globals
+        .cache
+        .clone()
+        .or_else(|| path_variable("FIREBOX_CACHE"))
+    {
+        return Ok(cache);
     }
-    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let base = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or(home);
-    let base = base.context(
+    let home = path_variable("HOME").map(|home| home.join(".cache"));
+    let base = path_variable("XDG_CACHE_HOME").or(home).context(
         "find a cache folder: neither HOME nor XDG_CACHE_HOME is set (hint: use --cache DIR)",
     )?;
     Ok(base.join("firebox"))
 }
 
+/// A path from the environment; an empty one counts as none.
+fn path_variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+}
+
 /// Where Hugging Face's own tools keep models.
 fn hf_cache() -> Option<PathBuf> {
-    let set = |name| {
-        std::env::var_os(name)
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from)
-    };
-    set("HF_HUB_CACHE")
-        .or_else(|| set("HF_HOME").map(|home| home.join("hub")))
-        .or_else(|| set("HOME").map(|home| home.join(".cache/huggingface/hub")))
+    path_variable("HF_HUB_CACHE")
+        .or_else(|| path_variable("HF_HOME").map(|home| home.join("hub")))
+        .or_else(|| path_variable("HOME").map(|home| home.join(".cache/huggingface/hub")))
 }
 
 impl ModelFiles {
@@ -91,7 +94,11 @@ impl ModelFiles {
                 path.display()
             ))
         })?;
-        let tokenizer = Tokenizer::from_json(&json)?;
+        let tokenizer = with_bos(
+            Tokenizer::from_json(&json)
+                .with_context(|| format!("open model `{}`", path.display()))?,
+            &checkpoint,
+        );
         let embedding = checkpoint.config()["vocab_size"]
             .as_u64()
             .unwrap_or(u64::MAX);
@@ -121,6 +128,14 @@ impl ModelFiles {
         Ok(template.render(messages, true)?)
     }
 
+    /// The ids of a conversation; of its last message alone where the model has no chat template.
+    pub(crate) fn ask(&self, messages: &[Message]) -> anyhow::Result<Vec<u32>> {
+        match (&self.chat_template, messages.last()) {
+            (None, Some(message)) => Ok(self.tokenizer.encode_document(&message.content)?),
+            _ => Ok(self.tokenizer.encode(&self.render(messages)?)?),
+        }
+    }
+
     /// Ids that end an answer: those of the generation config, or else of the model's config.
     pub(crate) fn eos_ids(&self) -> Vec<u32> {
         let generation = self
@@ -148,6 +163,21 @@ impl LoadedModel {
         let files = ModelFiles::from_path(path)?;
         let model = Llama::load(&files.checkpoint, device)?;
         Ok(Self { files, model })
+    }
+}
+
+/// `add_bos_token` in the tokenizer's config decides, where it is there, over the post-processor.
+fn with_bos(tokenizer: Tokenizer, checkpoint: &Checkpoint) -> Tokenizer {
+    let adds = checkpoint
+        .tokenizer_config()
+        .and_then(|config| config["add_bos_token"].as_bool());
+    match adds {
+        Some(false) => tokenizer.with_document_prefix(vec![]),
+        Some(true) if tokenizer.document_prefix().is_empty() => {
+            let bos = token_ids(&checkpoint.config()["bos_token_id"]);
+            tokenizer.with_document_prefix(bos)
+        }
+        _ => tokenizer,
     }
 }
 

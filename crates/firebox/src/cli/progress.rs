@@ -1,11 +1,14 @@
 //! Progress bars on stderr; none where stderr is no terminal.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use firebox_hub::Progress;
 use firebox_tensor::memory;
 use firebox_train::{Observer, RunPlan, StepReport};
 use indicatif::{ProgressBar, ProgressStyle};
+use signal_hook::consts::SIGINT;
 
 use super::output::bytes;
 
@@ -61,15 +64,22 @@ fn style(template: &str) -> ProgressStyle {
 /// The bar of a training run: loss, tokens per second, time left, memory.
 pub(crate) struct TrainBar {
     bar: ProgressBar,
+    /// Set by Ctrl-C: the run ends after the step at hand, and what it has learned is kept.
+    stop: Arc<AtomicBool>,
     said: Duration,
 }
 
 impl TrainBar {
-    pub(crate) fn new() -> Self {
-        Self {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        // A second Ctrl-C ends the program at once.
+        signal_hook::flag::register_conditional_shutdown(SIGINT, 130, Arc::clone(&stop))?;
+        signal_hook::flag::register(SIGINT, Arc::clone(&stop))?;
+        Ok(Self {
             bar: ProgressBar::new(0),
+            stop,
             said: Duration::ZERO,
-        }
+        })
     }
 }
 
@@ -80,6 +90,10 @@ impl Drop for TrainBar {
 }
 
 impl Observer for TrainBar {
+    fn is_cancelled(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
     fn on_start(&mut self, plan: &RunPlan) {
         self.bar.set_length(plan.n_steps as u64);
         self.bar

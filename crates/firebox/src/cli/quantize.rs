@@ -4,11 +4,12 @@ use firebox_quant::{QuantConfig, QuantReport, quantize_checkpoint};
 
 use super::args::{Globals, QuantizeArgs};
 use super::model::ModelFiles;
-use super::{output, progress, save};
+use super::save::{self, Written};
+use super::{output, progress};
 
 pub(crate) fn run(globals: &Globals, args: &QuantizeArgs) -> anyhow::Result<()> {
-    save::check_out(&args.out, "config.json")?;
     let files = ModelFiles::open(globals, &args.model)?;
+    save::check_out(&args.out, Written::Model, files.checkpoint.path())?;
     let config = QuantConfig::projections(args.format);
     let bar = progress::counter("quantize", files.checkpoint.names().len());
     let report = quantize_checkpoint(&files.checkpoint, &config, &args.out, |done, _| {

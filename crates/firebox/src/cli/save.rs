@@ -7,20 +7,63 @@ use firebox_model::Llama;
 
 use super::exit::UserError;
 
-/// Whether `out` can be written: it is not there, is empty, or holds what is to be replaced, which
-/// `mark` tells. Asked before the work, so that hours of it are not lost to a name.
-pub(crate) fn check_out(out: &Path, mark: &str) -> anyhow::Result<()> {
-    let found = match std::fs::read_dir(out).map(Iterator::count) {
-        Err(_) if out.exists() => "a file of that name".to_owned(),
-        Err(_) => return Ok(()),
-        Ok(n_entries) if n_entries == 0 || out.join(mark).exists() => return Ok(()),
-        Ok(_) => format!("a folder without `{mark}`"),
+/// What a folder that is to be replaced may hold: what the program itself writes there.
+const MODEL_FILES: [&str; 9] = [
+    "added_tokens.json",
+    "chat_template.jinja",
+    "config.json",
+    "generation_config.json",
+    "LICENSE",
+    "model.safetensors",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+];
+const ADAPTER_FILES: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
+
+/// What is about to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Written {
+    Model,
+    Adapter,
+}
+
+/// Whether `out` can be written: it is not there yet, or holds only what is to be replaced, and is
+/// not what is read. Asked before the work, so that hours of it are not lost to a name.
+pub(crate) fn check_out(out: &Path, written: Written, source: &Path) -> anyhow::Result<()> {
+    let name = out.display();
+    let refuse = |expected: &str, found: String| {
+        Err(UserError(format!(
+            "--out `{name}`: expected {expected}, found {found} (hint: choose another name)"
+        ))
+        .into())
     };
-    let text = format!(
-        "--out `{}`: expected a new or empty folder, found {found} (hint: choose another name)",
-        out.display()
-    );
-    Err(UserError(text).into())
+    if let (Ok(out), Ok(source)) = (out.canonicalize(), source.canonicalize())
+        && out == source
+    {
+        return refuse("another folder than the model's", "the model itself".into());
+    }
+    let own: &[&str] = match written {
+        Written::Model => &MODEL_FILES,
+        Written::Adapter => &ADAPTER_FILES,
+    };
+    match std::fs::read_dir(out) {
+        Err(_) if out.exists() => refuse("a folder", "a file of that name".into()),
+        // The folder is made beside its name and then takes it, so its parent must take files.
+        Err(_) => {
+            firebox_checkpoint::AtomicDir::create(out)?;
+            Ok(())
+        }
+        Ok(entries) => {
+            let names = entries
+                .flatten()
+                .map(|entry| entry.file_name().to_string_lossy().into_owned());
+            match names.into_iter().find(|name| !own.contains(&name.as_str())) {
+                Some(foreign) => refuse("a new or empty folder", format!("`{foreign}` in it")),
+                None => Ok(()),
+            }
+        }
+    }
 }
 
 /// Writes a dense model as a Hugging Face directory with the tokenizer and templates of `origin`.

@@ -1,5 +1,6 @@
 //! `firebox serve`.
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 
 use firebox_serve::{LocalModel, Server, Shutdown};
@@ -21,7 +22,8 @@ pub(crate) fn run(globals: &Globals, args: &ServeArgs) -> anyhow::Result<()> {
         .max_concurrent(args.max_concurrent)
         .build()?;
     let generator = Arc::new(local_model(loaded, name)?);
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let result = runtime.block_on(async {
         let listener = server.bind().await?;
         let url = format!("http://{}", listener.local_addr()?);
         output::print(globals.json, &serde_json::json!({ "url": url }), || {
@@ -35,7 +37,10 @@ pub(crate) fn run(globals: &Globals, args: &ServeArgs) -> anyhow::Result<()> {
             Shutdown::Cut => eprintln!("some requests were cut off; bye"),
         }
         Ok(())
-    })
+    });
+    // A generation that was cut off ends at its next token; nobody waits for it.
+    runtime.shutdown_background();
+    result
 }
 
 /// The loaded model as the server wants it.
@@ -76,6 +81,7 @@ fn start_log() {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     // A second start (in a test) keeps the first log.
     let _ = log.try_init();

@@ -1,5 +1,8 @@
 //! `firebox tokenizer`.
 
+use std::io::Read;
+use std::path::Path;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -54,26 +57,27 @@ pub(crate) fn decode(globals: &Globals, args: &TextArgs) -> anyhow::Result<()> {
 pub(crate) fn read_input(input: &InputArgs) -> anyhow::Result<String> {
     match (&input.prompt, &input.file) {
         (Some(text), _) => Ok(text.clone()),
-        (None, Some(path)) if path.as_os_str() != "-" => read_text(path),
-        _ => Ok(std::io::read_to_string(std::io::stdin())?),
+        (None, path) => read_text(path.as_deref().unwrap_or(Path::new("-"))),
     }
 }
 
-/// A whole file as UTF-8.
-pub(crate) fn read_text(path: &std::path::Path) -> anyhow::Result<String> {
+/// A whole file as UTF-8; `-` is stdin.
+pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
+    let name = path.display();
+    let mut bytes = Vec::new();
     if path.as_os_str() == "-" {
-        return Ok(std::io::read_to_string(std::io::stdin())?);
+        std::io::stdin().read_to_end(&mut bytes)?;
+    } else {
+        bytes = std::fs::read(path)
+            .map_err(|error| UserError(format!("read text `{name}`: {error}")))?;
     }
-    let bytes = std::fs::read(path)
-        .map_err(|error| UserError(format!("read text `{}`: {error}", path.display())))?;
-    let found = |error: std::string::FromUtf8Error| {
+    let invalid = |error: std::string::FromUtf8Error| {
         let at = error.utf8_error().valid_up_to();
         UserError(format!(
-            "read text `{}`: expected UTF-8, found an invalid byte at {at} (hint: convert the file to UTF-8)",
-            path.display()
+            "read text `{name}`: expected UTF-8, found an invalid byte at {at} (hint: convert the file to UTF-8)"
         ))
     };
-    Ok(String::from_utf8(bytes).map_err(found)?)
+    Ok(String::from_utf8(bytes).map_err(invalid)?)
 }
 
 /// Numbers between spaces or commas, or JSON: `[1,2]` or `{"ids":[1,2]}`.
@@ -90,7 +94,7 @@ fn parse_ids(text: &str) -> anyhow::Result<Vec<u32>> {
         return Ok(serde_json::from_value(list.clone()).map_err(|_| wrong(&list.to_string()))?);
     }
     let words = text
-        .split([' ', '\n', '\t', ','])
+        .split(|c: char| c.is_whitespace() || c == ',')
         .filter(|word| !word.is_empty());
     words
         .map(|word| word.parse().map_err(|_| wrong(word).into()))

@@ -148,7 +148,7 @@ fn pretrain(
             max_grad_norm: Some(1.0),
             ..TrainConfig::new(PRETRAIN_STEPS, schedule)
         };
-        let (model, summary) = finetune::train(model, &mut batches, &config)?;
+        let (model, summary) = finetune::train_all(model, &mut batches, &config)?;
         losses = summary.steps.iter().map(|step| step.loss).collect();
         stage.loss = Some(Change::new(
             before,

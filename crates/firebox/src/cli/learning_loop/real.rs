@@ -78,8 +78,6 @@ fn check(files: &ModelFiles, args: &LoopArgs) -> anyhow::Result<()> {
     data::check_sizes(files, &args.training)?;
     let wrong = if args.held_out == 0 || args.scored == 0 {
         "--held-out and --scored: expected at least 1, found `0`"
-    } else if files.chat_template.is_none() {
-        "run the loop: expected a model with a chat template, found none (hint: take an instruction-tuned model)"
     } else if files
         .checkpoint
         .config()
@@ -145,24 +143,23 @@ fn keep_common_years(texts: &mut Vec<TextRecord>) {
     }
 }
 
+/// Held-out rows of at most [`SCORED_TOKENS`], or what the context takes.
 fn examples(files: &ModelFiles, records: &Records) -> anyhow::Result<Vec<Example>> {
-    match records {
+    let context = files.checkpoint.config()["max_position_embeddings"].as_u64();
+    let longest = context.map_or(SCORED_TOKENS, |n| SCORED_TOKENS.min(n as usize));
+    let mut rows = match records {
+        Records::Chats(chats) => data::encode_chats(files, chats)?,
         Records::Texts(texts) => {
-            let ids = data::encode_texts(&files.tokenizer, texts)?.into_iter();
-            Ok(ids
-                .map(|ids| Example::from_ids(ids.into_iter().take(SCORED_TOKENS).collect()))
-                .collect())
+            let ids = data::encode_texts(&files.tokenizer, texts)?;
+            ids.into_iter().map(Example::from_ids).collect()
         }
-        Records::Chats(chats) => {
-            let mut rows = data::encode_chats(files, chats)?;
-            for row in &mut rows {
-                row.input_ids.truncate(SCORED_TOKENS);
-                row.labels.truncate(SCORED_TOKENS);
-            }
-            rows.retain(|row| row.n_loss_tokens() > 0);
-            Ok(rows)
-        }
+    };
+    for row in &mut rows {
+        row.input_ids.truncate(longest);
+        row.labels.truncate(longest);
     }
+    rows.retain(|row| row.n_loss_tokens() > 0);
+    Ok(rows)
 }
 
 #[cfg(test)]

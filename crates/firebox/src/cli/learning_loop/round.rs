@@ -102,7 +102,7 @@ impl Round {
         let (folder, mut losses) = (run.folder, Vec::new());
         let result = run.stage(StageKind::Finetune, "fine-tune (LoRA)", |stage| {
             let model = loaded.model.attach_lora(&self.lora, self.seed)?;
-            let (model, summary) = finetune::train(model, &mut self.batches, &self.training)?;
+            let (model, summary) = finetune::train_all(model, &mut self.batches, &self.training)?;
             losses = summary.steps.iter().map(|step| step.loss).collect();
             if let Some(adapter) = model.adapter(&self.base_name) {
                 firebox_checkpoint::write_adapter(&folder.path().join("adapter"), &adapter)?;
@@ -201,10 +201,7 @@ impl Round {
 
     fn answer(&self, loaded: &LoadedModel) -> anyhow::Result<Vec<String>> {
         let answers = self.questions.iter().map(|question| {
-            let prompt = loaded
-                .files
-                .tokenizer
-                .encode(&loaded.files.render(&question.messages)?)?;
+            let prompt = loaded.files.ask(&question.messages)?;
             let config = GenerateConfig {
                 sampling: SamplingConfig::default(),
                 max_new_tokens: question.max_new_tokens,

@@ -34,6 +34,19 @@ pub(super) fn ask(
     max_tokens: usize,
 ) -> anyhow::Result<Served> {
     let name = "loop";
+    let question = messages
+        .last()
+        .map_or_else(String::new, |message| message.content.clone());
+    // A model without a chat template cannot chat; it continues the question.
+    let (path, answer_at, body) = match loaded.files.chat_template {
+        Some(_) => (
+            "/v1/chat/completions",
+            "/choices/0/message/content",
+            json!({ "messages": messages }),
+        ),
+        None => ("/generate", "/text", json!({ "prompt": question })),
+    };
+    let body = sampling(body, name, max_tokens);
     let generator = Arc::new(local_model(loaded, name.to_owned())?);
     let server = Server::builder()
         .address(SocketAddr::from(([127, 0, 0, 1], 0)))
@@ -48,35 +61,40 @@ pub(super) fn ask(
         let _ = stopped.await;
     }));
     let start = Instant::now();
-    let reply = post(
-        address,
-        &json!({"model": name, "messages": messages, "max_tokens": max_tokens, "temperature": 0}),
-    )?;
+    let reply = post(address, path, &body)?;
     let elapsed = start.elapsed().as_secs_f64();
     drop(stop);
     runtime.block_on(serving)?;
-    let answer = reply["choices"][0]["message"]["content"]
-        .as_str()
-        .context("read the server's answer: no text in it")?;
-    let n_tokens = reply["usage"]["completion_tokens"].as_f64().unwrap_or(0.0);
+    let answer = reply.pointer(answer_at).and_then(Value::as_str);
+    let n_tokens = reply["usage"]["completion_tokens"]
+        .as_f64()
+        .or(reply["completion_tokens"].as_f64());
     Ok(Served {
-        url: format!("http://{address}/v1/chat/completions"),
-        question: messages
-            .last()
-            .map_or_else(String::new, |message| message.content.clone()),
-        answer: answer.trim().to_owned(),
-        tokens_per_s: n_tokens / elapsed,
+        url: format!("http://{address}{path}"),
+        question,
+        answer: answer
+            .context("read the server's answer: no text in it")?
+            .trim()
+            .to_owned(),
+        tokens_per_s: n_tokens.unwrap_or(0.0) / elapsed,
     })
 }
 
+fn sampling(mut body: Value, model: &str, max_tokens: usize) -> Value {
+    body["model"] = model.into();
+    body["max_tokens"] = max_tokens.into();
+    body["temperature"] = 0.into();
+    body
+}
+
 /// One HTTP/1.1 request to our own server; the connection is closed after it.
-fn post(address: SocketAddr, body: &Value) -> anyhow::Result<Value> {
+fn post(address: SocketAddr, path: &str, body: &Value) -> anyhow::Result<Value> {
     let body = body.to_string();
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     write!(
         stream,
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()
     )?;
     let mut reply = String::new();
