@@ -37,10 +37,13 @@ pub(crate) fn pull(
         .map_err(|error| hub.failure(error))?;
 
     job.report("ask the hub for its list of files", 0, None);
-    let info = api
-        .repo(repo_at(repo, repo.revision()))
-        .info()
-        .map_err(|e| hub.failure(e))?;
+    let info = match api.repo(repo_at(repo, repo.revision())).info() {
+        Ok(info) => info,
+        Err(error) => {
+            let error = hub.failure(error);
+            return hub.without_network(repo, error, job);
+        }
+    };
     let commit = hub.checked_name("a commit hash", &info.sha)?.to_owned();
     let listed: Vec<&str> = info
         .siblings
@@ -68,11 +71,7 @@ pub(crate) fn pull(
         .create_ref(&commit)
         .map_err(HubError::io("write a reference in", &options.hf_cache_dir))?;
     let folder = snapshot.folder();
-    Ok(match (repo.file(), wanted.as_slice()) {
-        (Some(file), _) => folder.join(safe_relative_path(file)?),
-        (None, [only]) if only.to_lowercase().ends_with(".gguf") => folder.join(only),
-        _ => folder,
-    })
+    path_in(&folder, repo)
 }
 
 fn repo_at(repo: &HubRepo, revision: &str) -> Repo {
@@ -150,6 +149,38 @@ impl Hub<'_> {
         })
     }
 
+    /// What an earlier pull of the revision left, if the hub gave no answer at all; or else `error`.
+    fn without_network(
+        &self,
+        repo: &HubRepo,
+        error: HubError,
+        job: &mut Job<'_>,
+    ) -> Result<PathBuf, HubError> {
+        let cache = Cache::new(self.options.hf_cache_dir.clone());
+        let at_revision = repo_at(repo, repo.revision());
+        let reference = cache
+            .path()
+            .join(at_revision.folder_name())
+            .join("refs")
+            .join(repo.revision());
+        let commit = match (&error, fs::read_to_string(reference)) {
+            (HubError::Hub { .. }, Ok(commit)) => commit,
+            _ => return Err(error),
+        };
+        let commit = self.checked_name("a commit hash", commit.trim())?;
+        let folder = cache.repo(at_revision).pointer_path(commit);
+        let path = path_in(&folder, repo)?;
+        if !path.exists() {
+            return Err(error);
+        }
+        job.report(
+            "the hub does not answer: take what is in the cache",
+            0,
+            None,
+        );
+        Ok(path)
+    }
+
     fn failure(&self, error: ApiError) -> HubError {
         let source_text = self.source_text.clone();
         let status = match &error {
@@ -221,6 +252,26 @@ impl Snapshot<'_> {
             let _ = fs::remove_file(&pointer);
             let _ = fs::remove_file(&blob);
         })
+    }
+}
+
+/// What the source means in a snapshot: its file, or the one GGUF, or all of it.
+fn path_in(folder: &Path, repo: &HubRepo) -> Result<PathBuf, HubError> {
+    Ok(match repo.file() {
+        Some(file) => folder.join(safe_relative_path(file)?),
+        None => only_gguf(folder).unwrap_or_else(|| folder.to_owned()),
+    })
+}
+
+/// The model file of a snapshot that has one GGUF and no other data.
+fn only_gguf(folder: &Path) -> Option<PathBuf> {
+    let names = fs::read_dir(folder).ok()?.flatten();
+    let mut data = names.filter(|entry| entry.file_name().to_str().is_some_and(is_data));
+    match (data.next(), data.next()) {
+        (Some(only), None) => {
+            Some(only.path()).filter(|path| path.extension() == Some("gguf".as_ref()))
+        }
+        _ => None,
     }
 }
 

@@ -137,6 +137,12 @@ fn http(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
+/// An address that was bound and dropped.
+fn nobody_there() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
 fn pull_text(source: &str, options: &PullOptions) -> Result<PathBuf, HubError> {
     pull_source(&Source::parse(source).unwrap(), options, &mut ())
 }
@@ -173,6 +179,25 @@ fn a_model_arrives_in_the_shared_cache_layout_and_only_once() {
     assert_eq!(hub.n_downloads(), 2);
     assert_eq!(pull_text("hf:owner/name@main", &options).unwrap(), folder);
     assert_eq!(hub.n_downloads(), 2);
+}
+
+#[test]
+fn without_a_network_the_cache_serves() {
+    let hub = FakeHub::with(&[("m.gguf", b"weights"), ("LICENSE", b"free")]);
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = hub.options(dir.path());
+    let file = pull_text("hf:owner/name", &options).unwrap();
+    options.hf_endpoint = nobody_there();
+    assert_eq!(pull_text("hf:owner/name", &options).unwrap(), file);
+    assert_eq!(pull_text("hf:owner/name#m.gguf", &options).unwrap(), file);
+    for unknown in [
+        "hf:owner/name#other.gguf",
+        "hf:owner/name@v2",
+        "hf:owner/other",
+    ] {
+        let error = pull_text(unknown, &options).unwrap_err();
+        assert!(matches!(error, HubError::Hub { .. }), "{error}");
+    }
 }
 
 #[test]
@@ -320,12 +345,7 @@ fn unknown_and_gated_repositories_are_told_apart() {
 fn a_hub_that_is_not_there_is_an_error_of_the_environment() {
     let dir = tempfile::tempdir().unwrap();
     let mut options = PullOptions::new(dir.path());
-    // Bound and dropped: nobody listens there.
-    let address = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    options.hf_endpoint = format!("http://{address}");
+    options.hf_endpoint = nobody_there();
     let error = pull_text("hf:owner/name", &options).unwrap_err();
     assert!(
         matches!(error, HubError::Hub { .. }) && !error.is_user_error(),

@@ -30,6 +30,9 @@ pub(super) fn download(
 ) -> Result<PathBuf, HubError> {
     let errors_path = download_dir.with_extension("errors.txt");
     let errors = File::create(&errors_path).map_err(HubError::io("create", &errors_path))?;
+    // Where pip writes what has arrived, until it is whole: its growth is our progress.
+    let arriving_dir = download_dir.with_extension("arriving");
+    fs::create_dir_all(&arriving_dir).map_err(HubError::io("create", &arriving_dir))?;
     let child = Command::new(python)
         .args([
             "-m",
@@ -43,6 +46,7 @@ pub(super) fn download(
         .args(["--", requirement])
         // Also keeps a `pip.py` in the user's folder from being imported in pip's place.
         .current_dir(download_dir)
+        .env("TMPDIR", &arriving_dir)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(errors)
@@ -54,7 +58,7 @@ pub(super) fn download(
             },
             _ => HubError::io("run", python)(error),
         })?;
-    let status = wait(child, requirement, python, job)?;
+    let status = wait(child, requirement, python, &arriving_dir, job)?;
     if !status.success() {
         let errors = fs::read(&errors_path).map_err(HubError::io("read", &errors_path))?;
         return Err(failure(
@@ -72,11 +76,15 @@ fn wait(
     mut child: Child,
     requirement: &str,
     python: &Path,
+    arriving_dir: &Path,
     job: &mut Job<'_>,
 ) -> Result<ExitStatus, HubError> {
     let message = format!("pip downloads {requirement}");
+    let mut done_bytes = 0;
     loop {
-        job.report(&message, 0, None);
+        // pip moves the whole file away at the end.
+        done_bytes = done_bytes.max(largest_in(arriving_dir));
+        job.report(&message, done_bytes, None);
         let cancelled = job.check_cancelled();
         if cancelled.is_err() {
             // An error here means that pip has ended by itself.
@@ -89,6 +97,18 @@ fn wait(
             (None, _) => thread::sleep(POLL_INTERVAL),
         }
     }
+}
+
+/// Bytes of the largest file below a folder that somebody else is changing: what cannot be read
+/// counts nothing. (pip copies the wheel at the end, which is no second download.)
+fn largest_in(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let sizes = entries.map(|entry| match entry.metadata() {
+        Ok(found) if found.is_dir() => largest_in(&entry.path()),
+        Ok(found) => found.len(),
+        Err(_) => 0,
+    });
+    sizes.max().unwrap_or(0)
 }
 
 fn failure(requirement: &str, python: &Path, status: ExitStatus, errors: &str) -> HubError {

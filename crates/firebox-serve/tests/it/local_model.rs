@@ -1,9 +1,16 @@
 //! A real decoder behind the server: tiny, with random weights and a byte-level tokenizer.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use burn::tensor::Device;
 use firebox_data::{ChatTemplate, Tokenizer, train_byte_level_bpe};
 use firebox_model::{Llama, LlamaConfig};
-use firebox_serve::{LocalModel, LocalModelError, Server};
+use firebox_serve::{
+    FinishReason, Finished, GenerateError, GenerateRequest, LocalModel, LocalModelError, Prepared,
+    Server, TextGenerator,
+};
 use serde_json::{Value, json};
 
 use crate::client::{Running, eventually, start_with};
@@ -164,6 +171,56 @@ async fn leaving_frees_the_slot_of_a_real_model() {
         server.metrics.n_finished() + server.metrics.n_interrupted(),
         1
     );
+}
+
+#[tokio::test]
+async fn leaving_during_a_long_prompt_ends_it_between_two_pieces() {
+    let tokenizer = tokenizer();
+    let config = LlamaConfig {
+        max_seq_len: 4096,
+        ..LlamaConfig::new(tokenizer.vocab_size(), 32, 32, 1, 2)
+    };
+    let local = LocalModel::new("tiny", config.init(7, &Device::flex()), tokenizer).unwrap();
+    let pieces = Arc::new(AtomicUsize::new(0));
+    let counted = Leaves {
+        local,
+        pieces: Arc::clone(&pieces),
+    };
+    let server = start_with(Server::builder(), counted).await;
+    let body = json!({"prompt": "a long prompt ".repeat(250), "max_tokens": 5});
+    server.post("/generate", &body).await;
+    assert_eq!(pieces.load(Ordering::Relaxed), 1, "of seven");
+}
+
+/// A model whose client is gone after the first piece of the prompt.
+struct Leaves {
+    local: LocalModel,
+    pieces: Arc<AtomicUsize>,
+}
+
+impl TextGenerator for Leaves {
+    fn model_id(&self) -> &str {
+        self.local.model_id()
+    }
+
+    fn prepare(&self, request: &GenerateRequest) -> Result<Prepared, GenerateError> {
+        self.local.prepare(request)
+    }
+
+    fn generate(
+        &self,
+        prepared: &Prepared,
+        request: &GenerateRequest,
+        _on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<Finished, GenerateError> {
+        let finished = self.local.generate(prepared, request, &mut |text| {
+            assert!(text.is_empty(), "the prompt is not done");
+            self.pieces.fetch_add(1, Ordering::Relaxed);
+            ControlFlow::Break(())
+        })?;
+        assert_eq!(finished.finish_reason, FinishReason::Cancelled);
+        Ok(finished)
+    }
 }
 
 #[test]

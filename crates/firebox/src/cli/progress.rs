@@ -15,6 +15,10 @@ use super::output::bytes;
 /// How often a run without a terminal says where it is.
 const PLAIN_EVERY: Duration = Duration::from_secs(15);
 
+const KNOWN_SIZE: &str = "{msg} {bytes} / {total_bytes} {bytes_per_sec} {wide_bar} {eta}";
+/// pip does not tell how much there is.
+const UNKNOWN_SIZE: &str = "{msg} {bytes} {bytes_per_sec} {spinner}";
+
 /// The bar of a download.
 pub(crate) struct PullBar {
     bar: ProgressBar,
@@ -22,11 +26,9 @@ pub(crate) struct PullBar {
 
 impl PullBar {
     pub(crate) fn new() -> Self {
-        let bar = ProgressBar::new(0);
-        bar.set_style(style(
-            "{msg} {bytes} / {total_bytes} {bytes_per_sec} {wide_bar} {eta}",
-        ));
-        Self { bar }
+        Self {
+            bar: ProgressBar::new(0).with_style(style(UNKNOWN_SIZE)),
+        }
     }
 }
 
@@ -40,6 +42,14 @@ impl Progress for PullBar {
     fn report(&mut self, message: &str, done_bytes: u64, total_bytes: Option<u64>) {
         if self.bar.message() != message {
             self.bar.set_message(message.to_owned());
+        }
+        if total_bytes != self.bar.length() {
+            let template = if total_bytes.is_some() {
+                KNOWN_SIZE
+            } else {
+                UNKNOWN_SIZE
+            };
+            self.bar.set_style(style(template));
         }
         match total_bytes {
             Some(total) => self.bar.set_length(total),
