@@ -19,17 +19,17 @@ pub(super) fn rope_scaling(
 ) -> Result<Value, ModelError> {
     let key = |suffix: &str| format!("{}.rope.scaling.{suffix}", architecture.name());
     if let Some(factors) = rope_freqs {
-        let waves = wavelengths(rope_base, head_dim);
-        return Llama3Scaling::fit(factors, &waves)
-            .map(|fit| fit.to_json())
-            .ok_or_else(|| {
-                let expected = format!("{} factors of Llama 3's formula", waves.len());
-                meta.bad(
-                    FREQS_KEY,
-                    expected,
-                    format!("{} that fit none", factors.len()),
-                )
-            });
+        // The length is compared before anything of it is made: `head_dim` is only a claim.
+        let fit = (factors.len() == head_dim / 2)
+            .then(|| Llama3Scaling::fit(factors, &wavelengths(rope_base, head_dim)));
+        return fit.flatten().map(Llama3Scaling::to_json).ok_or_else(|| {
+            let expected = format!("{} factors of Llama 3's formula", head_dim / 2);
+            meta.bad(
+                FREQS_KEY,
+                expected,
+                format!("{} that fit none", factors.len()),
+            )
+        });
     }
     let factor = |key: &str| meta.f64(key)?.ok_or_else(|| meta.missing(key));
     match meta.str(&key("type"))? {
@@ -78,7 +78,7 @@ impl Llama3Scaling {
 
     /// The parameters that give these divisors, if any do within 1e-4.
     fn fit(divisors: &[f32], waves: &[f64]) -> Option<Self> {
-        if divisors.len() != waves.len() || !divisors.iter().all(|d| d.is_finite() && *d >= 1.0) {
+        if !divisors.iter().all(|d| d.is_finite() && *d >= 1.0) {
             return None;
         }
         let factor = divisors.iter().copied().fold(1.0, f32::max).into();
