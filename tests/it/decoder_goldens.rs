@@ -1,7 +1,8 @@
 //! The decoder against transformers: ids, logits, hidden states, greedy tokens, per-token NLL.
 
+use firebox_checkpoint::Checkpoint;
 use firebox_data::{ChatTemplate, Message, Tokenizer};
-use firebox_model::{GenerateConfig, Llama, SamplingConfig};
+use firebox_model::{CausalLm, GenerateConfig, HostLlama, HostWeights, Llama, SamplingConfig};
 use firebox_tensor::burn::tensor::Tensor;
 use serde_json::Value;
 
@@ -13,6 +14,12 @@ const NLL_TOLERANCE: f64 = 1e-3;
 
 fn tokenizer() -> Tokenizer {
     Tokenizer::from_file(smollm2().join("tokenizer.json")).unwrap()
+}
+
+/// The weights in bf16, as they are stored, computed in f32.
+fn load_host() -> HostLlama {
+    let checkpoint = Checkpoint::open(smollm2()).unwrap();
+    HostLlama::load(&checkpoint, HostWeights::Stored).unwrap()
 }
 
 fn log_sum_exp(logits: &[f64]) -> f64 {
@@ -45,7 +52,7 @@ fn text_of(golden: &Value) -> String {
     template.render(&[Message::user(prompt)], true).unwrap()
 }
 
-fn check_generation(model: &Llama, golden: &Value, prompt: &[u32]) {
+fn check_generation(model: &impl CausalLm, golden: &Value, prompt: &[u32]) {
     let config = GenerateConfig {
         sampling: SamplingConfig::default(),
         max_new_tokens: 48,
@@ -77,7 +84,7 @@ fn check_generation(model: &Llama, golden: &Value, prompt: &[u32]) {
     assert_eq!(text, golden["greedy"]["text"].as_str().unwrap());
 }
 
-fn check_nll(model: &Llama, golden: &Value, prompt: &[u32]) {
+fn check_nll(model: &impl CausalLm, golden: &Value, prompt: &[u32]) {
     let nll: Vec<f64> = model
         .token_nll(prompt)
         .unwrap()
@@ -115,7 +122,7 @@ fn check_states(model: &Llama, golden: &Value, prompt: &[u32]) {
 
 #[test]
 fn three_prompts_match_transformers() {
-    let model = load();
+    let (model, host) = (load(), load_host());
     for name in ["english", "chinese", "code"] {
         let golden = golden(&format!("{name}.json"));
         let text = text_of(&golden);
@@ -124,6 +131,8 @@ fn three_prompts_match_transformers() {
         assert_eq!(prompt, ids(&golden["token_ids"]), "{name}: ids");
         check_generation(&model, &golden, &prompt);
         check_nll(&model, &golden, &prompt);
+        check_generation(&host, &golden, &prompt);
+        check_nll(&host, &golden, &prompt);
         check_states(&model, &golden, &prompt);
     }
 }
@@ -135,11 +144,9 @@ fn fixed_text_nll_matches_transformers_token_by_token() {
         .encode(golden["text"].as_str().unwrap())
         .unwrap();
     assert_eq!(tokens, ids(&golden["token_ids"]));
-    let nll: Vec<f64> = load()
-        .token_nll(&tokens)
-        .unwrap()
-        .into_iter()
-        .map(f64::from)
-        .collect();
-    assert_close("NLL", &nll, &floats(&golden["per_token"]), NLL_TOLERANCE);
+    let expected = floats(&golden["per_token"]);
+    for nll in [load().token_nll(&tokens), load_host().token_nll(&tokens)] {
+        let nll: Vec<f64> = nll.unwrap().into_iter().map(f64::from).collect();
+        assert_close("NLL", &nll, &expected, NLL_TOLERANCE);
+    }
 }

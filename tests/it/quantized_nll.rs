@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use firebox_checkpoint::Checkpoint;
-use firebox_model::{Llama, Weight};
+use firebox_model::{HostLlama, HostWeights, Llama, Weight};
 use firebox_quant::{QuantConfig, quantize_checkpoint};
 use firebox_tensor::burn::tensor::Device;
 use firebox_tensor::packed::PackedFormat;
@@ -38,18 +38,15 @@ fn check(format: PackedFormat, reference: &str, bits: f64, dir: &Path) {
     let expected = golden("quantized_nll.json")["results"][reference]["fixed_text_nll"]
         .as_f64()
         .unwrap();
-    let nll = firebox_eval::nll(
-        &model,
-        &[ids(&golden("fixed_text_nll.json")["token_ids"])],
-        |_| (),
-    )
-    .unwrap();
-    assert_close(
-        &format!("{format}: fixed-text NLL"),
-        &[nll.nll],
-        &[expected],
-        0.002,
-    );
+    let text = [ids(&golden("fixed_text_nll.json")["token_ids"])];
+    let host = HostLlama::load(&Checkpoint::open(&out).unwrap(), HostWeights::Stored).unwrap();
+    for nll in [
+        firebox_eval::nll(&model, &text, |_| ()),
+        firebox_eval::nll(&host, &text, |_| ()),
+    ] {
+        let what = format!("{format}: fixed-text NLL");
+        assert_close(&what, &[nll.unwrap().nll], &[expected], 0.002);
+    }
 
     let weights: usize = report.tensors.iter().map(|t| t.shape[0] * t.shape[1]).sum();
     let (in_memory, on_disk) = (

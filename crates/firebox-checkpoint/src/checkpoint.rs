@@ -279,6 +279,27 @@ impl Checkpoint {
         entry.load(name, shards, &self.path).map(Some)
     }
 
+    /// A weight as it is stored, if that is a form in which it can be multiplied: saved packed by
+    /// Firebox, or Q8_0, Q4_0 or Q4_1 in a GGUF file.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::packed`].
+    pub fn blocks(&self, name: &str) -> Result<Option<PackedMatrix>, CheckpointError> {
+        let Weights::Gguf(model) = &self.weights else {
+            return self.packed(name);
+        };
+        let Some(blocks) = model.blocks(name)? else {
+            return Ok(None);
+        };
+        let [n_rows, n_columns] = blocks.shape;
+        let mut bytes = Some(blocks.bytes);
+        let matrix = PackedMatrix::from_parts(blocks.format, n_rows, n_columns, |_| bytes.take());
+        matrix.map(Some).map_err(|source| {
+            let (name, path) = (name.to_owned(), self.path.clone());
+            ModelError::Packed { name, path, source }.into()
+        })
+    }
+
     /// Checks that the embedding has a row for each of `n_tokens` tokens.
     ///
     /// # Errors

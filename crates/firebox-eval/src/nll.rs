@@ -1,6 +1,6 @@
 //! Negative log-likelihood and perplexity.
 
-use firebox_model::{IGNORE, Llama, ModelError};
+use firebox_model::{CausalLm, IGNORE, ModelError};
 use serde::{Deserialize, Serialize};
 
 use crate::windows::windows;
@@ -37,7 +37,7 @@ impl NllReport {
 /// # Errors
 /// [`ModelError::Empty`] when no text has two tokens, [`ModelError::TokenOutOfRange`].
 pub fn nll(
-    model: &Llama,
+    model: &impl CausalLm,
     texts: &[Vec<u32>],
     mut on_text: impl FnMut(usize),
 ) -> Result<NllReport, ModelError> {
@@ -71,7 +71,7 @@ pub fn nll(
 /// [`ModelError::NoLabels`] when no token has a label, [`ModelError::PromptTooLong`],
 /// [`ModelError::TokenOutOfRange`].
 pub fn nll_of_labels(
-    model: &Llama,
+    model: &impl CausalLm,
     rows: &[(Vec<u32>, Vec<i64>)],
     mut on_row: impl FnMut(usize),
 ) -> Result<NllReport, ModelError> {

@@ -142,6 +142,15 @@ impl LlamaConfig {
         Ok(parsed)
     }
 
+    /// Every id has a row in the embedding.
+    pub(crate) fn check_ids(&self, ids: &[u32]) -> Result<(), ModelError> {
+        let vocab_size = self.vocab_size;
+        match ids.iter().find(|id| **id as usize >= vocab_size) {
+            Some(&id) => Err(ModelError::TokenOutOfRange { id, vocab_size }),
+            None => Ok(()),
+        }
+    }
+
     /// Checks what no single field can say.
     ///
     /// # Errors

@@ -37,6 +37,15 @@ pub enum ModelError {
     /// The weights could not be read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A weight cannot be packed in the format that was asked for.
+    #[error("pack weight `{name}` (hint: choose another form of the weights)")]
+    Pack {
+        /// The weight.
+        name: String,
+        /// Why.
+        #[source]
+        source: firebox_tensor::packed::PackError,
+    },
     /// A LoRA config does not fit the model.
     #[error("attach LoRA: {what} (hint: {hint})")]
     Lora {

@@ -1,11 +1,8 @@
 //! Generation as an iterator.
 
-use burn::tensor::Tensor;
-use firebox_tensor::kernels::in_pool;
-
 use crate::error::ModelError;
-use crate::kv_cache::KvCache;
-use crate::linear::host_f32;
+use crate::host::HostLlama;
+use crate::inference::Sequence;
 use crate::llama::Llama;
 use crate::sampling::{Sampler, SamplingConfig};
 use crate::stop::StopMatcher;
@@ -49,8 +46,7 @@ pub struct GeneratedToken {
 
 /// A running generation: an iterator of tokens. Dropping it ends it.
 pub struct Generation<'a, D> {
-    model: &'a Llama,
-    cache: KvCache,
+    sequence: Sequence<'a>,
     sampler: Sampler,
     stops: StopMatcher,
     config: GenerateConfig,
@@ -59,8 +55,6 @@ pub struct Generation<'a, D> {
     /// Prompt and generated tokens, in order.
     tokens: Vec<u32>,
     n_prompt: usize,
-    /// Hidden state of the last token, `[1, d_model]`, once computed.
-    last_hidden: Option<Tensor<2>>,
     finish_reason: Option<FinishReason>,
 }
 
@@ -80,33 +74,58 @@ impl Llama {
     where
         D: FnMut(Option<u32>) -> String,
     {
+        Generation::start(Sequence::burn(self), prompt, config, decode)
+    }
+}
+
+impl HostLlama {
+    /// As [`Llama::generate`].
+    ///
+    /// # Errors
+    /// As [`Llama::generate`].
+    pub fn generate<D>(
+        &self,
+        prompt: &[u32],
+        config: GenerateConfig,
+        decode: D,
+    ) -> Result<Generation<'_, D>, ModelError>
+    where
+        D: FnMut(Option<u32>) -> String,
+    {
+        Generation::start(Sequence::host(self), prompt, config, decode)
+    }
+}
+
+impl<'a, D: FnMut(Option<u32>) -> String> Generation<'a, D> {
+    fn start(
+        sequence: Sequence<'a>,
+        prompt: &[u32],
+        config: GenerateConfig,
+        decode: D,
+    ) -> Result<Self, ModelError> {
         if prompt.is_empty() {
             return Err(ModelError::Empty { what: "prompt" });
         }
-        let max_seq_len = self.config.max_seq_len;
+        let max_seq_len = sequence.config().max_seq_len;
         if prompt.len() >= max_seq_len {
             return Err(ModelError::PromptTooLong {
                 prompt_tokens: prompt.len(),
                 max_seq_len,
             });
         }
-        self.check_ids(prompt)?;
-        Ok(Generation {
-            model: self,
-            cache: KvCache::new(&self.config),
+        sequence.config().check_ids(prompt)?;
+        Ok(Self {
+            sequence,
             sampler: Sampler::new(config.sampling.clone())?,
             stops: StopMatcher::new(config.stop.clone()),
             config,
             decode,
             tokens: prompt.to_vec(),
             n_prompt: prompt.len(),
-            last_hidden: None,
             finish_reason: None,
         })
     }
-}
 
-impl<D: FnMut(Option<u32>) -> String> Generation<'_, D> {
     /// Computes the tokens that the cache does not hold yet: the prompt, or the last token. The
     /// first `next` does it otherwise; to be called to time the prompt alone.
     pub fn prefill(&mut self) {
@@ -116,19 +135,12 @@ impl<D: FnMut(Option<u32>) -> String> Generation<'_, D> {
     /// Computes a part of the prompt; `false` when nothing is left to compute. Between two calls a
     /// generation can be given up.
     pub fn prefill_chunk(&mut self) -> bool {
-        let start = self.cache.len();
+        let start = self.sequence.len();
         let end = self.tokens.len().min(start + PREFILL_CHUNK);
         if start < end {
-            let (model, cache) = (self.model, &mut self.cache);
-            let ids = model
-                .ids_tensor(&[&self.tokens[start..end]])
-                .expect("ids of the vocabulary");
-            let device = model.device();
-            let hidden = in_pool(&device, || model.hidden_cached(ids, cache)); // [1, seq, d_model]
-            let last = hidden.narrow(1, end - start - 1, 1);
-            self.last_hidden = Some(last.reshape([1, model.config.d_model]));
+            self.sequence.compute(&self.tokens[start..end]);
         }
-        self.cache.len() < self.tokens.len()
+        self.sequence.len() < self.tokens.len()
     }
 
     /// Why it ended; `None` while it runs.
@@ -144,12 +156,7 @@ impl<D: FnMut(Option<u32>) -> String> Generation<'_, D> {
     /// Logits of the next token, `[vocab]`.
     pub fn next_logits(&mut self) -> Vec<f32> {
         self.prefill();
-        let hidden = self
-            .last_hidden
-            .clone()
-            .expect("a prompt has at least one token");
-        let model = self.model;
-        in_pool(&model.device(), || host_f32(model.head(hidden)))
+        self.sequence.logits()
     }
 
     fn finish(&mut self, reason: FinishReason) -> String {
@@ -187,7 +194,7 @@ impl<D: FnMut(Option<u32>) -> String> Iterator for Generation<'_, D> {
         if self.stops.is_stopped() {
             self.finish_reason = Some(FinishReason::Stop);
         } else if self.generated().len() >= self.config.max_new_tokens
-            || self.tokens.len() >= self.model.config.max_seq_len
+            || self.tokens.len() >= self.sequence.config().max_seq_len
         {
             text.push_str(&self.finish(FinishReason::Length));
         }

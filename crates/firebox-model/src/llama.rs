@@ -173,22 +173,13 @@ impl Llama {
         let mut flat = Vec::with_capacity(rows.len() * seq);
         for row in rows {
             debug_assert_eq!(row.as_ref().len(), seq, "rows of one length");
-            self.check_ids(row.as_ref())?;
+            self.config.check_ids(row.as_ref())?;
             flat.extend(row.as_ref().iter().map(|&id| i64::from(id)));
         }
         Ok(Tensor::from_data(
             TensorData::new(flat, [rows.len(), seq]),
             &self.device(),
         ))
-    }
-
-    /// Every id has a row in the embedding.
-    pub(crate) fn check_ids(&self, ids: &[u32]) -> Result<(), ModelError> {
-        let vocab_size = self.config.vocab_size;
-        match ids.iter().find(|id| **id as usize >= vocab_size) {
-            Some(&id) => Err(ModelError::TokenOutOfRange { id, vocab_size }),
-            None => Ok(()),
-        }
     }
 
     /// Every linear layer inside the decoder with its checkpoint name, without `.weight`.

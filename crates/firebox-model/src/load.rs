@@ -42,7 +42,10 @@ impl Llama {
 }
 
 /// A config with fewer layers than the file would silently make another model.
-fn check_layers(checkpoint: &Checkpoint, config: &LlamaConfig) -> Result<(), ModelError> {
+pub(crate) fn check_layers(
+    checkpoint: &Checkpoint,
+    config: &LlamaConfig,
+) -> Result<(), ModelError> {
     let layer_of = |name: &str| {
         name.strip_prefix("model.layers.")?
             .split('.')
@@ -149,24 +152,32 @@ struct FromCheckpoint<'a> {
     device: &'a Device,
 }
 
-impl FromCheckpoint<'_> {
-    fn check(
-        &self,
-        name: &str,
-        expected: &[usize],
-        found: &[usize],
-        field: &'static str,
-    ) -> Result<(), ModelError> {
-        if expected == found {
-            return Ok(());
-        }
-        let (name, expected, found) = (name.to_owned(), expected.to_vec(), found.to_vec());
-        Err(ModelError::ShapeMismatch {
-            name,
-            expected,
-            found,
-            field,
-        })
+/// The shape in the file is the one that the config implies; `field` of the config is named if not.
+pub(crate) fn check_shape(
+    name: &str,
+    expected: &[usize],
+    found: &[usize],
+    field: &'static str,
+) -> Result<(), ModelError> {
+    if expected == found {
+        return Ok(());
+    }
+    let (name, expected, found) = (name.to_owned(), expected.to_vec(), found.to_vec());
+    Err(ModelError::ShapeMismatch {
+        name,
+        expected,
+        found,
+        field,
+    })
+}
+
+/// The config field that a linear layer's shape follows from.
+pub(crate) fn field_of(layer: &str) -> &'static str {
+    match layer.rsplit('.').next() {
+        Some("q_proj" | "o_proj") => "num_attention_heads",
+        Some("k_proj" | "v_proj") => "num_key_value_heads",
+        Some("embed_tokens" | "lm_head") => "vocab_size",
+        _ => "intermediate_size",
     }
 }
 
@@ -179,10 +190,10 @@ impl WeightSource for FromCheckpoint<'_> {
     ) -> Result<Tensor<D>, ModelError> {
         // The shape is known before the data is decoded, so that a wrong one costs nothing.
         if let Some(found) = self.checkpoint.shape(name) {
-            self.check(name, &shape, &found, field)?;
+            check_shape(name, &shape, &found, field)?;
         }
         let host = self.checkpoint.tensor(name)?;
-        self.check(name, &shape, &host.shape, field)?;
+        check_shape(name, &shape, &host.shape, field)?;
         Ok(Tensor::from_data(
             TensorData::new(host.data, shape),
             self.device,
@@ -191,18 +202,13 @@ impl WeightSource for FromCheckpoint<'_> {
 
     fn linear(&mut self, name: &str, shape: [usize; 2], bias: bool) -> Result<Linear, ModelError> {
         let weight = format!("{name}.weight");
-        let field = match name.rsplit('.').next() {
-            Some("q_proj") => "num_attention_heads",
-            Some("k_proj" | "v_proj") => "num_key_value_heads",
-            Some("o_proj") => "num_attention_heads",
-            _ => "intermediate_size",
-        };
+        let field = field_of(name);
         let bias = match bias {
             true => Some(self.tensor(&format!("{name}.bias"), [shape[0]], field)?),
             false => None,
         };
         if let Some(matrix) = self.checkpoint.packed(&weight)? {
-            self.check(&weight, &shape, &[matrix.n_rows(), matrix.n_cols()], field)?;
+            check_shape(&weight, &shape, &[matrix.n_rows(), matrix.n_cols()], field)?;
             return Ok(Linear::packed(matrix, bias));
         }
         Ok(Linear::dense(self.tensor(&weight, shape, field)?, bias))

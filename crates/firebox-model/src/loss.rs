@@ -83,7 +83,7 @@ impl Llama {
             });
         }
         self.check_context(ids.len())?;
-        self.check_ids(ids)?;
+        self.config.check_ids(ids)?;
         let device = self.device();
         let mut cache = KvCache::new(&self.config);
         let mut nll = Vec::with_capacity(ids.len() - 1);

@@ -3,7 +3,7 @@
 use std::{error, ops::ControlFlow};
 
 use firebox_data::{ChatTemplate, Message, Tokenizer};
-use firebox_model::{GenerateConfig, Llama, ModelError, SamplingConfig};
+use firebox_model::{GenerateConfig, InferenceModel, ModelError, SamplingConfig};
 
 use crate::{
     ChatMessage, FinishReason, Finished, GenerateError, GenerateRequest, Prepared, Prompt,
@@ -31,7 +31,7 @@ use crate::{
 #[derive(Debug)]
 pub struct LocalModel {
     id: String,
-    model: Llama,
+    model: InferenceModel,
     tokenizer: Tokenizer,
     chat_template: Option<ChatTemplate>,
     eos_ids: Vec<u32>,
@@ -62,9 +62,10 @@ impl LocalModel {
     /// When the tokenizer is larger than the embedding.
     pub fn new(
         id: impl Into<String>,
-        model: Llama,
+        model: impl Into<InferenceModel>,
         tokenizer: Tokenizer,
     ) -> Result<Self, LocalModelError> {
+        let model = model.into();
         let (vocab_size, found) = (model.config().vocab_size, tokenizer.vocab_size());
         if found > vocab_size {
             return Err(LocalModelError::VocabSize {

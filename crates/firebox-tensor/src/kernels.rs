@@ -4,4 +4,4 @@ mod linear;
 mod pool;
 
 pub use linear::linear;
-pub use pool::in_pool;
+pub use pool::{in_pool, is_cpu};

@@ -4,6 +4,7 @@
 mod device;
 
 pub mod cpu;
+pub mod host;
 #[cfg(feature = "burn")]
 pub mod kernels;
 #[cfg(feature = "burn")]

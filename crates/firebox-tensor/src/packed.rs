@@ -32,6 +32,7 @@ pub use double_quant::dynamic_codebook;
 pub use error::PackError;
 pub use format::{PackedFormat, UnknownPackedFormat};
 pub use matrix::PackedMatrix;
+pub(crate) use matrix::RawRow;
 pub use nf4::{NF4_BLOCK_SIZE, NF4_CODEBOOK};
 pub use part::{PackedPart, PartDtype};
 pub use q4_0::{Q4_0_BLOCK_BYTES, dequantize_q4_0, quantize_q4_0};

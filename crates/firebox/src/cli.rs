@@ -25,6 +25,7 @@ mod tokenizer;
 use std::process::ExitCode;
 
 use clap::Parser;
+use firebox_tensor::host::SimdLevel;
 
 use args::{BenchCommand, Cli, Command, EvalCommand, Globals, TokenizerCommand};
 
@@ -41,6 +42,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<()> {
     let globals = cli.globals;
     start_threads(&globals)?;
+    choose_simd(&globals)?;
     match cli.command {
         Command::Pull(args) => pull::run(&globals, &args),
         Command::Doctor(args) => doctor::run(&globals, &args),
@@ -66,6 +68,19 @@ fn start_threads(globals: &Globals) -> anyhow::Result<()> {
     let n_threads = globals.threads.unwrap_or(0); // 0: all cores
     let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads);
     Ok(pool.stack_size(STACK_BYTES).build_global()?)
+}
+
+/// `--simd`, or `FIREBOX_SIMD`.
+fn choose_simd(globals: &Globals) -> anyhow::Result<()> {
+    let from_environment = std::env::var("FIREBOX_SIMD")
+        .ok()
+        .filter(|name| !name.is_empty());
+    let level = match (globals.simd, from_environment) {
+        (Some(level), _) => Some(level),
+        (None, Some(name)) => Some(name.parse::<SimdLevel>()?),
+        (None, None) => None,
+    };
+    Ok(level.map_or(Ok(()), SimdLevel::force)?)
 }
 
 /// Stack of a pool thread; memory is taken only as it is used.

@@ -9,6 +9,7 @@ mod tokenizer;
 
 use std::{collections::BTreeMap, path::Path};
 
+use firebox_tensor::packed::PackedFormat;
 use serde_json::Value;
 
 use self::{
@@ -35,6 +36,13 @@ pub(crate) struct GgufModel {
     pub(crate) generation_config: Option<Value>,
     pub(crate) tokenizer_config: Option<Value>,
     pub(crate) special_tokens_map: Option<Value>,
+}
+
+/// A quantized matrix as the file has it, but for the order of rows.
+pub(crate) struct Blocks {
+    pub(crate) format: PackedFormat,
+    pub(crate) shape: [usize; 2],
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// A tensor under its Hugging Face name.
@@ -126,6 +134,38 @@ impl GgufModel {
         Ok(Some(match permuted_heads {
             None => values,
             Some(n_heads) => undo_rope_permutation(&values, tensor.shape[0], *n_heads),
+        }))
+    }
+
+    /// The blocks of a matrix in Hugging Face's order of rows, with their format, where it is one
+    /// that they can be multiplied in.
+    pub(crate) fn blocks(&self, name: &str) -> Result<Option<Blocks>, CheckpointError> {
+        let Some(Placed {
+            tensor,
+            permuted_heads,
+        }) = self.tensors.get(name)
+        else {
+            return Ok(None);
+        };
+        let format = match tensor.kind {
+            GgmlType::Q8_0 => PackedFormat::Q8_0,
+            GgmlType::Q4_0 => PackedFormat::Q4_0,
+            GgmlType::Q4_1 => PackedFormat::Q4_1,
+            _ => return Ok(None),
+        };
+        let &[n_rows, n_columns] = &*tensor.shape else {
+            return Ok(None);
+        };
+        let bytes = &self.file.unchanged_bytes()?[tensor.range.clone()];
+        let blocks = match permuted_heads {
+            None => bytes.to_vec(),
+            Some(n_heads) => undo_rope_permutation(bytes, n_rows, *n_heads),
+        };
+        self.file.release(tensor.range.clone());
+        Ok(Some(Blocks {
+            format,
+            shape: [n_rows, n_columns],
+            bytes: blocks,
         }))
     }
 

@@ -1,5 +1,5 @@
 use burn::tensor::Device;
-use firebox_model::LlamaConfig;
+use firebox_model::{Llama, LlamaConfig};
 
 use super::*;
 

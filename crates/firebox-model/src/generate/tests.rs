@@ -36,7 +36,7 @@ fn greedy_generation_follows_the_full_forward_pass() {
     for _ in 0..12 {
         let logits = model.forward(model.ids_tensor(&[&ids]).unwrap());
         let last = logits.narrow(1, ids.len() - 1, 1).reshape([1, 61]);
-        ids.push(crate::sampling::argmax(&host_f32(last)).unwrap());
+        ids.push(crate::sampling::argmax(&crate::linear::host_f32(last)).unwrap());
     }
     assert_eq!(run(config(12)).0, ids[3..]);
 }

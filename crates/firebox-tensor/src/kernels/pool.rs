@@ -14,7 +14,8 @@ pub fn in_pool<T: Send>(device: &Device, work: impl FnOnce() -> T + Send) -> T {
     }
 }
 
-fn is_cpu(_device: &Device) -> bool {
+/// Whether a device is this machine's CPU, whose memory the [`host`](crate::host) kernels share.
+pub fn is_cpu(_device: &Device) -> bool {
     #[cfg(feature = "cpu")]
     return *_device == Device::flex();
     #[cfg(not(feature = "cpu"))]

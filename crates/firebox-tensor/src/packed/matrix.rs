@@ -35,6 +35,16 @@ pub struct PackedMatrix {
     storage: Storage,
 }
 
+/// One row of a packed weight, as it is stored.
+pub(crate) enum RawRow<'a> {
+    /// Two codes a byte, the first in the high nibble; one scale for each block.
+    Nf4 { codes: &'a [u8], absmax: Vec<f32> },
+    /// Signed bytes.
+    Int8 { codes: &'a [u8], absmax: f32 },
+    /// ggml's blocks.
+    Ggml { blocks: &'a [u8] },
+}
+
 /// The bytes, by kind of format.
 #[derive(Clone, Debug, PartialEq)]
 enum Storage {
@@ -259,6 +269,34 @@ impl PackedMatrix {
             Storage::Ggml { kind, blocks } => {
                 let row_bytes = kind.row_bytes(n_cols);
                 kind.dequantize(&blocks[row * row_bytes..][..row_bytes], out);
+            }
+        }
+    }
+
+    /// One row as it is stored, to be laid out in another order. NF4 rows must be whole blocks.
+    pub(crate) fn raw_row(&self, row: usize) -> RawRow<'_> {
+        let n_cols = self.n_cols;
+        let blocks = row * n_cols / nf4::NF4_BLOCK_SIZE..(row + 1) * n_cols / nf4::NF4_BLOCK_SIZE;
+        match &self.storage {
+            Storage::Nf4 { codes, absmax } => RawRow::Nf4 {
+                codes: &codes[row * n_cols / 2..][..n_cols / 2],
+                absmax: absmax[blocks].to_vec(),
+            },
+            Storage::Nf4DoubleQuant { codes, absmax } => RawRow::Nf4 {
+                codes: &codes[row * n_cols / 2..][..n_cols / 2],
+                absmax: blocks
+                    .map(|block| absmax.get(dynamic_codebook(), block))
+                    .collect(),
+            },
+            Storage::Int8 { codes, absmax } => RawRow::Int8 {
+                codes: &codes[row * n_cols..][..n_cols],
+                absmax: absmax[row],
+            },
+            Storage::Ggml { kind, blocks } => {
+                let row_bytes = kind.row_bytes(n_cols);
+                RawRow::Ggml {
+                    blocks: &blocks[row * row_bytes..][..row_bytes],
+                }
             }
         }
     }

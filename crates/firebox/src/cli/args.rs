@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use firebox_model::HostWeights;
 use firebox_tensor::DeviceChoice;
+use firebox_tensor::host::SimdLevel;
 use firebox_tensor::packed::PackedFormat;
 
 /// The learning loop for language models: data, training, quantizing, serving.
@@ -28,6 +30,10 @@ pub(crate) struct Globals {
     /// CPU threads; all cores unless given
     #[arg(long, global = true, value_name = "N", value_parser = count::<1, 1024>)]
     pub(crate) threads: Option<usize>,
+    /// The CPU's instructions: portable, avx2 or avx512; the fastest there are unless given
+    /// (or FIREBOX_SIMD)
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub(crate) simd: Option<SimdLevel>,
     /// Where fetched models and data are kept
     /// (or FIREBOX_CACHE)
     #[arg(long, global = true, value_name = "DIR")]
@@ -153,10 +159,21 @@ pub(crate) struct ModelArgs {
     pub(crate) adapter: Option<PathBuf>,
 }
 
+/// A model to be used, and how its weights are held.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct UseArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// How the CPU holds the weights: stored (what the file says, computed in f32), blocks (a GGUF's
+    /// blocks times 8-bit activations), f32, bf16, f16, q8_0, q4_0, q4_1, int8, nf4 or nf4-dq
+    #[arg(long, value_name = "FORM", default_value = "stored")]
+    pub(crate) weights: HostWeights,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
     #[command(flatten)]
-    pub(crate) model: ModelArgs,
+    pub(crate) model: UseArgs,
     #[command(flatten)]
     pub(crate) input: InputArgs,
     /// The most tokens to generate
@@ -175,7 +192,7 @@ pub(crate) struct GenerateArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ChatArgs {
     #[command(flatten)]
-    pub(crate) model: ModelArgs,
+    pub(crate) model: UseArgs,
     /// One message to answer; without it, a conversation on the terminal
     pub(crate) message: Option<String>,
     /// The system message
@@ -365,7 +382,7 @@ pub(crate) enum EvalCommand {
 #[derive(Debug, Args)]
 pub(crate) struct PerplexityArgs {
     #[command(flatten)]
-    pub(crate) model: ModelArgs,
+    pub(crate) model: UseArgs,
     /// A text file (`-` is stdin), scored as one text
     #[arg(long, value_name = "FILE")]
     pub(crate) text: PathBuf,
@@ -382,7 +399,7 @@ pub(crate) enum BenchCommand {
 #[derive(Debug, Args)]
 pub(crate) struct BenchDecodeArgs {
     #[command(flatten)]
-    pub(crate) model: ModelArgs,
+    pub(crate) model: UseArgs,
     /// Tokens of the prompt
     #[arg(long, default_value_t = 512, value_parser = count::<1, 1_000_000>)]
     pub(crate) prompt_tokens: usize,
@@ -416,7 +433,7 @@ pub(crate) struct BenchTrainArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
-    pub(crate) model: ModelArgs,
+    pub(crate) model: UseArgs,
     /// Address to listen on; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:8080")]
     pub(crate) address: std::net::SocketAddr,

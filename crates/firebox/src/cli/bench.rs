@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use burn::module::Module;
-use firebox_model::{GenerateConfig, Llama, LoraConfig, SamplingConfig};
+use firebox_model::{CausalLm, GenerateConfig, LoraConfig, SamplingConfig};
 use firebox_tensor::{burn, cpu, memory, random::CounterRng};
 use firebox_train::{OptimizerConfig, Schedule, TrainConfig};
 use serde::Serialize;
 
 use super::args::{BenchDecodeArgs, BenchTrainArgs, Globals, Mode, ModelArgs};
 use super::generate::rate;
-use super::model::LoadedModel;
+use super::model::{LoadedModel, Trainable};
 use super::output;
 
 /// Runs of one measurement, in order of time.
@@ -108,7 +108,7 @@ pub(crate) fn train(globals: &Globals, args: &BenchTrainArgs) -> anyhow::Result<
         model: args.model.clone(),
         adapter: None,
     };
-    let loaded = LoadedModel::open(globals, &model)?;
+    let loaded = Trainable::open(globals, &model)?;
     let model = match args.mode {
         Mode::Full => loaded.model,
         Mode::Lora => {
@@ -196,7 +196,7 @@ impl firebox_train::Observer for StepTimes {
     }
 }
 
-fn random_ids(model: &Llama, n: usize, stream: u64) -> Vec<u32> {
+fn random_ids(model: &impl CausalLm, n: usize, stream: u64) -> Vec<u32> {
     let mut rng = CounterRng::new(1, stream);
     (0..n)
         .map(|_| rng.below(model.config().vocab_size as u64) as u32)

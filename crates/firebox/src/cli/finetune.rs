@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::args::{FinetuneArgs, Globals, Mode, ScheduleKind, TrainingArgs};
 use super::data::{self, Batches, Records};
 use super::exit::UserError;
-use super::model::{LoadedModel, ModelFiles};
+use super::model::{ModelFiles, Trainable};
 use super::output;
 use super::progress::TrainBar;
 use super::save::{self, Written};
@@ -33,7 +33,7 @@ struct Finetuned {
 pub(crate) fn run(globals: &Globals, args: &FinetuneArgs) -> anyhow::Result<()> {
     let config = train_config(&args.training);
     config.validate()?;
-    let loaded = LoadedModel::open(globals, &args.model)?;
+    let loaded = Trainable::open(globals, &args.model)?;
     let written = if args.mode == Mode::Full {
         Written::Model
     } else {

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use firebox_data::Message;
-use firebox_model::{FinishReason, GenerateConfig, ModelError, SamplingConfig};
+use firebox_model::{CausalLm, FinishReason, GenerateConfig, ModelError, SamplingConfig};
 use firebox_tensor::memory;
 use serde::Serialize;
 
 use super::args::{GenerateArgs, Globals, SamplingArgs};
-use super::model::LoadedModel;
+use super::model::{Loaded, LoadedModel};
 use super::{output, tokenizer};
 
 /// A generation and how fast it went.
@@ -71,7 +71,7 @@ pub(crate) fn run(globals: &Globals, args: &GenerateArgs) -> anyhow::Result<()> 
 
 /// Generates and times prompt and answer apart. `show` gets the text as it comes.
 pub(crate) fn generate(
-    loaded: &LoadedModel,
+    loaded: &Loaded<impl CausalLm>,
     prompt: &[u32],
     config: GenerateConfig,
     skip_special: bool,

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::args::{Globals, MergeArgs, ModelArgs};
 use super::convert::dtype;
-use super::model::LoadedModel;
+use super::model::Trainable;
 use super::output;
 use super::save::{self, Written};
 
@@ -16,7 +16,7 @@ struct Merged {
 
 pub(crate) fn run(globals: &Globals, args: &MergeArgs) -> anyhow::Result<()> {
     let adapter = Some(args.adapter.clone());
-    let loaded = LoadedModel::open(
+    let loaded = Trainable::open(
         globals,
         &ModelArgs {
             model: args.model.clone(),

@@ -6,11 +6,12 @@ use anyhow::Context;
 use firebox_checkpoint::Checkpoint;
 use firebox_data::{ChatTemplate, Message, Tokenizer};
 use firebox_hub::{PullOptions, Source};
-use firebox_model::{Llama, token_ids};
+use firebox_model::{HostLlama, HostWeights, InferenceModel, Llama, token_ids};
 use firebox_tensor::burn::tensor::Device;
+use firebox_tensor::kernels::is_cpu;
 use serde_json::Value;
 
-use super::args::{Globals, ModelArgs};
+use super::args::{Globals, ModelArgs, UseArgs};
 use super::exit::UserError;
 use super::progress::PullBar;
 
@@ -21,11 +22,17 @@ pub(crate) struct ModelFiles {
     pub(crate) chat_template: Option<ChatTemplate>,
 }
 
-/// A model ready to run.
-pub(crate) struct LoadedModel {
+/// A model and what belongs to it.
+pub(crate) struct Loaded<M> {
     pub(crate) files: ModelFiles,
-    pub(crate) model: Llama,
+    pub(crate) model: M,
 }
+
+/// A model to be used.
+pub(crate) type LoadedModel = Loaded<InferenceModel>;
+
+/// A model to be trained, or merged with its adapter.
+pub(crate) type Trainable = Loaded<Llama>;
 
 /// Fetches `source` if it must be, and gives its path.
 pub(crate) fn fetch(globals: &Globals, source: &str) -> anyhow::Result<PathBuf> {
@@ -149,6 +156,28 @@ impl ModelFiles {
 }
 
 impl LoadedModel {
+    /// On the CPU laid out for it; on other devices, and with an adapter, on burn.
+    pub(crate) fn open(globals: &Globals, args: &UseArgs) -> anyhow::Result<Self> {
+        let device = globals.device.open()?;
+        if args.model.adapter.is_none() && is_cpu(&device) {
+            let files = ModelFiles::open(globals, &args.model.model)?;
+            let model = HostLlama::load(&files.checkpoint, args.weights)?.into();
+            return Ok(Self { files, model });
+        }
+        if args.weights != HostWeights::Stored {
+            return Err(UserError(format!(
+                "--weights {}: expected the CPU and no --adapter (hint: `firebox merge` makes one model of the two)",
+                args.weights
+            ))
+            .into());
+        }
+        let Loaded { files, model } = Trainable::open(globals, &args.model)?;
+        let model = model.into();
+        Ok(Self { files, model })
+    }
+}
+
+impl Trainable {
     pub(crate) fn open(globals: &Globals, args: &ModelArgs) -> anyhow::Result<Self> {
         let device = globals.device.open()?;
         let files = ModelFiles::open(globals, &args.model)?;

@@ -3,10 +3,11 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 
+use firebox_model::InferenceModel;
 use firebox_serve::{LocalModel, Server, Shutdown};
 
 use super::args::{Globals, ServeArgs};
-use super::model::LoadedModel;
+use super::model::{Loaded, LoadedModel};
 use super::output;
 
 pub(crate) fn run(globals: &Globals, args: &ServeArgs) -> anyhow::Result<()> {
@@ -15,7 +16,7 @@ pub(crate) fn run(globals: &Globals, args: &ServeArgs) -> anyhow::Result<()> {
     let name = args
         .name
         .clone()
-        .unwrap_or_else(|| model_name(&args.model.model));
+        .unwrap_or_else(|| model_name(&args.model.model.model));
     let server = Server::builder()
         .address(args.address)
         .model_name(&name)
@@ -44,7 +45,10 @@ pub(crate) fn run(globals: &Globals, args: &ServeArgs) -> anyhow::Result<()> {
 }
 
 /// The loaded model as the server wants it.
-pub(crate) fn local_model(loaded: LoadedModel, name: String) -> anyhow::Result<LocalModel> {
+pub(crate) fn local_model(
+    loaded: Loaded<impl Into<InferenceModel>>,
+    name: String,
+) -> anyhow::Result<LocalModel> {
     let eos_ids = loaded.files.eos_ids();
     let model = LocalModel::new(name, loaded.model, loaded.files.tokenizer)?.with_eos_ids(eos_ids);
     Ok(match loaded.files.chat_template {

@@ -125,14 +125,19 @@ impl Architecture {
 /// llama.cpp rotates neighbouring pairs of a head, Hugging Face rotates its two halves against each
 /// other, so for the `llama` architecture the rows of Q and K lie interleaved in the file: row
 /// `2 i + j` of a head is row `j * head_dim / 2 + i` here.
-pub(super) fn undo_rope_permutation(values: &[f32], n_rows: usize, n_heads: usize) -> Vec<f32> {
+///
+/// `values` are the elements of the rows, or their bytes.
+pub(super) fn undo_rope_permutation<T>(values: &[T], n_rows: usize, n_heads: usize) -> Vec<T>
+where
+    T: Copy + Default + Send + Sync,
+{
     let n_columns = values.len() / n_rows.max(1);
     if n_columns == 0 {
         return values.to_vec();
     }
     let head_dim = n_rows / n_heads;
     let half = head_dim / 2;
-    let mut ordered = vec![0.0; values.len()];
+    let mut ordered = vec![T::default(); values.len()];
     ordered
         .par_chunks_mut(n_columns)
         .enumerate()

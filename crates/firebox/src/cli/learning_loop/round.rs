@@ -14,7 +14,7 @@ use crate::loop_report::{Change, Curve, Quality, StageKind};
 use super::super::data::Batches;
 use super::super::finetune;
 use super::super::generate::generate;
-use super::super::model::LoadedModel;
+use super::super::model::Trainable;
 use super::super::{progress, save};
 use super::run::Run;
 use super::serve_once;
@@ -67,7 +67,7 @@ impl Round {
     pub(super) fn run(mut self, run: &mut Run<'_>) -> anyhow::Result<Results> {
         let device = run.device;
         let (loaded, base) = run.stage(StageKind::Evaluate, "evaluate", |stage| {
-            let loaded = LoadedModel::from_path(&self.base, device)?;
+            let loaded = Trainable::from_path(&self.base, device)?;
             let version = self.version("base", None, &loaded)?;
             stage.loss = Some(Change::only(version.quality.nll));
             stage.note = Some(format!("Scored on {}.", self.scored_what));
@@ -95,10 +95,10 @@ impl Round {
     /// Trains the adapter, writes it, scores the adapted model.
     fn finetune(
         &mut self,
-        loaded: LoadedModel,
+        loaded: Trainable,
         before: f64,
         run: &mut Run<'_>,
-    ) -> anyhow::Result<(LoadedModel, Version)> {
+    ) -> anyhow::Result<(Trainable, Version)> {
         let (folder, mut losses) = (run.folder, Vec::new());
         let result = run.stage(StageKind::Finetune, "fine-tune (LoRA)", |stage| {
             let model = loaded.model.attach_lora(&self.lora, self.seed)?;
@@ -107,7 +107,7 @@ impl Round {
             if let Some(adapter) = model.adapter(&self.base_name) {
                 firebox_checkpoint::write_adapter(&folder.path().join("adapter"), &adapter)?;
             }
-            let loaded = LoadedModel {
+            let loaded = Trainable {
                 files: loaded.files,
                 model,
             };
@@ -139,7 +139,7 @@ impl Round {
                 let (checkpoint, config) =
                     (Checkpoint::open(merged)?, QuantConfig::projections(format));
                 let report = quantize_checkpoint(&checkpoint, &config, &out, |_, _| ())?;
-                let loaded = LoadedModel::from_path(&out, device)?;
+                let loaded = Trainable::from_path(&out, device)?;
                 let version = self.version(&format.name().to_uppercase(), Some("LoRA"), &loaded)?;
                 stage.loss = Some(Change::new(before, version.quality.nll));
                 stage.size_bytes = Some(Change::new(report.bytes_before, report.bytes_after));
@@ -152,7 +152,7 @@ impl Round {
     fn serve(&self, format: PackedFormat, run: &mut Run<'_>) -> anyhow::Result<()> {
         let (device, path) = (run.device, run.folder.path().join(format.name()));
         run.stage(StageKind::Serve, "serve", |stage| {
-            let loaded = LoadedModel::from_path(&path, device)?;
+            let loaded = Trainable::from_path(&path, device)?;
             let question = &self.questions[0];
             let served = serve_once::ask(loaded, &question.messages, question.max_new_tokens)?;
             stage.tokens_per_s = Some(served.tokens_per_s);
@@ -169,7 +169,7 @@ impl Round {
         &self,
         name: &str,
         made_from: Option<&str>,
-        loaded: &LoadedModel,
+        loaded: &Trainable,
     ) -> anyhow::Result<Version> {
         let nll = self.score(&loaded.model)?;
         let size_bytes = Some(loaded.files.checkpoint.size_bytes());
@@ -199,7 +199,7 @@ impl Round {
         Ok(report.nll)
     }
 
-    fn answer(&self, loaded: &LoadedModel) -> anyhow::Result<Vec<String>> {
+    fn answer(&self, loaded: &Trainable) -> anyhow::Result<Vec<String>> {
         let answers = self.questions.iter().map(|question| {
             let prompt = loaded.files.ask(&question.messages)?;
             let config = GenerateConfig {
@@ -218,7 +218,7 @@ impl Round {
 }
 
 /// Folds the adapter into the weights and writes them.
-fn merge(loaded: LoadedModel, run: &mut Run<'_>) -> anyhow::Result<PathBuf> {
+fn merge(loaded: Trainable, run: &mut Run<'_>) -> anyhow::Result<PathBuf> {
     let merged = run.folder.path().join("merged");
     run.stage(StageKind::Merge, "merge", |stage| {
         let model = loaded.model.into_merged()?;

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use firebox_data::Message;
+use firebox_model::InferenceModel;
 use firebox_serve::Server;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::super::model::LoadedModel;
+use super::super::model::Loaded;
 use super::super::serve::{local_model, runtime};
 
 /// How long an answer may take.
@@ -29,7 +30,7 @@ pub(super) struct Served {
 
 /// Starts a server for the model, asks it, and shuts it down.
 pub(super) fn ask(
-    loaded: LoadedModel,
+    loaded: Loaded<impl Into<InferenceModel>>,
     messages: &[Message],
     max_tokens: usize,
 ) -> anyhow::Result<Served> {

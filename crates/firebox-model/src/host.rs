@@ -1,0 +1,231 @@
+//! The decoder laid out for this CPU: weights in panels, no burn.
+//!
+//! [`Llama`](crate::Llama) trains and runs on any device; [`HostLlama`] only reads, on the CPU. One
+//! forward pass is a handful of kernel calls a layer over buffers that are kept.
+
+mod cache;
+mod linear;
+mod load;
+
+use firebox_tensor::host::{
+    AttentionShape, PanelMatrix, Segment, SimdLevel, Start, attend, nll_of_logits, rms_norm,
+    rotate, swiglu,
+};
+
+pub use self::cache::HostCache;
+pub use self::load::{HostWeights, UnknownHostWeights};
+
+use self::cache::Workspace;
+use self::linear::HostLinear;
+use crate::config::LlamaConfig;
+use crate::error::ModelError;
+use crate::generate::PREFILL_CHUNK;
+
+/// Rows of logits that are held at once when a text is scored.
+const LOGIT_ROWS: usize = 32;
+
+/// A Llama-family decoder that only reads, on the CPU: frozen weights, as they are stored or in a
+/// chosen form, with f32 activations.
+///
+/// A row has the same bits in any batch, in any chunks, and on any number of threads.
+#[derive(Debug)]
+pub struct HostLlama {
+    config: LlamaConfig,
+    level: SimdLevel,
+    shape: AttentionShape,
+    inv_freq: Vec<f64>,
+    /// `[vocab, d_model]`.
+    embed_tokens: PanelMatrix,
+    layers: Vec<HostLayer>,
+    /// `[d_model]`.
+    norm: Vec<f32>,
+    /// `[vocab, d_model]`; `None` when the head is the embedding.
+    lm_head: Option<PanelMatrix>,
+}
+
+#[derive(Debug)]
+struct HostLayer {
+    input_layernorm: Vec<f32>,
+    /// Queries, keys and values of a token, in this order.
+    qkv_proj: HostLinear,
+    o_proj: HostLinear,
+    post_attention_layernorm: Vec<f32>,
+    /// Gate and up, in this order.
+    gate_up_proj: HostLinear,
+    down_proj: HostLinear,
+}
+
+impl HostLlama {
+    /// The sizes.
+    pub fn config(&self) -> &LlamaConfig {
+        &self.config
+    }
+
+    /// Bytes of the weights in memory.
+    pub fn n_bytes(&self) -> usize {
+        let layers = self.layers.iter().flat_map(|layer| {
+            [
+                &layer.qkv_proj,
+                &layer.o_proj,
+                &layer.gate_up_proj,
+                &layer.down_proj,
+            ]
+        });
+        let head = self.lm_head.as_ref().map_or(0, PanelMatrix::n_bytes);
+        layers.map(HostLinear::n_bytes).sum::<usize>() + self.embed_tokens.n_bytes() + head
+    }
+
+    /// An empty cache for one sequence.
+    pub fn new_cache(&self) -> HostCache {
+        HostCache::new(self.shape, self.config.n_layers, &self.inv_freq)
+    }
+
+    /// Computes the tokens that follow those in `cache`, which learns them and holds their hidden
+    /// states until the next call.
+    ///
+    /// # Errors
+    /// [`ModelError::TokenOutOfRange`]; [`ModelError::PromptTooLong`] past the context.
+    pub fn forward(&self, ids: &[u32], cache: &mut HostCache) -> Result<(), ModelError> {
+        let (n_tokens, max_seq_len) = (cache.len() + ids.len(), self.config.max_seq_len);
+        if n_tokens > max_seq_len {
+            return Err(ModelError::PromptTooLong {
+                prompt_tokens: n_tokens,
+                max_seq_len,
+            });
+        }
+        self.config.check_ids(ids)?;
+        // Inside the pool: a kernel that starts from outside waits for a thread to wake.
+        rayon::scope(|_| self.compute(ids, cache));
+        Ok(())
+    }
+
+    fn compute(&self, ids: &[u32], cache: &mut HostCache) {
+        let d_model = self.config.d_model;
+        cache.begin(ids.len(), d_model);
+        for (id, x) in ids.iter().zip(cache.work.x.chunks_exact_mut(d_model)) {
+            self.embed_tokens.unpack_row(*id as usize, x);
+        }
+        for (i, layer) in self.layers.iter().enumerate() {
+            self.attention(layer, cache, i);
+            self.feed_forward(layer, &mut cache.work);
+        }
+        cache.advance(ids.len());
+    }
+
+    fn attention(&self, layer: &HostLayer, cache: &mut HostCache, i: usize) {
+        let (n_heads, n_kv_heads) = (self.config.n_heads, self.config.n_kv_heads);
+        let (n_past, work) = (cache.len(), &mut cache.work);
+        let (n_rows, stride) = (work.positions.len(), layer.qkv_proj.n_out());
+        work.normalize(self.level, &layer.input_layernorm, self.config.rms_eps);
+        work.wide.resize(n_rows * stride, 0.0);
+        let scratch = &mut work.scratch;
+        layer
+            .qkv_proj
+            .apply(&work.normed, &mut work.wide, Start::Zero, scratch);
+        let n_rotated = n_heads + n_kv_heads;
+        rotate(
+            self.level,
+            &mut work.wide,
+            stride,
+            n_rotated,
+            &work.rotary,
+            &work.positions,
+        );
+        let keys_at = n_heads * self.config.head_dim;
+        cache.write(i, stride, keys_at);
+        let work = &mut cache.work;
+        let segment = Segment {
+            rows: 0..n_rows,
+            n_past,
+            pages: &cache.pages[i],
+        };
+        work.narrow.resize(n_rows * keys_at, 0.0);
+        attend(
+            &self.shape,
+            &work.wide,
+            stride,
+            &[segment],
+            &mut work.narrow,
+        );
+        layer.o_proj.apply(
+            &work.narrow,
+            &mut work.x,
+            Start::Accumulate,
+            &mut work.scratch,
+        );
+    }
+
+    fn feed_forward(&self, layer: &HostLayer, work: &mut Workspace) {
+        let n_rows = work.positions.len();
+        work.normalize(
+            self.level,
+            &layer.post_attention_layernorm,
+            self.config.rms_eps,
+        );
+        work.wide.resize(n_rows * layer.gate_up_proj.n_out(), 0.0);
+        let scratch = &mut work.scratch;
+        layer
+            .gate_up_proj
+            .apply(&work.normed, &mut work.wide, Start::Zero, scratch);
+        work.narrow.resize(n_rows * self.config.d_ff, 0.0);
+        swiglu(self.level, &work.wide, self.config.d_ff, &mut work.narrow);
+        layer
+            .down_proj
+            .apply(&work.narrow, &mut work.x, Start::Accumulate, scratch);
+    }
+
+    /// Logits after the last computed token, `[vocab]`.
+    ///
+    /// # Panics
+    /// When nothing was computed.
+    pub fn last_logits(&self, cache: &mut HostCache) -> Vec<f32> {
+        let n_rows = cache.work.positions.len();
+        assert!(n_rows > 0, "logits of a token that was not computed");
+        let mut logits = Vec::new();
+        rayon::scope(|_| self.logits(n_rows - 1..n_rows, &mut cache.work, &mut logits));
+        logits
+    }
+
+    /// Logits of some of the last computed rows, `[rows, vocab]`.
+    fn logits(&self, rows: std::ops::Range<usize>, work: &mut Workspace, logits: &mut Vec<f32>) {
+        let (d_model, eps) = (self.config.d_model, self.config.rms_eps as f32);
+        let x = &work.x[rows.start * d_model..rows.end * d_model];
+        let normed = &mut work.normed[..x.len()];
+        rms_norm(self.level, x, &self.norm, eps, normed);
+        logits.resize(rows.len() * self.config.vocab_size, 0.0);
+        let head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
+        head.matmul(normed, logits, Start::Zero, &mut work.scratch);
+    }
+
+    /// Negative log-likelihood of each token after the first, in nats: `ids.len() - 1` values.
+    ///
+    /// # Errors
+    /// [`ModelError::Empty`] for fewer than two tokens, and those of [`HostLlama::forward`].
+    pub fn token_nll(&self, ids: &[u32]) -> Result<Vec<f32>, ModelError> {
+        if ids.len() < 2 {
+            return Err(ModelError::Empty {
+                what: "text behind its first token",
+            });
+        }
+        self.config.check_ids(ids)?;
+        let (mut cache, mut logits) = (self.new_cache(), Vec::new());
+        let mut nll = Vec::with_capacity(ids.len() - 1);
+        for start in (0..ids.len() - 1).step_by(PREFILL_CHUNK) {
+            let end = (ids.len() - 1).min(start + PREFILL_CHUNK);
+            self.forward(&ids[start..end], &mut cache)?;
+            for first in (0..end - start).step_by(LOGIT_ROWS) {
+                let rows = first..(end - start).min(first + LOGIT_ROWS);
+                let next = &ids[start + rows.start + 1..=start + rows.end];
+                let targets: Vec<usize> = next.iter().map(|id| *id as usize).collect();
+                rayon::scope(|_| {
+                    self.logits(rows, &mut cache.work, &mut logits);
+                    nll.extend(nll_of_logits(self.level, &logits, &targets));
+                });
+            }
+        }
+        Ok(nll)
+    }
+}
+
+#[cfg(test)]
+mod tests;

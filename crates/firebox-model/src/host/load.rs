@@ -1,0 +1,269 @@
+//! From a checkpoint to panels.
+
+use std::fmt;
+use std::str::FromStr;
+
+use firebox_checkpoint::{Checkpoint, Dtype, Storage};
+use firebox_tensor::host::{AttentionShape, PanelFormat, PanelMatrix, SimdLevel};
+use firebox_tensor::packed::{PackedFormat, PackedMatrix};
+
+use super::linear::HostLinear;
+use super::{HostLayer, HostLlama};
+use crate::config::LlamaConfig;
+use crate::error::ModelError;
+use crate::load::{check_layers, check_shape, field_of};
+use crate::rope::inv_freq;
+
+/// In which form weights are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum HostWeights {
+    /// As the checkpoint stores them (f32, bf16, f16, packed by Firebox), GGUF's blocks as f16: what
+    /// is computed is what the file says.
+    #[default]
+    Stored,
+    /// As [`Self::Stored`], but GGUF's Q8_0, Q4_0 and Q4_1 stay blocks and are multiplied by
+    /// activations of 8 bits, as llama.cpp does: smaller and faster, and logits move by some tenths.
+    Blocks,
+    /// 32 bits.
+    F32,
+    /// 16 bits.
+    Bf16,
+    /// 16 bits.
+    F16,
+    /// The projections packed now; the embedding and the head in 8 bits for ggml's formats, and in
+    /// bf16 for the others.
+    Packed(PackedFormat),
+}
+
+impl HostWeights {
+    pub(super) fn names() -> Vec<&'static str> {
+        let packed = PackedFormat::ALL.map(PackedFormat::name);
+        ["stored", "f32", "bf16", "f16"]
+            .into_iter()
+            .chain(packed)
+            .collect()
+    }
+
+    /// The form of the embedding and the head.
+    fn of_embedding(self) -> Self {
+        match self {
+            Self::Packed(PackedFormat::Q8_0 | PackedFormat::Q4_0 | PackedFormat::Q4_1) => {
+                Self::Packed(PackedFormat::Q8_0)
+            }
+            Self::Packed(_) => Self::Bf16,
+            other => other,
+        }
+    }
+}
+
+impl fmt::Display for HostWeights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Stored => "stored",
+            Self::Blocks => "blocks",
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+            Self::Packed(format) => format.name(),
+        })
+    }
+}
+
+impl FromStr for HostWeights {
+    type Err = UnknownHostWeights;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Ok(match name {
+            "stored" => Self::Stored,
+            "blocks" => Self::Blocks,
+            "f32" => Self::F32,
+            "bf16" => Self::Bf16,
+            "f16" => Self::F16,
+            other => Self::Packed(other.parse().map_err(|_| UnknownHostWeights {
+                found: other.to_owned(),
+            })?),
+        })
+    }
+}
+
+/// A name that is no [`HostWeights`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "weights `{found}`: expected one of {}",
+    HostWeights::names().iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+)]
+pub struct UnknownHostWeights {
+    /// The name that was given.
+    pub found: String,
+}
+
+impl HostLlama {
+    /// Loads a model, one tensor at a time.
+    ///
+    /// # Errors
+    /// As [`Llama::load`](crate::Llama::load), and when weights cannot be packed in the format.
+    pub fn load(checkpoint: &Checkpoint, weights: HostWeights) -> Result<Self, ModelError> {
+        let mut config = LlamaConfig::from_hf(checkpoint.config())?;
+        check_layers(checkpoint, &config)?;
+        config.tie_embeddings &= checkpoint.shape("lm_head.weight").is_none();
+        let loader = Loader {
+            checkpoint,
+            config: &config,
+            weights,
+        };
+        let vocab = [config.vocab_size, config.d_model];
+        let embedding = weights.of_embedding();
+        let head = match config.tie_embeddings {
+            true => None,
+            false => Some(loader.matrix("lm_head.weight", vocab, embedding)?),
+        };
+        Ok(Self {
+            level: SimdLevel::current(),
+            shape: AttentionShape::new(config.n_heads, config.n_kv_heads, config.head_dim),
+            inv_freq: inv_freq(
+                config.rope_base,
+                config.head_dim,
+                config.rope_scaling.as_ref(),
+            ),
+            embed_tokens: loader.matrix("model.embed_tokens.weight", vocab, embedding)?,
+            layers: (0..config.n_layers)
+                .map(|i| loader.layer(i))
+                .collect::<Result<_, _>>()?,
+            norm: loader.vector("model.norm.weight", config.d_model, "hidden_size")?,
+            lm_head: head,
+            config,
+        })
+    }
+}
+
+struct Loader<'a> {
+    checkpoint: &'a Checkpoint,
+    config: &'a LlamaConfig,
+    weights: HostWeights,
+}
+
+impl Loader<'_> {
+    fn layer(&self, i: usize) -> Result<HostLayer, ModelError> {
+        let config = self.config;
+        let name = |part: &str| format!("model.layers.{i}.{part}");
+        let norm = |part: &str| {
+            self.vector(
+                &format!("{}.weight", name(part)),
+                config.d_model,
+                "hidden_size",
+            )
+        };
+        let linear = |parts: &[(&str, usize)], d_in, bias| {
+            let parts: Vec<_> = parts
+                .iter()
+                .map(|(part, d_out)| (name(part), *d_out))
+                .collect();
+            self.linear(&parts, d_in, bias)
+        };
+        let (q, kv) = (
+            config.n_heads * config.head_dim,
+            config.n_kv_heads * config.head_dim,
+        );
+        let (d_model, d_ff) = (config.d_model, config.d_ff);
+        let qkv = [
+            ("self_attn.q_proj", q),
+            ("self_attn.k_proj", kv),
+            ("self_attn.v_proj", kv),
+        ];
+        let gate_up = [("mlp.gate_proj", d_ff), ("mlp.up_proj", d_ff)];
+        Ok(HostLayer {
+            input_layernorm: norm("input_layernorm")?,
+            qkv_proj: linear(&qkv, d_model, config.qkv_bias)?,
+            o_proj: linear(&[("self_attn.o_proj", d_model)], q, config.o_bias)?,
+            post_attention_layernorm: norm("post_attention_layernorm")?,
+            gate_up_proj: linear(&gate_up, d_model, config.mlp_bias)?,
+            down_proj: linear(&[("mlp.down_proj", d_model)], d_ff, config.mlp_bias)?,
+        })
+    }
+
+    fn linear(
+        &self,
+        parts: &[(String, usize)],
+        d_in: usize,
+        has_bias: bool,
+    ) -> Result<HostLinear, ModelError> {
+        let (mut matrices, mut bias) = (Vec::new(), Vec::new());
+        for (name, d_out) in parts {
+            matrices.push(self.matrix(&format!("{name}.weight"), [*d_out, d_in], self.weights)?);
+            if has_bias {
+                bias.extend(self.vector(&format!("{name}.bias"), *d_out, field_of(name))?);
+            }
+        }
+        Ok(HostLinear::new(matrices, bias))
+    }
+
+    fn vector(&self, name: &str, len: usize, field: &'static str) -> Result<Vec<f32>, ModelError> {
+        self.dense(name, &[len], field)
+    }
+
+    fn dense(
+        &self,
+        name: &str,
+        shape: &[usize],
+        field: &'static str,
+    ) -> Result<Vec<f32>, ModelError> {
+        // The shape is known before the data is decoded, so that a wrong one costs nothing.
+        if let Some(found) = self.checkpoint.shape(name) {
+            check_shape(name, shape, &found, field)?;
+        }
+        let host = self.checkpoint.tensor(name)?;
+        check_shape(name, shape, &host.shape, field)?;
+        Ok(host.data)
+    }
+
+    fn matrix(
+        &self,
+        name: &str,
+        shape: [usize; 2],
+        weights: HostWeights,
+    ) -> Result<PanelMatrix, ModelError> {
+        let field = field_of(name.trim_end_matches(".weight"));
+        let format = match (weights, self.checkpoint.storage(name)) {
+            (HostWeights::F32, _) => PanelFormat::F32,
+            (HostWeights::Bf16, _) => PanelFormat::Bf16,
+            (HostWeights::F16, _) => PanelFormat::F16,
+            (HostWeights::Packed(format), _) => return self.packed(name, shape, format),
+            (HostWeights::Stored | HostWeights::Blocks, storage) => {
+                if let Some(found) = self.checkpoint.shape(name) {
+                    check_shape(name, &shape, &found, field)?;
+                }
+                let packed = match weights {
+                    HostWeights::Blocks => self.checkpoint.blocks(name)?,
+                    _ => self.checkpoint.packed(name)?,
+                };
+                if let Some(packed) = packed {
+                    return Ok(PanelMatrix::from_packed(&packed));
+                }
+                match storage {
+                    Some(Storage::Plain(Dtype::BF16)) => PanelFormat::Bf16,
+                    Some(Storage::Plain(Dtype::F16) | Storage::Gguf(_)) => PanelFormat::F16,
+                    _ => PanelFormat::F32,
+                }
+            }
+        };
+        let dense = self.dense(name, &shape, field)?;
+        Ok(PanelMatrix::from_dense(format, &dense, shape[0], shape[1]))
+    }
+
+    /// Packed now.
+    fn packed(
+        &self,
+        name: &str,
+        [n_out, n_in]: [usize; 2],
+        format: PackedFormat,
+    ) -> Result<PanelMatrix, ModelError> {
+        let field = field_of(name.trim_end_matches(".weight"));
+        let dense = self.dense(name, &[n_out, n_in], field)?;
+        let packed = PackedMatrix::pack(format, &dense, n_out, n_in);
+        let packed = packed.map_err(|source| ModelError::Pack {
+            name: name.to_owned(),
+            source,
+        })?;
+        Ok(PanelMatrix::from_packed(&packed))
+    }
+}

@@ -1,0 +1,132 @@
+use firebox_checkpoint::{Checkpoint, Dtype, HfWriter};
+use firebox_tensor::packed::PackedFormat;
+
+use super::*;
+use crate::llama::tests::tiny;
+use crate::{HostWeights, Llama};
+
+/// The model as a checkpoint of `dtype`.
+fn saved(model: &Llama, dtype: Dtype) -> (tempfile::TempDir, Checkpoint) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model");
+    let mut writer = HfWriter::create(&path).unwrap();
+    writer.set_config(model.config().to_hf());
+    let weights = model.named_weights();
+    for weight in &weights {
+        writer.declare(&weight.name, dtype, &weight.shape).unwrap();
+    }
+    for weight in &weights {
+        writer.write_tensor(&weight.name, &weight.values()).unwrap();
+    }
+    writer.finish().unwrap();
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    (dir, checkpoint)
+}
+
+fn ids(n: usize) -> Vec<u32> {
+    (0..n as u32).map(|i| (i * 17 + 3) % 61).collect()
+}
+
+fn hidden(model: &HostLlama, chunks: &[&[u32]]) -> Vec<f32> {
+    let mut cache = model.new_cache();
+    let mut rows = Vec::new();
+    for chunk in chunks {
+        model.forward(chunk, &mut cache).unwrap();
+        rows.extend_from_slice(&cache.work.x);
+    }
+    rows
+}
+
+#[test]
+fn it_computes_what_the_decoder_on_burn_computes() {
+    let model = tiny();
+    let ids = ids(200);
+    let expected = model.token_nll(&ids).unwrap();
+    for (dtype, weights) in [
+        (Dtype::F32, HostWeights::Stored),
+        (Dtype::BF16, HostWeights::F32),
+        (Dtype::BF16, HostWeights::Stored),
+    ] {
+        let (_dir, checkpoint) = saved(&model, dtype);
+        let host = HostLlama::load(&checkpoint, weights).unwrap();
+        let on_burn = Llama::load(&checkpoint, &burn::tensor::Device::flex()).unwrap();
+        let expected = match dtype {
+            Dtype::F32 => expected.clone(),
+            _ => on_burn.token_nll(&ids).unwrap(),
+        };
+        let found = host.token_nll(&ids).unwrap();
+        for (found, expected) in found.iter().zip(expected) {
+            // Sums in another order, over two layers.
+            assert!(
+                (found - expected).abs() < 1e-4,
+                "{dtype} {weights}: {found} and {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn any_chunks_give_the_same_bits() {
+    let (_dir, checkpoint) = saved(&tiny(), Dtype::F32);
+    let model = HostLlama::load(&checkpoint, HostWeights::Stored).unwrap();
+    let ids = ids(150);
+    let whole = hidden(&model, &[&ids]);
+    assert_eq!(
+        hidden(
+            &model,
+            &[&ids[..70], &ids[70..71], &ids[71..149], &ids[149..]]
+        ),
+        whole
+    );
+    let one_by_one: Vec<&[u32]> = ids.chunks(1).collect();
+    assert_eq!(hidden(&model, &one_by_one), whole);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(3)
+        .build()
+        .unwrap();
+    assert_eq!(pool.install(|| hidden(&model, &[&ids])), whole);
+}
+
+#[test]
+fn packed_weights_stay_packed() {
+    let config = crate::LlamaConfig {
+        n_kv_heads: 2,
+        ..crate::LlamaConfig::new(64, 64, 128, 1, 4)
+    };
+    let (_dir, checkpoint) = saved(&config.init(3, &burn::tensor::Device::flex()), Dtype::F32);
+    let bytes = |weights| HostLlama::load(&checkpoint, weights).unwrap().n_bytes();
+    let full = bytes(HostWeights::F32);
+    assert_eq!(bytes(HostWeights::Bf16), full / 2);
+    for format in PackedFormat::ALL {
+        let packed = bytes(HostWeights::Packed(format));
+        assert!(packed < full * 2 / 5, "{format}: {packed} of {full}");
+    }
+}
+
+#[test]
+fn ids_and_lengths_out_of_range_are_errors() {
+    let (_dir, checkpoint) = saved(&tiny(), Dtype::F32);
+    let model = HostLlama::load(&checkpoint, HostWeights::Stored).unwrap();
+    let mut cache = model.new_cache();
+    let error = model.forward(&[3, 61], &mut cache).unwrap_err();
+    assert!(
+        matches!(error, ModelError::TokenOutOfRange { id: 61, .. }),
+        "{error}"
+    );
+    let error = model.forward(&ids(601), &mut cache).unwrap_err();
+    assert!(matches!(error, ModelError::PromptTooLong { .. }), "{error}");
+    assert!(model.token_nll(&[3]).is_err() && model.token_nll(&[3, 61]).is_err());
+    assert!(cache.is_empty());
+}
+
+#[test]
+fn names_of_forms_are_read_back() {
+    for name in HostWeights::names() {
+        assert_eq!(name.parse::<HostWeights>().unwrap().to_string(), name);
+    }
+    let error = "q9".parse::<HostWeights>().unwrap_err().to_string();
+    assert!(
+        error.contains("`q9`") && error.contains("`stored`"),
+        "{error}"
+    );
+}

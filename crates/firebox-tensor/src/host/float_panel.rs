@@ -1,0 +1,209 @@
+//! Panels whose weights become f32 as they are read.
+//!
+//! A panel holds two vectors of neighbouring outputs for every input: `[in, 2 * LANES]`.
+
+#![expect(
+    unsafe_code,
+    reason = "weights are read through pointers in the innermost loop"
+)]
+
+use crate::packed::NF4_CODEBOOK;
+
+use super::simd::Simd;
+
+/// Inputs of one NF4 block.
+pub(crate) const NF4_BLOCK: usize = crate::packed::NF4_BLOCK_SIZE;
+
+/// A panel that the innermost loop reads.
+pub(crate) trait FloatPanel<S: Simd>: Copy {
+    /// The weights of input `k`.
+    ///
+    /// # Safety
+    /// `k` is below the panel's inputs.
+    unsafe fn load(self, s: S, k: usize) -> [S::F; 2];
+}
+
+/// Weights in panels.
+pub(crate) trait FloatWeights: Sync {
+    type Panel<S: Simd>: FloatPanel<S>;
+
+    /// The panel of outputs `2 * LANES * index ..`.
+    ///
+    /// # Safety
+    /// There is such a panel, laid out for `S`.
+    unsafe fn panel<S: Simd>(&self, s: S, index: usize) -> Self::Panel<S>;
+}
+
+/// Rows of f32, two vectors wide; `stride` values from one to the next.
+#[derive(Clone, Copy)]
+pub(crate) struct F32Panel {
+    pub(crate) values: *const f32,
+    pub(crate) stride: usize,
+}
+
+impl<S: Simd> FloatPanel<S> for F32Panel {
+    #[inline(always)]
+    unsafe fn load(self, s: S, k: usize) -> [S::F; 2] {
+        // SAFETY: the panel has a row `k`, says the caller.
+        unsafe {
+            let row = self.values.add(k * self.stride);
+            [s.load(row), s.load(row.add(S::LANES))]
+        }
+    }
+}
+
+/// f32 weights, `[panels, in, 2 * LANES]`.
+pub(crate) struct F32Weights<'a> {
+    pub(crate) values: &'a [f32],
+    pub(crate) n_in: usize,
+}
+
+impl FloatWeights for F32Weights<'_> {
+    type Panel<S: Simd> = F32Panel;
+
+    #[inline(always)]
+    unsafe fn panel<S: Simd>(&self, _: S, index: usize) -> F32Panel {
+        let stride = 2 * S::LANES;
+        // SAFETY: there is such a panel, says the caller.
+        let values = unsafe { self.values.as_ptr().add(index * self.n_in * stride) };
+        F32Panel { values, stride }
+    }
+}
+
+/// bf16 or f16 weights, `[panels, in, 2 * LANES]`.
+pub(crate) struct HalfWeights<'a, const BF16: bool> {
+    pub(crate) values: &'a [u16],
+    pub(crate) n_in: usize,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct HalfPanel<const BF16: bool>(*const u16);
+
+impl<const BF16: bool> FloatWeights for HalfWeights<'_, BF16> {
+    type Panel<S: Simd> = HalfPanel<BF16>;
+
+    #[inline(always)]
+    unsafe fn panel<S: Simd>(&self, _: S, index: usize) -> HalfPanel<BF16> {
+        let at = index * self.n_in * 2 * S::LANES;
+        // SAFETY: there is such a panel, says the caller.
+        HalfPanel(unsafe { self.values.as_ptr().add(at) })
+    }
+}
+
+impl<S: Simd, const BF16: bool> FloatPanel<S> for HalfPanel<BF16> {
+    #[inline(always)]
+    unsafe fn load(self, s: S, k: usize) -> [S::F; 2] {
+        // SAFETY: the panel has a row `k`, says the caller.
+        unsafe {
+            let row = self.0.add(k * 2 * S::LANES);
+            if BF16 {
+                [s.load_bf16(row), s.load_bf16(row.add(S::LANES))]
+            } else {
+                [s.load_f16(row), s.load_f16(row.add(S::LANES))]
+            }
+        }
+    }
+}
+
+/// Signed bytes, `[panels, in, 2 * LANES]`, and a scale for each output.
+pub(crate) struct Int8Weights<'a> {
+    pub(crate) codes: &'a [i8],
+    pub(crate) scales: &'a [f32],
+    pub(crate) n_in: usize,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Int8Panel<F> {
+    codes: *const i8,
+    scales: [F; 2],
+}
+
+impl FloatWeights for Int8Weights<'_> {
+    type Panel<S: Simd> = Int8Panel<S::F>;
+
+    #[inline(always)]
+    unsafe fn panel<S: Simd>(&self, s: S, index: usize) -> Int8Panel<S::F> {
+        let width = 2 * S::LANES;
+        // SAFETY: there is such a panel, says the caller.
+        unsafe {
+            let scales = self.scales.as_ptr().add(index * width);
+            Int8Panel {
+                codes: self.codes.as_ptr().add(index * self.n_in * width),
+                scales: [s.load(scales), s.load(scales.add(S::LANES))],
+            }
+        }
+    }
+}
+
+impl<S: Simd> FloatPanel<S> for Int8Panel<S::F> {
+    #[inline(always)]
+    unsafe fn load(self, s: S, k: usize) -> [S::F; 2] {
+        // SAFETY: the panel has a row `k`, says the caller.
+        unsafe {
+            let row = self.codes.add(k * 2 * S::LANES);
+            [
+                s.mul(s.load_i8(row), self.scales[0]),
+                s.mul(s.load_i8(row.add(S::LANES)), self.scales[1]),
+            ]
+        }
+    }
+}
+
+/// NF4 codes, `[panels, in / 2, 2 * LANES]` bytes with the even input in the low nibble, and the
+/// blocks' scales, `[panels, in / 64, 2 * LANES]`.
+pub(crate) struct Nf4Weights<'a> {
+    pub(crate) codes: &'a [u8],
+    pub(crate) scales: &'a [f32],
+    pub(crate) n_in: usize,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Nf4Panel {
+    codes: *const u8,
+    scales: *const f32,
+}
+
+impl FloatWeights for Nf4Weights<'_> {
+    type Panel<S: Simd> = Nf4Panel;
+
+    #[inline(always)]
+    unsafe fn panel<S: Simd>(&self, _: S, index: usize) -> Nf4Panel {
+        let width = 2 * S::LANES;
+        // SAFETY: there is such a panel, says the caller.
+        unsafe {
+            Nf4Panel {
+                codes: self.codes.as_ptr().add(index * self.n_in / 2 * width),
+                scales: self
+                    .scales
+                    .as_ptr()
+                    .add(index * (self.n_in / NF4_BLOCK) * width),
+            }
+        }
+    }
+}
+
+impl<S: Simd> FloatPanel<S> for Nf4Panel {
+    #[inline(always)]
+    unsafe fn load(self, s: S, k: usize) -> [S::F; 2] {
+        let width = 2 * S::LANES;
+        // SAFETY: the panel has a row `k`, says the caller.
+        unsafe {
+            let row = self.codes.add(k / 2 * width);
+            let scales = self.scales.add(k / NF4_BLOCK * width);
+            let codes = [s.load_u8(row), s.load_u8(row.add(S::LANES))];
+            let table = &NF4_CODEBOOK;
+            let values = if k.is_multiple_of(2) {
+                [s.lookup_low(table, codes[0]), s.lookup_low(table, codes[1])]
+            } else {
+                [
+                    s.lookup_high(table, codes[0]),
+                    s.lookup_high(table, codes[1]),
+                ]
+            };
+            [
+                s.mul(values[0], s.load(scales)),
+                s.mul(values[1], s.load(scales.add(S::LANES))),
+            ]
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Panels whose weights stay integers: ggml's Q8_0, Q4_0 and Q4_1, re-ordered.
+//!
+//! A block holds 32 inputs of `2 * LANES` neighbouring outputs: the codes, four inputs of one
+//! output in the four bytes of a lane, then an f16 scale for each output, and for Q4_1 an f16
+//! minimum.
+
+use super::activations::BLOCK;
+use super::simd::Simd;
+
+/// Groups of four inputs in a block.
+pub(crate) const GROUPS: usize = BLOCK / 4;
+
+/// How a block's codes are stored. (No closures: one that is not inlined would be compiled without
+/// the level's instructions.)
+pub(crate) trait IntCodes: Sync {
+    /// Whether the block ends with minimums.
+    const HAS_MINIMUM: bool;
+    /// Bytes of the codes of one output.
+    const CODE_BYTES: usize;
+    /// Groups that share their bytes: part `p` of load `i` is group `i + p * GROUPS / PARTS`.
+    const PARTS: usize;
+
+    /// What the codes are too large by.
+    fn bias<S: Simd>() -> i32;
+
+    /// The codes of one part of two loaded vectors.
+    fn part<S: Simd>(s: S, loaded: [S::B; 2], part: usize) -> [S::B; 2];
+
+    /// One lane's dot product.
+    fn dot<S: Simd>(s: S, sum: S::I, codes: S::B, x: i32) -> S::I;
+
+    /// Bytes of a block.
+    fn block_bytes(lanes: usize) -> usize {
+        let scale_bytes = if Self::HAS_MINIMUM { 4 } else { 2 };
+        2 * lanes * (Self::CODE_BYTES + scale_bytes)
+    }
+}
+
+/// 32 signed bytes: `[group, 2, LANES, 4]`.
+pub(crate) struct Q8;
+
+impl IntCodes for Q8 {
+    const HAS_MINIMUM: bool = false;
+    const CODE_BYTES: usize = BLOCK;
+    const PARTS: usize = 1;
+
+    #[inline(always)]
+    fn bias<S: Simd>() -> i32 {
+        i32::from(S::BYTE_BIAS)
+    }
+
+    #[inline(always)]
+    fn part<S: Simd>(_: S, loaded: [S::B; 2], _: usize) -> [S::B; 2] {
+        loaded
+    }
+
+    #[inline(always)]
+    fn dot<S: Simd>(s: S, sum: S::I, codes: S::B, x: i32) -> S::I {
+        s.dot4(sum, codes, x)
+    }
+}
+
+/// 32 nibbles: `[4, 2, LANES, 4]` bytes whose low nibbles are groups 0 to 3 and whose high nibbles
+/// are groups 4 to 7.
+pub(crate) struct Q4<const MINIMUM: bool>;
+
+impl<const MINIMUM: bool> IntCodes for Q4<MINIMUM> {
+    const HAS_MINIMUM: bool = MINIMUM;
+    const CODE_BYTES: usize = BLOCK / 2;
+    const PARTS: usize = 2;
+
+    #[inline(always)]
+    fn bias<S: Simd>() -> i32 {
+        // Q4_0 stores 0 to 15 for -8 to 7.
+        if MINIMUM { 0 } else { 8 }
+    }
+
+    #[inline(always)]
+    fn part<S: Simd>(s: S, loaded: [S::B; 2], part: usize) -> [S::B; 2] {
+        match part {
+            0 => [s.low_nibbles(loaded[0]), s.low_nibbles(loaded[1])],
+            _ => [s.high_nibbles(loaded[0]), s.high_nibbles(loaded[1])],
+        }
+    }
+
+    #[inline(always)]
+    fn dot<S: Simd>(s: S, sum: S::I, codes: S::B, x: i32) -> S::I {
+        s.dot4_nibbles(sum, codes, x)
+    }
+}

@@ -1,0 +1,156 @@
+//! The innermost product of integers: a few quantized rows times one panel.
+
+#![expect(unsafe_code, reason = "pointers in the innermost loop")]
+
+use super::activations::{BLOCK, QuantizedRows};
+use super::float_tile::Out;
+use super::int_panel::{GROUPS, IntCodes};
+use super::panel_matrix::Start;
+use super::simd::Simd;
+
+/// Rows of the left factor: their codes, scales and sums.
+#[derive(Clone, Copy)]
+pub(crate) struct IntLeft {
+    codes: *const i8,
+    scales: *const f32,
+    sums: *const i32,
+    n_blocks: usize,
+}
+
+impl IntLeft {
+    /// `n_in` wide rows.
+    pub(crate) fn new(rows: &QuantizedRows, n_in: usize) -> Self {
+        Self {
+            codes: rows.codes.as_ptr(),
+            scales: rows.scales.as_ptr(),
+            sums: rows.sums.as_ptr(),
+            n_blocks: n_in / BLOCK,
+        }
+    }
+
+    /// The same from row `row` on.
+    ///
+    /// # Safety
+    /// There is such a row.
+    #[inline(always)]
+    pub(crate) unsafe fn at_row(self, row: usize) -> Self {
+        // SAFETY: says the caller.
+        unsafe {
+            Self {
+                codes: self.codes.add(row * self.n_blocks * BLOCK),
+                scales: self.scales.add(row * self.n_blocks),
+                sums: self.sums.add(row * self.n_blocks),
+                ..self
+            }
+        }
+    }
+}
+
+/// `n_rows` rows times one panel: within a block the sums are integers and exact, and blocks are
+/// added one after the other, whatever the number of rows.
+///
+/// # Safety
+/// The left factor has `n_rows` rows, the panel as many blocks as they, and the result is good for
+/// `n_rows` rows of two vectors.
+#[inline(always)]
+pub(crate) unsafe fn tile_rows<S: Simd, C: IntCodes>(
+    s: S,
+    n_rows: usize,
+    left: IntLeft,
+    panel: *const u8,
+    out: Out,
+    start: Start,
+) {
+    let mut row = 0;
+    while row < n_rows {
+        let rest = n_rows - row;
+        // SAFETY: rows `row ..` are there, says the caller.
+        unsafe {
+            let left = left.at_row(row);
+            let out = Out {
+                values: out.values.add(row * out.stride),
+                ..out
+            };
+            row += if S::INT_ROWS >= 6 && rest >= 6 {
+                tile::<S, C, 6>(s, left, panel, out, start)
+            } else if S::INT_ROWS >= 3 && rest >= 3 {
+                tile::<S, C, 3>(s, left, panel, out, start)
+            } else if rest >= 2 {
+                tile::<S, C, 2>(s, left, panel, out, start)
+            } else {
+                tile::<S, C, 1>(s, left, panel, out, start)
+            };
+        }
+    }
+}
+
+/// Exactly `ROWS` rows; returns their number.
+///
+/// # Safety
+/// As [`tile_rows`].
+#[inline(always)]
+unsafe fn tile<S: Simd, C: IntCodes, const ROWS: usize>(
+    s: S,
+    left: IntLeft,
+    panel: *const u8,
+    out: Out,
+    start: Start,
+) -> usize {
+    let block_bytes = C::block_bytes(S::LANES);
+    let mut totals = [[s.splat(0.0); 2]; ROWS];
+    // SAFETY: every address below is of an element that the caller vouches for.
+    unsafe {
+        if start == Start::Accumulate {
+            for (row, totals) in totals.iter_mut().enumerate() {
+                let out = out.values.add(row * out.stride);
+                *totals = [s.load(out), s.load(out.add(S::LANES))];
+            }
+        }
+        for block in 0..left.n_blocks {
+            let weights = panel.add(block * block_bytes);
+            let mut sums = [[s.int_splat(0); 2]; ROWS];
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let sum = *left.sums.add(row * left.n_blocks + block);
+                *sums = [s.int_splat(-C::bias::<S>() * sum); 2];
+            }
+            for load in 0..GROUPS / C::PARTS {
+                let codes = weights.add(load * 8 * S::LANES);
+                let loaded = [s.load_bytes(codes), s.load_bytes(codes.add(4 * S::LANES))];
+                for part in 0..C::PARTS {
+                    let codes = C::part(s, loaded, part);
+                    let group = load + part * GROUPS / C::PARTS;
+                    for (row, sums) in sums.iter_mut().enumerate() {
+                        let at = (row * left.n_blocks + block) * BLOCK + group * 4;
+                        let x = left.codes.add(at).cast::<i32>().read_unaligned();
+                        sums[0] = C::dot(s, sums[0], codes[0], x);
+                        sums[1] = C::dot(s, sums[1], codes[1], x);
+                    }
+                }
+            }
+            let scales = weights.add(2 * S::LANES * C::CODE_BYTES).cast::<u16>();
+            let minimums = scales.add(2 * S::LANES);
+            let scales = [s.load_f16(scales), s.load_f16(scales.add(S::LANES))];
+            for (row, totals) in totals.iter_mut().enumerate() {
+                let scale = *left.scales.add(row * left.n_blocks + block);
+                for half in 0..2 {
+                    let both = s.mul(scales[half], s.splat(scale));
+                    totals[half] = s.fma(s.to_float(sums[row][half]), both, totals[half]);
+                }
+                if C::HAS_MINIMUM {
+                    let sum = *left.sums.add(row * left.n_blocks + block) as f32;
+                    let sum = s.splat(scale * sum);
+                    for (half, total) in totals.iter_mut().enumerate() {
+                        let minimum = s.load_f16(minimums.add(half * S::LANES));
+                        *total = s.fma(minimum, sum, *total);
+                    }
+                }
+            }
+        }
+        for (row, totals) in totals.into_iter().enumerate() {
+            let out = out.values.add(row * out.stride);
+            s.store(out, totals[0]);
+            s.store(out.add(S::LANES), totals[1]);
+        }
+    }
+    ROWS
+}

@@ -1,0 +1,241 @@
+//! Laying weights out in panels, once.
+
+use half::{bf16, f16};
+
+use crate::packed::{NF4_CODEBOOK, PackedMatrix, RawRow};
+
+use super::activations::BLOCK;
+use super::aligned::AlignedBuffer;
+use super::float_panel::NF4_BLOCK;
+use super::gemm::panel_width;
+use super::int_panel::{GROUPS, IntCodes, Q4, Q8};
+use super::level::SimdLevel;
+use super::panel_matrix::PanelFormat;
+use super::parallel::{SharedMut, for_each};
+
+/// Where the weights come from, row by row.
+pub(crate) enum Rows<'a> {
+    Dense { weight: &'a [f32], n_in: usize },
+    Packed(&'a PackedMatrix),
+}
+
+/// Bytes of one panel.
+struct PanelBytes {
+    codes: usize,
+    scales: usize,
+}
+
+impl PanelBytes {
+    fn new(format: PanelFormat, width: usize, n_in: usize) -> Self {
+        let blocks = n_in / BLOCK;
+        let (codes, scales) = match format {
+            PanelFormat::F32 => (4 * n_in * width, 0),
+            PanelFormat::Bf16 | PanelFormat::F16 => (2 * n_in * width, 0),
+            PanelFormat::Int8Rowwise => (n_in * width, 4 * width),
+            PanelFormat::Nf4 => (n_in / 2 * width, 4 * (n_in / NF4_BLOCK) * width),
+            PanelFormat::Q8_0 => (blocks * Q8::block_bytes(width / 2), 0),
+            PanelFormat::Q4_0 => (blocks * Q4::<false>::block_bytes(width / 2), 0),
+            PanelFormat::Q4_1 => (blocks * Q4::<true>::block_bytes(width / 2), 0),
+        };
+        Self { codes, scales }
+    }
+}
+
+/// The codes and scales of all panels.
+pub(crate) fn lay_out(
+    format: PanelFormat,
+    level: SimdLevel,
+    rows: &Rows<'_>,
+    n_out: usize,
+    n_in: usize,
+) -> (AlignedBuffer, AlignedBuffer) {
+    let width = panel_width(level);
+    let n_panels = n_out.div_ceil(width);
+    let bytes = PanelBytes::new(format, width, n_in);
+    let mut codes = AlignedBuffer::zeroed(n_panels * bytes.codes);
+    let mut scales = AlignedBuffer::zeroed(n_panels * bytes.scales);
+    let all_codes = SharedMut::new(codes.values_mut::<u8>());
+    let all_scales = SharedMut::new(scales.values_mut::<u8>());
+    for_each(n_panels, |panel| {
+        #[expect(unsafe_code, reason = "threads write disjoint panels")]
+        // SAFETY: panel number `panel` of each buffer, which only this task touches.
+        let (codes, scales) = unsafe {
+            (
+                slice(all_codes.ptr().add(panel * bytes.codes), bytes.codes),
+                slice(all_scales.ptr().add(panel * bytes.scales), bytes.scales),
+            )
+        };
+        for lane in 0..width.min(n_out - panel * width) {
+            let row = panel * width + lane;
+            let place = Place { lane, width, level };
+            match rows {
+                Rows::Dense { weight, n_in } => {
+                    place.dense(format, &weight[row * n_in..][..*n_in], codes);
+                }
+                Rows::Packed(matrix) => place.packed(format, matrix.raw_row(row), codes, scales),
+            }
+        }
+    });
+    (codes, scales)
+}
+
+/// # Safety
+/// As [`std::slice::from_raw_parts_mut`].
+#[expect(unsafe_code, reason = "threads write disjoint panels")]
+unsafe fn slice<'a>(from: *mut u8, n_bytes: usize) -> &'a mut [u8] {
+    // SAFETY: says the caller.
+    unsafe { std::slice::from_raw_parts_mut(from, n_bytes) }
+}
+
+/// One output's place in its panel.
+struct Place {
+    lane: usize,
+    width: usize,
+    level: SimdLevel,
+}
+
+impl Place {
+    fn dense(&self, format: PanelFormat, row: &[f32], panel: &mut [u8]) {
+        for (k, &x) in row.iter().enumerate() {
+            let at = k * self.width + self.lane;
+            match format {
+                PanelFormat::Bf16 => put(panel, 2 * at, bf16::from_f32(x).to_le_bytes()),
+                PanelFormat::F16 => put(panel, 2 * at, f16::from_f32(x).to_le_bytes()),
+                _ => put(panel, 4 * at, x.to_le_bytes()),
+            }
+        }
+    }
+
+    fn packed(&self, format: PanelFormat, row: RawRow<'_>, codes: &mut [u8], scales: &mut [u8]) {
+        match row {
+            RawRow::Nf4 { codes: row, absmax } => {
+                for (block, absmax) in absmax.iter().enumerate() {
+                    put(
+                        scales,
+                        4 * (block * self.width + self.lane),
+                        absmax.to_le_bytes(),
+                    );
+                }
+                for (pair, code) in row.iter().enumerate() {
+                    // bitsandbytes has the even input in the high nibble.
+                    codes[pair * self.width + self.lane] = code.rotate_left(4);
+                }
+            }
+            RawRow::Int8 { codes: row, absmax } => {
+                put(scales, 4 * self.lane, (absmax / 127.0).to_le_bytes());
+                for (k, code) in row.iter().enumerate() {
+                    codes[k * self.width + self.lane] = *code;
+                }
+            }
+            RawRow::Ggml { blocks } => self.ggml(format, blocks, codes),
+        }
+    }
+
+    /// Blocks of ggml: scale, for Q4_1 a minimum, codes.
+    fn ggml(&self, format: PanelFormat, row: &[u8], panel: &mut [u8]) {
+        let lanes = self.width / 2;
+        let (file_bytes, panel_bytes, head) = match format {
+            PanelFormat::Q8_0 => (2 + BLOCK, Q8::block_bytes(lanes), 2),
+            PanelFormat::Q4_0 => (2 + BLOCK / 2, Q4::<false>::block_bytes(lanes), 2),
+            _ => (4 + BLOCK / 2, Q4::<true>::block_bytes(lanes), 4),
+        };
+        let code_bytes = file_bytes - head;
+        for (from, to) in row
+            .chunks_exact(file_bytes)
+            .zip(panel.chunks_exact_mut(panel_bytes))
+        {
+            let scales = self.width * code_bytes;
+            for (i, half) in from[..head].chunks_exact(2).enumerate() {
+                put(
+                    to,
+                    scales + 2 * (i * self.width + self.lane),
+                    [half[0], half[1]],
+                );
+            }
+            for (i, &code) in from[head..].iter().enumerate() {
+                if format == PanelFormat::Q8_0 {
+                    to[self.byte(i)] = code.wrapping_add(byte_bias(self.level));
+                } else {
+                    // In the file, byte `i` holds inputs `i` and `i + 16`, as here.
+                    to[self.byte(i)] = code;
+                }
+            }
+        }
+    }
+
+    /// Where byte `i` of this output's codes lies in a block: `[group, 2, LANES, 4]`.
+    fn byte(&self, i: usize) -> usize {
+        i / 4 * 4 * self.width + 4 * self.lane + i % 4
+    }
+}
+
+/// See `Simd::BYTE_BIAS`.
+fn byte_bias(level: SimdLevel) -> u8 {
+    if level == SimdLevel::Avx512 { 128 } else { 0 }
+}
+
+fn put<const N: usize>(to: &mut [u8], at: usize, bytes: [u8; N]) {
+    to[at..at + N].copy_from_slice(&bytes);
+}
+
+/// The weights of one output.
+pub(crate) fn unpack_row(
+    format: PanelFormat,
+    level: SimdLevel,
+    codes: &AlignedBuffer,
+    scales: &AlignedBuffer,
+    row: usize,
+    out: &mut [f32],
+) {
+    let width = panel_width(level);
+    let (panel, lane) = (row / width, row % width);
+    let bytes = PanelBytes::new(format, width, out.len());
+    let codes = &codes.values::<u8>()[panel * bytes.codes..][..bytes.codes];
+    let scales = &scales.values::<u8>()[panel * bytes.scales..][..bytes.scales];
+    let place = Place { lane, width, level };
+    let two = |bytes: &[u8], at: usize| [bytes[at], bytes[at + 1]];
+    let four = |bytes: &[u8], at: usize| {
+        f32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+    };
+    let lanes = width / 2;
+    for (k, out) in out.iter_mut().enumerate() {
+        let at = k * width + lane;
+        *out = match format {
+            PanelFormat::F32 => four(codes, 4 * at),
+            PanelFormat::Bf16 => bf16::from_le_bytes(two(codes, 2 * at)).to_f32(),
+            PanelFormat::F16 => f16::from_le_bytes(two(codes, 2 * at)).to_f32(),
+            PanelFormat::Int8Rowwise => f32::from(codes[at] as i8) * four(scales, 4 * lane),
+            PanelFormat::Nf4 => {
+                let code = codes[k / 2 * width + lane] >> (k % 2 * 4) & 15;
+                let scale = four(scales, 4 * (k / NF4_BLOCK * width + lane));
+                NF4_CODEBOOK[usize::from(code)] * scale
+            }
+            PanelFormat::Q8_0 => {
+                let block = &codes[k / BLOCK * Q8::block_bytes(lanes)..];
+                let code = block[place.byte(k % BLOCK)].wrapping_sub(byte_bias(level)) as i8;
+                let scale = f16::from_le_bytes(two(block, width * BLOCK + 2 * lane));
+                f32::from(code) * scale.to_f32()
+            }
+            PanelFormat::Q4_0 => {
+                let block = &codes[k / BLOCK * Q4::<false>::block_bytes(lanes)..];
+                let scale = f16::from_le_bytes(two(block, width * BLOCK / 2 + 2 * lane));
+                (f32::from(place.nibble(block, k)) - 8.0) * scale.to_f32()
+            }
+            PanelFormat::Q4_1 => {
+                let block = &codes[k / BLOCK * Q4::<true>::block_bytes(lanes)..];
+                let at = width * BLOCK / 2 + 2 * lane;
+                let scale = f16::from_le_bytes(two(block, at)).to_f32();
+                let minimum = f16::from_le_bytes(two(block, at + 2 * width)).to_f32();
+                f32::from(place.nibble(block, k)) * scale + minimum
+            }
+        };
+    }
+}
+
+impl Place {
+    fn nibble(&self, block: &[u8], k: usize) -> u8 {
+        const HALF: usize = GROUPS / 2 * 4;
+        let k = k % BLOCK;
+        block[self.byte(k % HALF)] >> (k / HALF * 4) & 15
+    }
+}

@@ -1,0 +1,120 @@
+//! One vocabulary of vector operations, spoken by every instruction set.
+//!
+//! A kernel is a [`Kernel`]: a value whose `run` is generic over [`Simd`]. [`dispatch`] enters the
+//! function that is compiled for the level's instructions; everything below it is inlined there.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+use super::level::SimdLevel;
+
+/// Vectors of `LANES` f32, of as many i32, and of four times as many bytes.
+///
+/// A value of the type is the proof that the CPU has the instructions: it is made only by
+/// [`dispatch`]. Memory is reached through pointers, whose methods are unsafe: the pointer must be
+/// good for the number of elements that the method names; no alignment is needed.
+#[expect(unsafe_code, reason = "vectors are loaded and stored through pointers")]
+pub(crate) trait Simd: Copy + Send + Sync {
+    /// f32 lanes.
+    type F: Copy;
+    /// i32 lanes.
+    type I: Copy;
+    /// Bytes, four to an i32 lane.
+    type B: Copy;
+
+    /// Lanes of an f32 vector.
+    const LANES: usize;
+    /// Rows of a float tile of two vectors a row: as many as the registers hold.
+    const FLOAT_ROWS: usize;
+    /// Rows of an integer tile.
+    const INT_ROWS: usize;
+    /// Added to signed bytes when they are laid out as weights for [`Simd::dot4`].
+    const BYTE_BIAS: u8;
+
+    fn splat(self, x: f32) -> Self::F;
+    /// Reads `LANES` f32.
+    unsafe fn load(self, from: *const f32) -> Self::F;
+    /// Writes `LANES` f32.
+    unsafe fn store(self, to: *mut f32, v: Self::F);
+    /// Reads `LANES` bf16.
+    unsafe fn load_bf16(self, from: *const u16) -> Self::F;
+    /// Reads `LANES` f16.
+    unsafe fn load_f16(self, from: *const u16) -> Self::F;
+    /// Reads `LANES` signed bytes.
+    unsafe fn load_i8(self, from: *const i8) -> Self::F;
+
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// The larger; `b` where one of the two is no number.
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// The smaller; `b` where one of the two is no number.
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c`, rounded once where the instructions do (not [`SimdLevel::Portable`]).
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// The sum of all lanes, halves added to halves.
+    fn reduce_add(self, v: Self::F) -> f32;
+    /// The largest lane.
+    fn reduce_max(self, v: Self::F) -> f32;
+
+    /// Rounds to the nearest integer, ties to even; needs `|x| < 2^22`.
+    fn round(self, x: Self::F) -> Self::I;
+    fn to_float(self, x: Self::I) -> Self::F;
+    /// `2^x`, for `-126 <= x <= 127`.
+    fn exp2_int(self, x: Self::I) -> Self::F;
+    fn int_splat(self, x: i32) -> Self::I;
+    /// Reads `LANES` bytes as unsigned integers.
+    unsafe fn load_u8(self, from: *const u8) -> Self::I;
+    /// `table[x & 15]`.
+    fn lookup_low(self, table: &[f32; 16], x: Self::I) -> Self::F;
+    /// `table[x >> 4]`, for `x < 256`.
+    fn lookup_high(self, table: &[f32; 16], x: Self::I) -> Self::F;
+
+    /// Reads `4 * LANES` bytes.
+    unsafe fn load_bytes(self, from: *const u8) -> Self::B;
+    /// `x & 15` of every byte.
+    fn low_nibbles(self, x: Self::B) -> Self::B;
+    /// `x >> 4` of every byte.
+    fn high_nibbles(self, x: Self::B) -> Self::B;
+    /// Adds to each lane the dot product of its four bytes, signed and laid out with
+    /// [`Simd::BYTE_BIAS`], with the four signed bytes of `x` (none of them -128). The bias is the
+    /// caller's to take off.
+    fn dot4(self, sum: Self::I, weights: Self::B, x: i32) -> Self::I;
+    /// The same for weights from 0 to 15.
+    fn dot4_nibbles(self, sum: Self::I, weights: Self::B, x: i32) -> Self::I;
+}
+
+/// Work that is compiled for each level.
+pub(crate) trait Kernel {
+    type Output;
+
+    /// To be marked `#[inline(always)]`, so that it is compiled inside the level's function.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// Runs a kernel with the level's instructions.
+///
+/// # Panics
+/// When the CPU does not have them.
+#[expect(
+    unsafe_code,
+    reason = "functions with target features are unsafe to call"
+)]
+pub(crate) fn dispatch<K: Kernel>(level: SimdLevel, kernel: K) -> K::Output {
+    assert!(level.is_available(), "this CPU has no {level}");
+    match level {
+        SimdLevel::Portable => kernel.run(portable::Portable::new()),
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "x86_64")]
+        SimdLevel::Avx2 => unsafe { avx2::run(kernel) },
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "x86_64")]
+        SimdLevel::Avx512 => unsafe { avx512::run(kernel) },
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => unreachable!("not available on this architecture"),
+    }
+}

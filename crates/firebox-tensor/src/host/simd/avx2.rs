@@ -1,0 +1,127 @@
+//! AVX2 with FMA and F16C.
+
+#![expect(unsafe_code, reason = "CPU instructions")]
+
+use std::arch::x86_64::*;
+
+use super::{Kernel, Simd};
+
+/// Made only by [`run`]: the CPU has the instructions.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2(());
+
+/// Runs a kernel compiled for AVX2.
+///
+/// # Safety
+/// The CPU has AVX2, FMA and F16C.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Avx2(()))
+}
+
+/// Methods that are one expression of instructions.
+macro_rules! instructions {
+    ($(fn $name:ident($($arg:ident: $kind:ty),*) -> $out:ty = $body:expr;)*) => {$(
+        #[inline(always)]
+        fn $name(self, $($arg: $kind),*) -> $out {
+            // SAFETY: a value of the type exists only where the CPU has the instructions.
+            unsafe { $body }
+        }
+    )*};
+}
+
+/// Methods that reach memory.
+macro_rules! loads {
+    ($(fn $name:ident($from:ident: $kind:ty) -> $out:ty = $body:expr;)*) => {$(
+        #[inline(always)]
+        unsafe fn $name(self, $from: $kind) -> $out {
+            // SAFETY: the CPU has the instructions, and the pointer is good for the vector, says
+            // the caller.
+            unsafe { $body }
+        }
+    )*};
+}
+
+impl Simd for Avx2 {
+    type F = __m256;
+    type I = __m256i;
+    type B = __m256i;
+
+    const LANES: usize = 8;
+    const FLOAT_ROWS: usize = 6;
+    const INT_ROWS: usize = 2;
+    const BYTE_BIAS: u8 = 0;
+
+    loads! {
+        fn load(from: *const f32) -> __m256 = _mm256_loadu_ps(from);
+        fn load_bf16(from: *const u16) -> __m256 = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(
+            _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast())),
+        ));
+        fn load_f16(from: *const u16) -> __m256 = _mm256_cvtph_ps(_mm_loadu_si128(from.cast()));
+        fn load_i8(from: *const i8) -> __m256 =
+            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast())));
+        fn load_u8(from: *const u8) -> __m256i =
+            _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()));
+        fn load_bytes(from: *const u8) -> __m256i = _mm256_loadu_si256(from.cast());
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, v: __m256) {
+        // SAFETY: the CPU has the instructions, and the pointer is good for eight writes.
+        unsafe { _mm256_storeu_ps(to, v) }
+    }
+
+    #[inline(always)]
+    fn lookup_high(self, table: &[f32; 16], x: __m256i) -> __m256 {
+        // SAFETY: the CPU has the instructions.
+        self.lookup_low(table, unsafe { _mm256_srli_epi32::<4>(x) })
+    }
+
+    instructions! {
+        fn splat(x: f32) -> __m256 = _mm256_set1_ps(x);
+        fn add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
+        fn sub(a: __m256, b: __m256) -> __m256 = _mm256_sub_ps(a, b);
+        fn mul(a: __m256, b: __m256) -> __m256 = _mm256_mul_ps(a, b);
+        fn div(a: __m256, b: __m256) -> __m256 = _mm256_div_ps(a, b);
+        fn max(a: __m256, b: __m256) -> __m256 = _mm256_max_ps(a, b);
+        fn min(a: __m256, b: __m256) -> __m256 = _mm256_min_ps(a, b);
+        fn fma(a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fmadd_ps(a, b, c);
+        fn reduce_add(v: __m256) -> f32 = {
+            let four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        };
+        fn reduce_max(v: __m256) -> f32 = {
+            let four = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+        };
+        fn round(x: __m256) -> __m256i = _mm256_cvtps_epi32(x);
+        fn to_float(x: __m256i) -> __m256 = _mm256_cvtepi32_ps(x);
+        fn exp2_int(x: __m256i) -> __m256 = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(
+            _mm256_add_epi32(x, _mm256_set1_epi32(127)),
+        ));
+        fn int_splat(x: i32) -> __m256i = _mm256_set1_epi32(x);
+        fn lookup_low(table: &[f32; 16], x: __m256i) -> __m256 = {
+            let first = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.as_ptr()), x);
+            let second = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.as_ptr().add(8)), x);
+            // Bit 3 of the index, in the sign bit of the lane, chooses the second half.
+            let half = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(x));
+            _mm256_blendv_ps(first, second, half)
+        };
+        fn low_nibbles(x: __m256i) -> __m256i = _mm256_and_si256(x, _mm256_set1_epi8(15));
+        fn high_nibbles(x: __m256i) -> __m256i =
+            _mm256_and_si256(_mm256_srli_epi16::<4>(x), _mm256_set1_epi8(15));
+        fn dot4(sum: __m256i, weights: __m256i, x: i32) -> __m256i = {
+            // Unsigned times signed: the weights' signs move over to `x`. Pairs stay within i16:
+            // 128 * 127 * 2 < 2^15.
+            let x = _mm256_sign_epi8(_mm256_set1_epi32(x), weights);
+            let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(weights), x);
+            _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+        };
+        fn dot4_nibbles(sum: __m256i, weights: __m256i, x: i32) -> __m256i = {
+            let pairs = _mm256_maddubs_epi16(weights, _mm256_set1_epi32(x));
+            _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+        };
+    }
+}

@@ -1,0 +1,114 @@
+//! AVX-512 F, BW, DQ, VL and VNNI.
+
+#![expect(unsafe_code, reason = "CPU instructions")]
+
+use std::arch::x86_64::*;
+
+use super::{Kernel, Simd};
+
+/// Made only by [`run`]: the CPU has the instructions.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(());
+
+/// Runs a kernel compiled for AVX-512.
+///
+/// # Safety
+/// The CPU has AVX2, FMA, F16C and AVX-512 F, BW, DQ, VL, VNNI.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Avx512(()))
+}
+
+/// Methods that are one expression of instructions.
+macro_rules! instructions {
+    ($(fn $name:ident($($arg:ident: $kind:ty),*) -> $out:ty = $body:expr;)*) => {$(
+        #[inline(always)]
+        fn $name(self, $($arg: $kind),*) -> $out {
+            // SAFETY: a value of the type exists only where the CPU has the instructions.
+            unsafe { $body }
+        }
+    )*};
+}
+
+/// Methods that reach memory.
+macro_rules! loads {
+    ($(fn $name:ident($from:ident: $kind:ty) -> $out:ty = $body:expr;)*) => {$(
+        #[inline(always)]
+        unsafe fn $name(self, $from: $kind) -> $out {
+            // SAFETY: the CPU has the instructions, and the pointer is good for the vector, says
+            // the caller.
+            unsafe { $body }
+        }
+    )*};
+}
+
+impl Simd for Avx512 {
+    type F = __m512;
+    type I = __m512i;
+    type B = __m512i;
+
+    const LANES: usize = 16;
+    const FLOAT_ROWS: usize = 12;
+    const INT_ROWS: usize = 6;
+    /// VNNI multiplies unsigned by signed bytes.
+    const BYTE_BIAS: u8 = 128;
+
+    loads! {
+        fn load(from: *const f32) -> __m512 = _mm512_loadu_ps(from);
+        fn load_bf16(from: *const u16) -> __m512 = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(
+            _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast())),
+        ));
+        fn load_f16(from: *const u16) -> __m512 = _mm512_cvtph_ps(_mm256_loadu_si256(from.cast()));
+        fn load_i8(from: *const i8) -> __m512 =
+            _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast())));
+        fn load_u8(from: *const u8) -> __m512i =
+            _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()));
+        fn load_bytes(from: *const u8) -> __m512i = _mm512_loadu_si512(from.cast());
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, v: __m512) {
+        // SAFETY: the CPU has the instructions, and the pointer is good for sixteen writes.
+        unsafe { _mm512_storeu_ps(to, v) }
+    }
+
+    instructions! {
+        fn splat(x: f32) -> __m512 = _mm512_set1_ps(x);
+        fn add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
+        fn sub(a: __m512, b: __m512) -> __m512 = _mm512_sub_ps(a, b);
+        fn mul(a: __m512, b: __m512) -> __m512 = _mm512_mul_ps(a, b);
+        fn div(a: __m512, b: __m512) -> __m512 = _mm512_div_ps(a, b);
+        fn max(a: __m512, b: __m512) -> __m512 = _mm512_max_ps(a, b);
+        fn min(a: __m512, b: __m512) -> __m512 = _mm512_min_ps(a, b);
+        fn fma(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps(a, b, c);
+        fn reduce_add(v: __m512) -> f32 = {
+            let eight = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v));
+            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        };
+        fn reduce_max(v: __m512) -> f32 = {
+            let eight = _mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v));
+            let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+        };
+        fn round(x: __m512) -> __m512i = _mm512_cvtps_epi32(x);
+        fn to_float(x: __m512i) -> __m512 = _mm512_cvtepi32_ps(x);
+        fn exp2_int(x: __m512i) -> __m512 = _mm512_castsi512_ps(_mm512_slli_epi32::<23>(
+            _mm512_add_epi32(x, _mm512_set1_epi32(127)),
+        ));
+        fn int_splat(x: i32) -> __m512i = _mm512_set1_epi32(x);
+        fn lookup_low(table: &[f32; 16], x: __m512i) -> __m512 =
+            _mm512_permutexvar_ps(x, _mm512_loadu_ps(table.as_ptr()));
+        fn lookup_high(table: &[f32; 16], x: __m512i) -> __m512 =
+            _mm512_permutexvar_ps(_mm512_srli_epi32::<4>(x), _mm512_loadu_ps(table.as_ptr()));
+        fn low_nibbles(x: __m512i) -> __m512i = _mm512_and_si512(x, _mm512_set1_epi8(15));
+        fn high_nibbles(x: __m512i) -> __m512i =
+            _mm512_and_si512(_mm512_srli_epi16::<4>(x), _mm512_set1_epi8(15));
+        fn dot4(sum: __m512i, weights: __m512i, x: i32) -> __m512i =
+            _mm512_dpbusd_epi32(sum, weights, _mm512_set1_epi32(x));
+        fn dot4_nibbles(sum: __m512i, weights: __m512i, x: i32) -> __m512i =
+            _mm512_dpbusd_epi32(sum, weights, _mm512_set1_epi32(x));
+    }
+}

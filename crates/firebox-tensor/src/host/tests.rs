@@ -1,0 +1,357 @@
+//! Each kernel against plain loops, at every level of this CPU; and rows bit-equal.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::packed::{PackedFormat, PackedMatrix};
+use crate::random::CounterRng;
+
+fn normal(n: usize, seed: u64) -> Vec<f32> {
+    let mut rng = CounterRng::new(seed, 0);
+    (0..n).map(|_| rng.normal()).collect()
+}
+
+/// Runs `test` with every level forced. Tests that force a level take turns.
+fn at_each_level(mut test: impl FnMut(SimdLevel)) {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _turn = TURN
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let best = SimdLevel::available().pop().unwrap();
+    for level in SimdLevel::available() {
+        level.force().unwrap();
+        test(level);
+    }
+    best.force().unwrap();
+}
+
+fn on_threads<T: Send>(n: usize, work: impl FnOnce() -> T + Send) -> T {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(n)
+        .build()
+        .unwrap();
+    pool.install(work)
+}
+
+/// `x Wᵀ` in f64, and the sum of the magnitudes of each output's terms.
+fn reference(x: &[f32], w: &[f32], n_in: usize) -> (Vec<f64>, Vec<f64>) {
+    let mut y = Vec::new();
+    let mut magnitudes = Vec::new();
+    for x in x.chunks_exact(n_in) {
+        for w in w.chunks_exact(n_in) {
+            let terms = x.iter().zip(w).map(|(x, w)| f64::from(*x) * f64::from(*w));
+            y.push(terms.clone().sum());
+            magnitudes.push(terms.map(f64::abs).sum());
+        }
+    }
+    (y, magnitudes)
+}
+
+/// A weight in some format, and its values as they are stored.
+fn stored(format: PanelFormat, w: &[f32], n_out: usize, n_in: usize) -> (PanelMatrix, Vec<f32>) {
+    let packed = |format| {
+        let packed = PackedMatrix::pack(format, w, n_out, n_in).unwrap();
+        (PanelMatrix::from_packed(&packed), packed.unpack())
+    };
+    match format {
+        PanelFormat::F32 => (PanelMatrix::from_dense(format, w, n_out, n_in), w.to_vec()),
+        PanelFormat::Bf16 => {
+            let rounded = w
+                .iter()
+                .map(|x| half::bf16::from_f32(*x).to_f32())
+                .collect();
+            (PanelMatrix::from_dense(format, w, n_out, n_in), rounded)
+        }
+        PanelFormat::F16 => {
+            let rounded = w.iter().map(|x| half::f16::from_f32(*x).to_f32()).collect();
+            (PanelMatrix::from_dense(format, w, n_out, n_in), rounded)
+        }
+        PanelFormat::Int8Rowwise => packed(PackedFormat::Int8Rowwise),
+        PanelFormat::Nf4 => packed(PackedFormat::Nf4DoubleQuant),
+        PanelFormat::Q8_0 => packed(PackedFormat::Q8_0),
+        PanelFormat::Q4_0 => packed(PackedFormat::Q4_0),
+        PanelFormat::Q4_1 => packed(PackedFormat::Q4_1),
+    }
+}
+
+const FORMATS: [PanelFormat; 8] = [
+    PanelFormat::F32,
+    PanelFormat::Bf16,
+    PanelFormat::F16,
+    PanelFormat::Int8Rowwise,
+    PanelFormat::Nf4,
+    PanelFormat::Q8_0,
+    PanelFormat::Q4_0,
+    PanelFormat::Q4_1,
+];
+
+/// Inputs that the format takes, near `n`.
+fn inputs(format: PanelFormat, n: usize) -> usize {
+    match format {
+        PanelFormat::F32 | PanelFormat::Bf16 | PanelFormat::F16 | PanelFormat::Int8Rowwise => n,
+        PanelFormat::Nf4 => n.next_multiple_of(64),
+        _ => n.next_multiple_of(32),
+    }
+}
+
+/// `x` as the product of integers sees it: `round(x / d) * d`, `d = max / 127` in blocks of 32.
+fn through_int8(x: &[f32]) -> Vec<f32> {
+    let mut rounded = x.to_vec();
+    for block in rounded.chunks_mut(32) {
+        let scale = block.iter().fold(0.0_f32, |max, x| max.max(x.abs())) / 127.0;
+        for x in block {
+            *x = if scale > 0.0 {
+                (*x / scale).round() * scale
+            } else {
+                0.0
+            };
+        }
+    }
+    rounded
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn products_match_the_reference(
+        format in 0..FORMATS.len(), rows in 1_usize..60, n_in in 1_usize..260, n_out in 1_usize..90,
+    ) {
+        let format = FORMATS[format];
+        let n_in = inputs(format, n_in);
+        let (x, w) = (normal(rows * n_in, 1), normal(n_out * n_in, 2));
+        at_each_level(|level| {
+            let (matrix, w) = stored(format, &w, n_out, n_in);
+            let seen = if format.multiplies_integers() { through_int8(&x) } else { x.clone() };
+            let (expected, magnitudes) = reference(&seen, &w, n_in);
+            let mut y = vec![1.0; rows * n_out];
+            matrix.matmul(&x, &mut y, Start::Accumulate, &mut MatmulScratch::default());
+            // Rounding of a sum of n terms: n units of the last place of the terms' magnitudes, at
+            // the very most. A tie of the activations' rounding may go the other way: half a step.
+            let step = if format.multiplies_integers() { 0.01 } else { 0.0 };
+            for ((y, expected), magnitude) in y.iter().zip(expected).zip(magnitudes) {
+                let error = (f64::from(*y) - 1.0 - expected).abs();
+                let bound = (1.0 + magnitude) * (n_in as f64 * 1.2e-7 + step);
+                assert!(error < bound, "{level} {format:?}: {y} against {expected}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_row_has_the_same_bits_in_any_batch_and_on_any_threads(
+        format in 0..FORMATS.len(), rows in 2_usize..140, n_in in 1_usize..420, n_out in 1_usize..130,
+    ) {
+        let format = FORMATS[format];
+        let n_in = inputs(format, n_in);
+        let (x, w) = (normal(rows * n_in, 1), normal(n_out * n_in, 2));
+        at_each_level(|level| {
+            let (matrix, _) = stored(format, &w, n_out, n_in);
+            let product = |x: &[f32]| {
+                let mut y = vec![0.0; x.len() / n_in * n_out];
+                matrix.matmul(x, &mut y, Start::Zero, &mut MatmulScratch::default());
+                y
+            };
+            let alone: Vec<f32> = x.chunks_exact(n_in).flat_map(product).collect();
+            for n_threads in 1..=3 {
+                assert_eq!(on_threads(n_threads, || product(&x)), alone, "{level} {format:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_laid_out_weight_gives_its_rows_back(
+        format in 0..FORMATS.len(), n_in in 1_usize..200, n_out in 1_usize..80,
+    ) {
+        let format = FORMATS[format];
+        let n_in = inputs(format, n_in);
+        let w = normal(n_out * n_in, 3);
+        at_each_level(|level| {
+            let (matrix, w) = stored(format, &w, n_out, n_in);
+            let mut row = vec![0.0; n_in];
+            for (i, w) in w.chunks_exact(n_in).enumerate() {
+                matrix.unpack_row(i, &mut row);
+                for (x, w) in row.iter().zip(w) {
+                    // INT8 divides the scale first.
+                    assert!((x - w).abs() <= w.abs() * 2e-7, "{level} {format:?}: {x} and {w}");
+                }
+            }
+        });
+    }
+}
+
+/// Attention of one sequence, by definition, in f64.
+fn attention_reference(
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    n_past: usize,
+    heads: [usize; 2],
+    head_dim: usize,
+) -> Vec<f64> {
+    let [n_heads, n_kv_heads] = heads;
+    let n_rows = q.len() / (n_heads * head_dim);
+    let mut out = Vec::new();
+    for row in 0..n_rows {
+        for head in 0..n_heads {
+            let q = &q[(row * n_heads + head) * head_dim..][..head_dim];
+            let at = |token: usize| (token * n_kv_heads + head * n_kv_heads / n_heads) * head_dim;
+            let scores: Vec<f64> = (0..=n_past + row)
+                .map(|token| {
+                    let k = &k[at(token)..][..head_dim];
+                    let dot: f64 = q
+                        .iter()
+                        .zip(k)
+                        .map(|(q, k)| f64::from(*q) * f64::from(*k))
+                        .sum();
+                    dot / (head_dim as f64).sqrt()
+                })
+                .collect();
+            let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = scores.iter().map(|x| (x - max).exp()).sum();
+            for i in 0..head_dim {
+                let weighted = scores.iter().enumerate();
+                let weighted =
+                    weighted.map(|(token, x)| (x - max).exp() * f64::from(v[at(token) + i]));
+                out.push(weighted.sum::<f64>() / sum);
+            }
+        }
+    }
+    out
+}
+
+fn pages(shape: &AttentionShape, k: &[f32], v: &[f32], width: usize) -> Vec<KvPage> {
+    let n_tokens = k.len() / width;
+    let n_pages = n_tokens.div_ceil(AttentionShape::PAGE_TOKENS);
+    let mut pages: Vec<KvPage> = (0..n_pages).map(|_| KvPage::new(shape)).collect();
+    for (token, (k, v)) in k.chunks_exact(width).zip(v.chunks_exact(width)).enumerate() {
+        let (page, place) = (
+            token / AttentionShape::PAGE_TOKENS,
+            token % AttentionShape::PAGE_TOKENS,
+        );
+        pages[page].write(shape, place, k, v);
+    }
+    pages
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn attention_matches_the_reference_in_any_chunks(
+        n_tokens in 1_usize..200, chunk in 1_usize..120, group in 1_usize..4, n_kv_heads in 1_usize..3,
+        head_dim in prop::sample::select(vec![2_usize, 8, 30, 32, 64, 80]),
+    ) {
+        let n_heads = group * n_kv_heads;
+        let (q_width, kv_width) = (n_heads * head_dim, n_kv_heads * head_dim);
+        let q = normal(n_tokens * q_width, 1);
+        let (k, v) = (normal(n_tokens * kv_width, 2), normal(n_tokens * kv_width, 3));
+        let expected = attention_reference(&q, &k, &v, 0, [n_heads, n_kv_heads], head_dim);
+        at_each_level(|level| {
+            let shape = AttentionShape::new(n_heads, n_kv_heads, head_dim);
+            let pages = pages(&shape, &k, &v, kv_width);
+            let all = |chunk: usize| {
+                let mut out = vec![0.0; q.len()];
+                for first in (0..n_tokens).step_by(chunk) {
+                    let n = chunk.min(n_tokens - first);
+                    let segment = Segment { rows: 0..n, n_past: first, pages: &pages };
+                    let at = first * q_width..(first + n) * q_width;
+                    attend(&shape, &q[at.clone()], q_width, &[segment], &mut out[at]);
+                }
+                out
+            };
+            let whole = on_threads(2, || all(n_tokens));
+            for (y, expected) in whole.iter().zip(&expected) {
+                // Averages of values of about one, from some hundred roundings.
+                assert!((f64::from(*y) - expected).abs() < 2e-5, "{level}: {y} against {expected}");
+            }
+            assert_eq!(all(chunk), whole, "{level}: chunks of {chunk}");
+            assert_eq!(all(1), whole, "{level}: one by one");
+        });
+    }
+
+    #[test]
+    fn norm_gate_and_rotation_match_their_formulas(rows in 1_usize..70, width in 1_usize..330, pairs in 1_usize..40) {
+        let (x, gamma) = (normal(rows * width, 1), normal(width, 2));
+        let gate_up = normal(rows * 2 * width, 3);
+        let frequencies: Vec<f64> = (0..pairs).map(|i| 1.0 / (i + 1) as f64).collect();
+        let heads = normal(rows * (4 * pairs + 3), 4);
+        let positions: Vec<usize> = (0..rows).map(|row| row * 7 % 50).collect();
+        at_each_level(|level| {
+            let mut y = vec![0.0; x.len()];
+            rms_norm(level, &x, &gamma, 1e-5, &mut y);
+            for (x, y) in x.chunks_exact(width).zip(y.chunks_exact(width)) {
+                let square: f64 = x.iter().map(|x| f64::from(*x).powi(2)).sum();
+                let rms = (square / width as f64 + 1e-5).sqrt();
+                for ((x, y), gamma) in x.iter().zip(y).zip(&gamma) {
+                    let expected = f64::from(*x) / rms * f64::from(*gamma);
+                    assert!((f64::from(*y) - expected).abs() <= expected.abs() * 2e-6 + 1e-9, "{level}");
+                }
+            }
+            swiglu(level, &gate_up, width, &mut y);
+            for (row, y) in gate_up.chunks_exact(2 * width).zip(y.chunks_exact(width)) {
+                for (i, y) in y.iter().enumerate() {
+                    let (gate, up) = (f64::from(row[i]), f64::from(row[width + i]));
+                    let expected = gate / (1.0 + (-gate).exp()) * up;
+                    assert!((f64::from(*y) - expected).abs() <= expected.abs() * 1e-6 + 1e-9, "{level}");
+                }
+            }
+            let mut table = RotaryTable::new(&frequencies);
+            table.reach(50);
+            let (mut turned, stride) = (heads.clone(), 4 * pairs + 3);
+            rotate(level, &mut turned, stride, 2, &table, &positions);
+            for (row, position) in positions.iter().enumerate() {
+                let (old, new) = (&heads[row * stride..], &turned[row * stride..]);
+                for head in 0..2 {
+                    for (i, frequency) in frequencies.iter().enumerate() {
+                        let at = head * 2 * pairs + i;
+                        let angle = f64::from(*position as f32 * *frequency as f32);
+                        let (a, b) = (f64::from(old[at]), f64::from(old[at + pairs]));
+                        let expected = [a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()];
+                        // Terms of about one, each rounded a few times.
+                        assert!((f64::from(new[at]) - expected[0]).abs() < 1e-5, "{level}");
+                        assert!((f64::from(new[at + pairs]) - expected[1]).abs() < 1e-5, "{level}");
+                    }
+                }
+                assert_eq!(old[4 * pairs..stride], new[4 * pairs..stride], "the rest stays");
+            }
+        });
+    }
+}
+
+proptest! {
+    #[test]
+    fn nll_matches_its_formula(rows in 1_usize..5, vocab in 1_usize..3000) {
+        let logits: Vec<f32> = normal(rows * vocab, 1).iter().map(|x| x * 5.0).collect();
+        let targets: Vec<usize> = (0..rows).map(|row| row * 31 % vocab).collect();
+        at_each_level(|level| {
+            let nll = nll_of_logits(level, &logits, &targets);
+            for ((nll, logits), target) in nll.iter().zip(logits.chunks_exact(vocab)).zip(&targets) {
+                let sum: f64 = logits.iter().map(|x| f64::from(*x).exp()).sum();
+                let expected = sum.ln() - f64::from(logits[*target]);
+                // Logarithms of about ten, rounded to f32.
+                assert!((f64::from(*nll) - expected).abs() < 3e-6 * expected.abs().max(1.0), "{level}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_stacked_weight_computes_both_or_neither(first in 1_usize..70, second in 1_usize..70, n_in in 1_usize..80) {
+        let (a, b, x) = (normal(first * n_in, 1), normal(second * n_in, 2), normal(3 * n_in, 3));
+        at_each_level(|level| {
+            let dense = |w: &[f32], n| PanelMatrix::from_dense(PanelFormat::F32, w, n, n_in);
+            let product = |matrix: &PanelMatrix, y: &mut [f32], stride, first| {
+                let y = Columns { y, stride, first };
+                matrix.matmul_into(&x, y, Start::Zero, &mut MatmulScratch::default());
+            };
+            let n_out = first + second;
+            let mut apart = vec![0.0; 3 * n_out];
+            product(&dense(&a, first), &mut apart, n_out, 0);
+            product(&dense(&b, second), &mut apart, n_out, first);
+            if let Ok(stacked) = dense(&a, first).stack(dense(&b, second)) {
+                let mut together = vec![0.0; 3 * n_out];
+                product(&stacked, &mut together, n_out, 0);
+                assert_eq!(together, apart, "{level}");
+            }
+        });
+    }
+}
