@@ -1,7 +1,12 @@
 //! Causal attention with grouped queries and rotary positions.
 
+use std::cell::OnceCell;
+use std::sync::Arc;
+
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Int, Tensor, activation};
+use firebox_tensor::host::RotaryTable;
+use firebox_tensor::kernels;
 
 use crate::kv_cache::LayerCache;
 use crate::linear::Linear;
@@ -33,21 +38,42 @@ pub struct Attention {
 
 /// What all layers of one forward pass share.
 pub(crate) struct Positions {
-    pub(crate) rope: RopeTable,
+    /// For the CPU's kernel.
+    rotary: Arc<RotaryTable>,
+    /// For ordinary operations; made when they are used.
+    rope: OnceCell<RopeTable>,
     /// `[seq, start + seq]`, true = hidden; `None` when nothing is hidden.
-    pub(crate) mask: Option<Tensor<2, Bool>>,
+    mask: OnceCell<Option<Tensor<2, Bool>>>,
+    inv_freq: Vec<f64>,
     /// Tokens before this pass.
-    pub(crate) start: usize,
+    start: usize,
+    seq: usize,
+    device: Device,
 }
 
 impl Positions {
     pub(crate) fn new(inv_freq: &[f64], start: usize, seq: usize, device: &Device) -> Self {
-        let mask = (seq > 1).then(|| causal_mask(start, seq, device));
+        let mut rotary = RotaryTable::new(inv_freq);
+        rotary.reach(start + seq);
         Self {
-            rope: RopeTable::new(inv_freq, start, seq, device),
-            mask,
+            rotary: Arc::new(rotary),
+            rope: OnceCell::new(),
+            mask: OnceCell::new(),
+            inv_freq: inv_freq.to_vec(),
             start,
+            seq,
+            device: device.clone(),
         }
+    }
+
+    fn rope(&self) -> &RopeTable {
+        let new = || RopeTable::new(&self.inv_freq, self.start, self.seq, &self.device);
+        self.rope.get_or_init(new)
+    }
+
+    fn mask(&self) -> Option<&Tensor<2, Bool>> {
+        let new = || (self.seq > 1).then(|| causal_mask(self.start, self.seq, &self.device));
+        self.mask.get_or_init(new).as_ref()
     }
 }
 
@@ -69,19 +95,42 @@ impl Attention {
         positions: &Positions,
         cache: Option<&mut LayerCache>,
     ) -> Tensor<3> {
-        let [batch, seq, _] = x.dims();
-        let q = split_heads(self.q_proj.forward(x.clone()), self.n_heads);
-        let k = split_heads(self.k_proj.forward(x.clone()), self.n_kv_heads);
-        let v = split_heads(self.v_proj.forward(x), self.n_kv_heads);
-        let (q, k) = (positions.rope.rotate(q), positions.rope.rotate(k));
+        let (q, k, v) = (
+            self.q_proj.forward(x.clone()),
+            self.k_proj.forward(x.clone()),
+            self.v_proj.forward(x),
+        );
+        let whole = cache.is_none() && positions.start == 0;
+        let (n_heads, n_kv_heads) = (self.n_heads, self.n_kv_heads);
+        if whole
+            && let Some(context) =
+                kernels::rotary_attention([&q, &k, &v], n_heads, n_kv_heads, &positions.rotary)
+        {
+            return self.o_proj.forward(context);
+        }
+        self.o_proj
+            .forward(self.attend([q, k, v], positions, cache))
+    }
+
+    /// The same by ordinary operations, and over a cache.
+    fn attend(
+        &self,
+        [q, k, v]: [Tensor<3>; 3],
+        positions: &Positions,
+        cache: Option<&mut LayerCache>,
+    ) -> Tensor<3> {
+        let [batch, seq, _] = q.dims();
+        let q = split_heads(q, self.n_heads);
+        let k = split_heads(k, self.n_kv_heads);
+        let v = split_heads(v, self.n_kv_heads);
+        let (q, k) = (positions.rope().rotate(q), positions.rope().rotate(k));
         let (k, v) = match cache {
             Some(cache) => cache.append(positions.start, k, v),
             None => (k, v),
         };
-        let context = grouped_attention(q, k, v, positions.mask.as_ref());
+        let context = grouped_attention(q, k, v, positions.mask());
         let merged = context.swap_dims(1, 2); // [batch, seq, heads, head_dim]
-        self.o_proj
-            .forward(merged.reshape([batch, seq, self.n_heads * self.head_dim]))
+        merged.reshape([batch, seq, self.n_heads * self.head_dim])
     }
 }
 

@@ -2,12 +2,11 @@
 
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 
-use firebox_tensor::kernels::in_pool;
+use firebox_tensor::kernels::{in_pool, softmax_nll};
 
 use crate::error::ModelError;
 use crate::generate::PREFILL_CHUNK;
 use crate::kv_cache::KvCache;
-use crate::linear::host_f32;
 use crate::llama::Llama;
 
 /// Rows of logits held at once.
@@ -166,7 +165,11 @@ fn head_loss(hidden: Tensor<2>, weight: Tensor<2>, targets: &[i64]) -> HeadLoss 
         let h = hidden.clone().narrow(0, start, rows); // [rows, d_model]
         let target = int_tensor(&targets[start..start + rows], &h.device());
         let logits = h.clone().matmul(weight.clone().transpose()); // [rows, vocab]
-        let chunk = softmax_nll(logits, target.clone());
+        let indices: Vec<usize> = targets[start..start + rows]
+            .iter()
+            .map(|target| *target as usize)
+            .collect();
+        let chunk = softmax_nll(logits, &indices);
         nll.extend(chunk.nll);
         // ∂L/∂logits = (softmax − onehot) / n. The softmax's denominator is applied to the narrow
         // side of each product, not to [rows, vocab].
@@ -190,29 +193,6 @@ fn head_loss(hidden: Tensor<2>, weight: Tensor<2>, targets: &[i64]) -> HeadLoss 
         nll,
         d_hidden,
         d_weight,
-    }
-}
-
-/// A softmax over rows, not yet divided, and the score of each row's target.
-struct SoftmaxNll {
-    /// `-log softmax(logits)[target]`, one a row.
-    nll: Vec<f32>,
-    /// `exp(logits − max)`, `[rows, vocab]`.
-    exp: Tensor<2>,
-    /// The sum of each row of `exp`, `[rows, 1]`.
-    sum: Tensor<2>,
-}
-
-fn softmax_nll(logits: Tensor<2>, target: Tensor<1, Int>) -> SoftmaxNll {
-    let [rows, _] = logits.dims();
-    let max = logits.clone().max_dim(1); // [rows, 1]
-    let at_target = logits.clone().gather(1, target.reshape([rows, 1])) - max.clone();
-    let exp = (logits - max).exp();
-    let sum = exp.clone().sum_dim(1);
-    SoftmaxNll {
-        nll: host_f32(sum.clone().log() - at_target),
-        exp,
-        sum,
     }
 }
 

@@ -28,8 +28,6 @@ impl RmsNorm {
     /// # Shapes
     /// `[batch, seq, d_model]` in and out.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let mean_square = x.clone().square().mean_dim(2); // [batch, seq, 1]
-        let inv_rms = mean_square.add_scalar(self.eps).sqrt().recip();
-        x * inv_rms * self.gamma.val().unsqueeze()
+        firebox_tensor::kernels::rms_norm(x, self.gamma.val(), self.eps)
     }
 }

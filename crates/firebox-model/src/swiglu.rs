@@ -1,7 +1,7 @@
 //! The gated feed-forward block.
 
 use burn::module::Module;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
 use crate::linear::Linear;
 
@@ -22,7 +22,9 @@ impl SwiGlu {
     /// # Shapes
     /// `[batch, seq, d_model]` in and out.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let gate = activation::silu(self.gate_proj.forward(x.clone()));
-        self.down_proj.forward(gate * self.up_proj.forward(x))
+        let gate = self.gate_proj.forward(x.clone());
+        let up = self.up_proj.forward(x);
+        self.down_proj
+            .forward(firebox_tensor::kernels::swiglu(gate, up))
     }
 }

@@ -17,6 +17,8 @@
 mod activations;
 mod aligned;
 mod attention;
+mod attention_backward;
+mod backward;
 mod float_panel;
 mod float_tile;
 mod gemm;
@@ -34,12 +36,17 @@ mod simd;
 mod swiglu;
 
 pub use aligned::AlignedBuffer;
+pub use attention::attend_and_sum;
 pub use attention::{AttentionShape, KvPage, Segment, attend};
+pub use attention_backward::{AttentionGradient, attend_backward};
+pub use backward::{rms_norm_backward, swiglu_apart, swiglu_backward};
 pub use level::{SimdLevel, UnknownSimdLevel};
 pub use nll::nll_of_logits;
+pub use nll::softmax_rows;
 pub use panel_matrix::{Columns, MatmulScratch, PanelFormat, PanelMatrix, Start};
 pub use parallel::{for_each, n_threads};
 pub use rms_norm::rms_norm;
+pub use rope::rotate_back;
 pub use rope::{RotaryTable, rotate};
 pub use swiglu::swiglu;
 

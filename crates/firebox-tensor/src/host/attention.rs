@@ -26,10 +26,10 @@ use super::parallel::{SharedMut, for_each};
 use super::simd::{Kernel, Simd, dispatch};
 
 /// Tokens of a page.
-const PAGE_TOKENS: usize = 64;
+pub(crate) const PAGE_TOKENS: usize = 64;
 
 /// Queries of one task; a multiple of every level's tile.
-const TASK_ROWS: usize = 48;
+pub(crate) const TASK_ROWS: usize = 48;
 
 thread_local! {
     /// Scores and running results of a task.
@@ -39,10 +39,10 @@ thread_local! {
 /// Sizes of an attention layer, and the instruction set that its pages are laid out for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttentionShape {
-    n_heads: usize,
-    n_kv_heads: usize,
-    head_dim: usize,
-    level: SimdLevel,
+    pub(crate) n_heads: usize,
+    pub(crate) n_kv_heads: usize,
+    pub(crate) head_dim: usize,
+    pub(crate) level: SimdLevel,
 }
 
 impl AttentionShape {
@@ -66,7 +66,7 @@ impl AttentionShape {
     }
 
     /// Width of a value's row in a page: whole panels.
-    fn value_stride(&self) -> usize {
+    pub(crate) fn value_stride(&self) -> usize {
         self.head_dim.next_multiple_of(panel_width(self.level))
     }
 
@@ -157,6 +157,22 @@ pub fn attend(
     segments: &[Segment<'_>],
     out: &mut [f32],
 ) {
+    attend_and_sum(shape, queries, stride, segments, out, None);
+}
+
+/// As [`attend`]; also gives the logarithm of each softmax's denominator, `[rows, heads]`, which
+/// the backward pass wants.
+///
+/// # Panics
+/// As [`attend`].
+pub fn attend_and_sum(
+    shape: &AttentionShape,
+    queries: &[f32],
+    stride: usize,
+    segments: &[Segment<'_>],
+    out: &mut [f32],
+    log_sums: Option<&mut [f32]>,
+) {
     let width = shape.n_heads * shape.head_dim;
     assert!(width <= stride, "queries are narrower than their heads");
     let mut tasks = Vec::new();
@@ -166,6 +182,9 @@ pub fn attend(
             end * stride <= queries.len() && end * width <= out.len(),
             "rows of a segment"
         );
+        if let Some(log_sums) = &log_sums {
+            assert!(end * shape.n_heads <= log_sums.len(), "rows of a segment");
+        }
         assert!(
             n_tokens <= segment.pages.len() * PAGE_TOKENS,
             "pages of a segment"
@@ -185,6 +204,7 @@ pub fn attend(
     // The longest first: they are the last blocks.
     tasks.reverse();
     let out = SharedMut::new(out);
+    let log_sums = log_sums.map(SharedMut::new);
     for_each(tasks.len(), |task| {
         let (segment, rows, head) = &tasks[task];
         let task = AttendTask {
@@ -195,6 +215,7 @@ pub fn attend(
             rows: rows.clone(),
             head: *head,
             out,
+            log_sums,
         };
         dispatch(shape.level, task);
     });
@@ -209,6 +230,7 @@ struct AttendTask<'a> {
     rows: Range<usize>,
     head: usize,
     out: SharedMut<f32>,
+    log_sums: Option<SharedMut<f32>>,
 }
 
 #[derive(Default)]
@@ -338,6 +360,11 @@ impl AttendTask<'_> {
         let rows = sums.chunks_exact(self.shape.value_stride()).zip(running);
         for (row, (sums, running)) in self.rows.clone().zip(rows) {
             let inverse = 1.0 / running.sum;
+            if let Some(log_sums) = self.log_sums {
+                let at = row * self.shape.n_heads + self.head;
+                // SAFETY: this head of this row is this task's.
+                unsafe { log_sums.ptr().add(at).write(running.max + running.sum.ln()) };
+            }
             for (i, sum) in sums[..head_dim].iter().enumerate() {
                 // SAFETY: this head's part of this row is this task's.
                 unsafe {

@@ -55,6 +55,33 @@ pub fn rotate(
     table: &RotaryTable,
     positions: &[usize],
 ) {
+    turn(level, x, stride, n_heads, table, positions, false);
+}
+
+/// The inverse of [`rotate`], and its gradient.
+///
+/// # Panics
+/// As [`rotate`].
+pub fn rotate_back(
+    level: SimdLevel,
+    x: &mut [f32],
+    stride: usize,
+    n_heads: usize,
+    table: &RotaryTable,
+    positions: &[usize],
+) {
+    turn(level, x, stride, n_heads, table, positions, true);
+}
+
+fn turn(
+    level: SimdLevel,
+    x: &mut [f32],
+    stride: usize,
+    n_heads: usize,
+    table: &RotaryTable,
+    positions: &[usize],
+    back: bool,
+) {
     let half = table.frequencies.len();
     assert!(
         n_heads * 2 * half <= stride && positions.len() * stride <= x.len(),
@@ -79,6 +106,7 @@ pub fn rotate(
                 table,
                 positions,
                 rows,
+                sign: if back { -1.0 } else { 1.0 },
             },
         );
     });
@@ -91,6 +119,8 @@ struct Rows<'a> {
     table: &'a RotaryTable,
     positions: &'a [usize],
     rows: std::ops::Range<usize>,
+    /// -1 to turn back.
+    sign: f32,
 }
 
 impl Kernel for Rows<'_> {
@@ -114,14 +144,16 @@ impl Kernel for Rows<'_> {
                     let second = first.add(half);
                     for i in (0..whole).step_by(S::LANES) {
                         let (c, d) = (s.load(cos.as_ptr().add(i)), s.load(sin.as_ptr().add(i)));
+                        let d = s.mul(d, s.splat(self.sign));
                         let (a, b) = (s.load(first.add(i)), s.load(second.add(i)));
                         s.store(first.add(i), s.sub(s.mul(a, c), s.mul(b, d)));
                         s.store(second.add(i), s.add(s.mul(b, c), s.mul(a, d)));
                     }
                     for i in whole..half {
                         let (a, b) = (*first.add(i), *second.add(i));
-                        *first.add(i) = a * cos[i] - b * sin[i];
-                        *second.add(i) = b * cos[i] + a * sin[i];
+                        let sin = self.sign * sin[i];
+                        *first.add(i) = a * cos[i] - b * sin;
+                        *second.add(i) = b * cos[i] + a * sin;
                     }
                 }
             }

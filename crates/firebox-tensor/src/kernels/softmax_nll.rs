@@ -1,0 +1,84 @@
+//! Softmax and negative log-likelihood of rows of logits, in place.
+
+#[cfg(feature = "cpu")]
+use burn::tensor::DType;
+use burn::tensor::{Int, Tensor, TensorData};
+
+#[cfg(feature = "cpu")]
+use super::pool::is_cpu;
+
+/// A softmax over rows, not yet divided, and the loss of each row.
+#[derive(Debug)]
+pub struct SoftmaxNll {
+    /// `-log softmax(logits)[target]`, one a row.
+    pub nll: Vec<f32>,
+    /// `exp(logits − max)`, `[rows, vocab]`.
+    pub exp: Tensor<2>,
+    /// The sum of each row of `exp`, `[rows, 1]`.
+    pub sum: Tensor<2>,
+}
+
+/// Turns logits into their unnormalized softmax; on the CPU in their own memory, when nobody else
+/// holds it.
+///
+/// # Shapes
+/// `logits` `[rows, vocab]`, outside autodiff; one target a row.
+///
+/// # Panics
+/// When a target is not below `vocab`.
+pub fn softmax_nll(logits: Tensor<2>, targets: &[usize]) -> SoftmaxNll {
+    let [rows, vocab] = logits.dims();
+    assert_eq!(rows, targets.len(), "one target a row");
+    assert!(
+        targets.iter().all(|target| *target < vocab),
+        "targets inside the vocabulary"
+    );
+    #[cfg(feature = "cpu")]
+    if is_cpu(&logits.device()) && logits.dtype() == DType::F32 {
+        return fused::softmax_nll(logits, targets);
+    }
+    softmax_nll_reference(logits, targets)
+}
+
+/// The same by ordinary operations.
+pub(crate) fn softmax_nll_reference(logits: Tensor<2>, targets: &[usize]) -> SoftmaxNll {
+    let [rows, _] = logits.dims();
+    let device = logits.device();
+    let targets = targets
+        .iter()
+        .map(|target| *target as i64)
+        .collect::<Vec<_>>();
+    let target = Tensor::<2, Int>::from_data(TensorData::new(targets, [rows, 1]), &device);
+    let max = logits.clone().max_dim(1); // [rows, 1]
+    let at_target = logits.clone().gather(1, target) - max.clone();
+    let exp = (logits - max).exp();
+    let sum = exp.clone().sum_dim(1);
+    let nll = sum.clone().log() - at_target;
+    SoftmaxNll {
+        nll: nll.into_data().iter::<f32>().collect(),
+        exp,
+        sum,
+    }
+}
+
+#[cfg(feature = "cpu")]
+mod fused {
+    use burn::backend::{Flex, flex::FlexTensor};
+    use burn::tensor::{Tensor, TensorData};
+
+    use super::SoftmaxNll;
+    use crate::host::{SimdLevel, softmax_rows};
+
+    /// For f32 logits on the CPU.
+    pub(super) fn softmax_nll(logits: Tensor<2>, targets: &[usize]) -> SoftmaxNll {
+        let (rows, device) = (targets.len(), logits.device());
+        let flex = logits.try_into_primitive::<Flex>();
+        let mut flex: FlexTensor = flex.expect("a tensor on the CPU").to_contiguous();
+        let (nll, sums) = softmax_rows(SimdLevel::current(), flex.storage_mut(), targets);
+        SoftmaxNll {
+            nll,
+            exp: Tensor::from_primitive::<Flex>(flex),
+            sum: Tensor::from_data(TensorData::new(sums, [rows, 1]), &device),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Each kernel against ordinary operations, forward and backward.
+
+use std::sync::Arc;
+
+use burn::tensor::{Bool, Device, Distribution, Int, Tensor, activation};
+use proptest::prelude::*;
+
+use super::rms_norm::rms_norm_reference;
+use super::softmax_nll::softmax_nll_reference;
+use super::swiglu::swiglu_reference;
+use super::*;
+use crate::host::RotaryTable;
+
+fn normal<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
+}
+
+/// Largest difference, relative to the largest magnitude.
+fn difference<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
+    let size = b.clone().abs().max().into_scalar::<f32>().max(1e-3);
+    (a - b).abs().max().into_scalar::<f32>() / size
+}
+
+/// Result and gradients of `op` at `inputs`, pulled back by `grad`.
+fn pull<const N: usize>(
+    op: impl Fn([Tensor<3>; N]) -> Tensor<3>,
+    inputs: &[Tensor<3>; N],
+    grad: &Tensor<3>,
+) -> (Tensor<3>, [Tensor<3>; N]) {
+    let tracked = inputs
+        .each_ref()
+        .map(|x| Tensor::from_inner(x.clone()).require_grad());
+    let y = op(tracked.clone());
+    let grads = (y.clone() * Tensor::from_inner(grad.clone()))
+        .sum()
+        .backward();
+    (
+        y.inner(),
+        tracked.map(|x| x.grad(&grads).expect("a gradient")),
+    )
+}
+
+/// Rotation and attention by ordinary operations.
+fn attention_reference(
+    [q, k, v]: [Tensor<3>; 3],
+    n_heads: usize,
+    n_kv_heads: usize,
+    frequencies: &[f64],
+) -> Tensor<3> {
+    let [batch, seq, width] = q.dims();
+    let head_dim = width / n_heads;
+    let device = q.device();
+    let split = |x: Tensor<3>, n: usize| x.reshape([batch, seq, n, head_dim]).swap_dims(1, 2);
+    let angles = |f: fn(f32) -> f32| {
+        let row = |position: usize| {
+            let half: Vec<f32> = frequencies
+                .iter()
+                .map(|w| f(position as f32 * *w as f32))
+                .collect();
+            [half.clone(), half].concat()
+        };
+        let all: Vec<f32> = (0..seq).flat_map(row).collect();
+        Tensor::<1>::from_floats(all.as_slice(), &device).reshape([1, 1, seq, head_dim])
+    };
+    let (cos, sin) = (angles(f32::cos), angles(f32::sin));
+    let rotate = |x: Tensor<4>| {
+        let half = head_dim / 2;
+        let swapped = Tensor::cat(
+            vec![
+                x.clone().narrow(3, half, half).neg(),
+                x.clone().narrow(3, 0, half),
+            ],
+            3,
+        );
+        x * cos.clone() + swapped * sin.clone()
+    };
+    let repeat = |x: Tensor<4>| {
+        let group = n_heads / n_kv_heads;
+        let shape = [batch, n_kv_heads, group, seq, head_dim];
+        x.unsqueeze_dim::<5>(2)
+            .expand(shape)
+            .reshape([batch, n_heads, seq, head_dim])
+    };
+    let (q, k) = (
+        rotate(split(q, n_heads)),
+        repeat(rotate(split(k, n_kv_heads))),
+    );
+    let scores = q
+        .matmul(k.swap_dims(2, 3))
+        .div_scalar((head_dim as f64).sqrt());
+    let at = Tensor::<1, Int>::arange(0..seq as i64, &device);
+    let keys = at.clone().unsqueeze_dim::<2>(0).expand([seq, seq]);
+    let mask: Tensor<2, Bool> = keys.greater(at.unsqueeze_dim::<2>(1).expand([seq, seq]));
+    let mask = mask.unsqueeze::<4>().expand([batch, n_heads, seq, seq]);
+    let p = activation::softmax(scores.mask_fill(mask, f32::NEG_INFINITY), 3);
+    let out = p.matmul(repeat(split(v, n_kv_heads)));
+    out.swap_dims(1, 2).reshape([batch, seq, width])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    // Sums of up to some hundred terms in another order: some units of 1e-7 a term. (In rows of one
+    // or two values the gradient is the small difference of large numbers, in any order.)
+    #[test]
+    fn norm_matches_ordinary_operations(batch in 1_usize..4, seq in 1_usize..40, width in 5_usize..150) {
+        let (x, gamma) = (normal([batch, seq, width]), normal([1, 1, width]));
+        let grad = normal([batch, seq, width]);
+        let gain = |gamma: Tensor<3>| gamma.reshape([width]);
+        let fused = pull(|[x, gamma]| rms_norm(x, gain(gamma), 1e-5), &[x.clone(), gamma.clone()], &grad);
+        let plain = pull(|[x, gamma]| rms_norm_reference(x, gain(gamma), 1e-5), &[x.clone(), gamma.clone()], &grad);
+        prop_assert!(difference(fused.0.clone(), plain.0) < 1e-5);
+        let [d_x, d_gamma] = fused.1;
+        let [e_x, e_gamma] = plain.1;
+        prop_assert!(difference(d_x, e_x) < 5e-5);
+        prop_assert!(difference(d_gamma, e_gamma) < 2e-5);
+        prop_assert!(difference(rms_norm(x, gain(gamma), 1e-5), fused.0) == 0.0, "as without autodiff");
+    }
+
+    #[test]
+    fn gate_matches_ordinary_operations(batch in 1_usize..4, seq in 1_usize..30, width in 1_usize..90) {
+        let shape = [batch, seq, width];
+        let (inputs, grad) = ([normal(shape), normal(shape)], normal(shape));
+        let fused = pull(|[gate, up]| swiglu(gate, up), &inputs, &grad);
+        let plain = pull(|[gate, up]| swiglu_reference(gate, up), &inputs, &grad);
+        prop_assert!(difference(fused.0, plain.0) < 2e-6);
+        for (fused, plain) in fused.1.into_iter().zip(plain.1) {
+            prop_assert!(difference(fused, plain) < 2e-6);
+        }
+    }
+
+    #[test]
+    fn attention_matches_ordinary_operations(
+        batch in 1_usize..3, seq in 1_usize..150, n_kv_heads in 1_usize..3, group in 1_usize..4,
+        head_dim in prop::sample::select(vec![2_usize, 16, 30, 64]),
+    ) {
+        let n_heads = n_kv_heads * group;
+        let frequencies: Vec<f64> = (0..head_dim / 2).map(|i| 0.7_f64.powi(i as i32)).collect();
+        let mut table = RotaryTable::new(&frequencies);
+        table.reach(seq);
+        let table = Arc::new(table);
+        let (q, kv) = ([batch, seq, n_heads * head_dim], [batch, seq, n_kv_heads * head_dim]);
+        let (inputs, grad) = ([normal(q), normal(kv), normal(kv)], normal(q));
+        let fused = |[q, k, v]: [Tensor<3>; 3]| {
+            rotary_attention([&q, &k, &v], n_heads, n_kv_heads, &table).expect("on the CPU")
+        };
+        let plain = pull(|x| attention_reference(x, n_heads, n_kv_heads, &frequencies), &inputs, &grad);
+        let fused = pull(fused, &inputs, &grad);
+        prop_assert!(difference(fused.0, plain.0) < 1e-5);
+        for (fused, plain) in fused.1.into_iter().zip(plain.1) {
+            prop_assert!(difference(fused, plain) < 5e-5);
+        }
+    }
+
+    #[test]
+    fn softmax_matches_ordinary_operations(rows in 1_usize..20, vocab in 1_usize..2500) {
+        let logits = normal([rows, vocab]).mul_scalar(4.0);
+        let targets: Vec<usize> = (0..rows).map(|row| row * 37 % vocab).collect();
+        let plain = softmax_nll_reference(logits.clone(), &targets);
+        let kept = logits.clone();
+        let fused = softmax_nll(logits.clone(), &targets);
+        prop_assert!(difference(kept, logits) == 0.0, "what others hold stays");
+        for (fused, plain) in fused.nll.iter().zip(plain.nll) {
+            prop_assert!((fused - plain).abs() < 1e-5 * plain.abs().max(1.0), "{fused} and {plain}");
+        }
+        prop_assert!(difference(fused.exp, plain.exp) < 1e-6);
+        prop_assert!(difference(fused.sum, plain.sum) < 1e-5);
+    }
+}
+
+#[test]
+fn a_frozen_gain_gets_no_gradient_and_a_strided_input_is_read_right() {
+    let x = normal([2, 3, 8]);
+    let gamma = normal([8]);
+    let turned = Tensor::from_inner(x.clone()).require_grad().swap_dims(0, 1);
+    let frozen = Tensor::from_inner(gamma.clone());
+    let y = rms_norm(turned, frozen.clone(), 1e-5);
+    let grads = y.clone().sum().backward();
+    assert!(frozen.grad(&grads).is_none());
+    let expected = rms_norm_reference(x.swap_dims(0, 1), gamma, 1e-5);
+    assert!(difference(y.inner(), expected) < 1e-5);
+}
