@@ -116,7 +116,16 @@ const BUILD: &str = "cargo build --release";
 /// The GGUF forms that llama.cpp is timed with.
 const GGUF_FORMATS: [&str; 4] = ["f32", "f16", "q8_0", "q4_1"];
 
-/// All of them: firebox first, in f32 and in each of `models`, then the peers.
+/// The forms that firebox is timed with: name, file of the model, `--weights`.
+const FIREBOX_FORMS: [(&str, &str, &str); 5] = [
+    ("f32", "smollm2-bf16", "f32"),
+    ("bf16", "smollm2-bf16", "stored"),
+    ("f16", "smollm2-f16.gguf", "stored"),
+    ("q8_0", "smollm2-q8_0.gguf", "blocks"),
+    ("q4_1", "smollm2-q4_1.gguf", "blocks"),
+];
+
+/// All of them: firebox in its forms and in each of `models`, then the peers.
 pub(crate) fn contenders(
     work: &Path,
     firebox: &Path,
@@ -125,20 +134,31 @@ pub(crate) fn contenders(
     workload: &Workload,
 ) -> Vec<Contender> {
     let checkpoint = work.join("models").join("smollm2-bf16");
-    let mut all = vec![firebox_contender(
-        "f32",
-        firebox,
-        &checkpoint,
-        n_threads,
-        workload,
-    )];
-    all.extend(
-        models
-            .iter()
-            .map(|(name, path)| firebox_decoder(name, firebox, path, n_threads, workload)),
-    );
+    let form = |name: &str, model: &Path, weights: &str| {
+        let form = Form {
+            name,
+            model,
+            weights,
+        };
+        firebox_decoder(&form, firebox, n_threads, workload)
+    };
+    let mut all: Vec<Contender> = FIREBOX_FORMS
+        .iter()
+        .map(|(name, file, weights)| form(name, &work.join("models").join(file), weights))
+        .collect();
+    let training = firebox_training(firebox, &checkpoint, n_threads, workload);
+    all[0].jobs.extend(training);
+    all.extend(models.iter().map(|(name, path)| form(name, path, "stored")));
     all.extend(GGUF_FORMATS.map(|format| llama_contender(format, work, n_threads, workload)));
-    all.push(torch_contender(work, &checkpoint, n_threads, workload));
+    for dtype in ["fp32", "bf16"] {
+        all.push(torch_contender(
+            dtype,
+            work,
+            &checkpoint,
+            n_threads,
+            workload,
+        ));
+    }
     all
 }
 
@@ -147,14 +167,19 @@ macro_rules! command {
     ($($part:expr),* $(,)?) => { vec![$(OsString::from($part)),*] };
 }
 
-fn firebox_contender(
-    name: &str,
+/// A form of the model.
+struct Form<'a> {
+    name: &'a str,
+    model: &'a Path,
+    weights: &'a str,
+}
+
+fn firebox_training(
     firebox: &Path,
     model: &Path,
     n_threads: usize,
     workload: &Workload,
-) -> Contender {
-    let mut contender = firebox_decoder(name, firebox, model, n_threads, workload);
+) -> [Job; 2] {
     let train = |mode: &str, metric| Job {
         command: command![
             firebox,
@@ -176,19 +201,23 @@ fn firebox_contender(
         ],
         fields: vec![(metric, Field("/tokens_per_s"))],
     };
-    contender.jobs.push(train("full", Metric::TrainFull));
-    contender.jobs.push(train("lora", Metric::TrainLora));
-    contender
+    [
+        train("full", Metric::TrainFull),
+        train("lora", Metric::TrainLora),
+    ]
 }
 
-/// A form of the model that is only used, not trained.
 fn firebox_decoder(
-    name: &str,
+    form: &Form<'_>,
     firebox: &Path,
-    model: &Path,
     n_threads: usize,
     workload: &Workload,
 ) -> Contender {
+    let Form {
+        name,
+        model,
+        weights,
+    } = *form;
     let decode = Job {
         command: command![
             firebox,
@@ -196,6 +225,8 @@ fn firebox_decoder(
             "decode",
             "--model",
             model,
+            "--weights",
+            weights,
             "--prompt-tokens",
             workload.n_prompt_tokens.to_string(),
             "--new-tokens",
@@ -257,7 +288,13 @@ fn llama_contender(format: &str, work: &Path, n_threads: usize, workload: &Workl
     }
 }
 
-fn torch_contender(work: &Path, model: &Path, n_threads: usize, workload: &Workload) -> Contender {
+fn torch_contender(
+    dtype: &str,
+    work: &Path,
+    model: &Path,
+    n_threads: usize,
+    workload: &Workload,
+) -> Contender {
     let python = work.join("venv").join("bin").join("python");
     let script = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("peers")
@@ -268,6 +305,8 @@ fn torch_contender(work: &Path, model: &Path, n_threads: usize, workload: &Workl
             &script,
             model,
             what,
+            "--dtype",
+            dtype,
             "--threads",
             n_threads.to_string(),
             "--prompt-tokens",
@@ -288,7 +327,7 @@ fn torch_contender(work: &Path, model: &Path, n_threads: usize, workload: &Workl
         (Metric::Decode, Field("/decode_tokens_per_s")),
     ];
     Contender {
-        name: "torch fp32".to_owned(),
+        name: format!("torch {dtype}"),
         jobs: vec![
             job("infer", inference),
             job(

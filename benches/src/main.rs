@@ -9,6 +9,7 @@ mod contender;
 mod machine;
 mod report;
 mod summary;
+mod targets;
 mod watched;
 
 use std::io::Write as _;

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::contender::{Metric, Workload};
 use crate::machine::Machine;
 use crate::summary::{Samples, Summary};
+use crate::targets;
 
 /// Version of the JSON form.
 const FORMAT_VERSION: u32 = 1;
@@ -63,7 +64,7 @@ impl Report {
 
     /// The page.
     pub(crate) fn markdown(&self) -> String {
-        let mut page = self.heading();
+        let mut page = self.heading() + &targets::table(&self.results);
         for (metric, rows) in &self.results {
             // Writing to a string can't fail.
             let _ = write!(page, "\n## {metric}\n\n{}", table(rows));
@@ -97,7 +98,7 @@ impl Report {
              Prefill of {n_prompt_tokens} tokens, decode of {n_new_tokens} after them, training of \
              {batch_size} × {n_seq_tokens} tokens a step (median of {n_steps} steps a run).\n\
              Tokens per second; median, least and most of {rounds} runs, the contenders by turns; spread is \
-             (most − least) / median. The last column is firebox f32 over the contender.\n",
+             (most − least) / median. The last column of each table is firebox f32 over the contender.\n",
             rounds = self.n_rounds,
             threads = self.machine.n_threads,
             simd = self.machine.simd.join(" "),
