@@ -1,8 +1,10 @@
 //! Next-token loss without ever holding `[tokens, vocab]`.
 
-use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 
-use firebox_tensor::kernels::{in_pool, softmax_nll};
+use firebox_tensor::kernels::{
+    add_outer, add_rows, embedding, gradient_source, in_pool, softmax_nll,
+};
 
 use crate::error::ModelError;
 use crate::generate::PREFILL_CHUNK;
@@ -41,7 +43,8 @@ impl Llama {
     /// counts.
     ///
     /// The head runs over chunks of rows, forward and backward at once, and its gradients enter the
-    /// graph through a surrogate: `⟨h, ∂L/∂h⟩ + ⟨W, ∂L/∂W⟩`, whose gradients are just these.
+    /// graph through a surrogate that stands for `⟨h, ∂L/∂h⟩ + ⟨W, ∂L/∂W⟩`, whose gradients are just
+    /// these.
     ///
     /// # Errors
     /// [`ModelError::NoLabels`] when no label counts, [`ModelError::PromptTooLong`] for rows past the
@@ -58,10 +61,10 @@ impl Llama {
         let head = head_loss(hidden.clone(), weight.clone(), &targets);
         let mut surrogate = Tensor::zeros([1], &device);
         if let Some(d_hidden) = head.d_hidden {
-            surrogate = surrogate + (hidden * d_hidden).sum();
+            surrogate = surrogate + gradient_source(hidden, d_hidden);
         }
         if let Some(d_weight) = head.d_weight {
-            surrogate = surrogate + (weight * d_weight).sum();
+            surrogate = surrogate + gradient_source(weight, d_weight);
         }
         Ok(Loss {
             mean: mean(&head.nll),
@@ -163,7 +166,6 @@ fn head_loss(hidden: Tensor<2>, weight: Tensor<2>, targets: &[i64]) -> HeadLoss 
     for start in (0..n).step_by(CHUNK_ROWS) {
         let rows = CHUNK_ROWS.min(n - start);
         let h = hidden.clone().narrow(0, start, rows); // [rows, d_model]
-        let target = int_tensor(&targets[start..start + rows], &h.device());
         let logits = h.clone().matmul(weight.clone().transpose()); // [rows, vocab]
         let indices: Vec<usize> = targets[start..start + rows]
             .iter()
@@ -175,17 +177,13 @@ fn head_loss(hidden: Tensor<2>, weight: Tensor<2>, targets: &[i64]) -> HeadLoss 
         // side of each product, not to [rows, vocab].
         let scale = chunk.sum.mul_scalar(n as f64).recip(); // [rows, 1]
         if hidden_tracked {
-            let at_target = weight
-                .clone()
-                .select(0, target.clone())
-                .div_scalar(n as f64);
+            let at_target = embedding(weight.clone(), &indices).div_scalar(n as f64);
             let expected = chunk.exp.clone().matmul(weight.clone()) * scale.clone(); // [rows, d_model]
             d_hidden.push(expected - at_target);
         }
         d_weight = d_weight.map(|sum| {
-            let sum = sum + chunk.exp.transpose().matmul(h.clone() * scale); // [vocab, d_model]
-            let at_target = h.div_scalar(-(n as f64));
-            sum.select_assign(0, target, at_target, IndexingUpdateOp::Add)
+            let sum = add_outer(sum, chunk.exp, h.clone() * scale); // [vocab, d_model]
+            add_rows(sum, &indices, h.div_scalar(-(n as f64)))
         });
     }
     let d_hidden = hidden_tracked.then(|| Tensor::cat(d_hidden, 0));

@@ -16,6 +16,7 @@
 
 mod activations;
 mod aligned;
+mod allocator;
 mod attention;
 mod attention_backward;
 mod backward;
@@ -27,6 +28,7 @@ mod int_tile;
 mod level;
 mod math;
 mod nll;
+mod outer;
 mod pack;
 mod panel_matrix;
 mod parallel;
@@ -36,6 +38,7 @@ mod simd;
 mod swiglu;
 
 pub use aligned::AlignedBuffer;
+pub use allocator::keep_freed_memory;
 pub use attention::attend_and_sum;
 pub use attention::{AttentionShape, KvPage, Segment, attend};
 pub use attention_backward::{AttentionGradient, attend_backward};
@@ -43,6 +46,7 @@ pub use backward::{rms_norm_backward, swiglu_apart, swiglu_backward};
 pub use level::{SimdLevel, UnknownSimdLevel};
 pub use nll::nll_of_logits;
 pub use nll::softmax_rows;
+pub use outer::add_outer;
 pub use panel_matrix::{Columns, MatmulScratch, PanelFormat, PanelMatrix, Start};
 pub use parallel::{for_each, n_threads};
 pub use rms_norm::rms_norm;

@@ -1,9 +1,12 @@
 //! Fused operations, each beside the ordinary operations that it equals.
 
 mod attention;
+mod embedding;
 #[cfg(feature = "cpu")]
 mod flex_op;
+mod gradient_source;
 mod linear;
+mod outer;
 mod pool;
 mod rms_norm;
 mod softmax_nll;
@@ -12,7 +15,10 @@ mod swiglu;
 mod tests;
 
 pub use attention::rotary_attention;
+pub use embedding::{add_rows, embedding};
+pub use gradient_source::gradient_source;
 pub use linear::linear;
+pub use outer::add_outer;
 pub use pool::{in_pool, is_cpu};
 pub use rms_norm::rms_norm;
 pub use softmax_nll::{SoftmaxNll, softmax_nll};

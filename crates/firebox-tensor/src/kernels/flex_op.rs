@@ -98,6 +98,21 @@ impl<O: FlexOp<N>, const N: usize> Backward<Flex, N> for OpBackward<O> {
     }
 }
 
+/// Whether a tensor is f32 on the CPU, outside autodiff.
+pub(super) fn is_host_f32<const D: usize>(x: &Tensor<D>) -> bool {
+    x.dtype() == DType::F32 && super::pool::is_cpu(&x.device())
+}
+
+/// Such a tensor, contiguous; the only holder of its memory where the caller was.
+pub(super) fn host_f32<const D: usize>(x: Tensor<D>) -> FlexTensor {
+    let x = x.try_into_primitive::<Flex>().expect("a tensor on the CPU");
+    if x.is_contiguous() && x.layout().start_offset() == 0 {
+        x
+    } else {
+        x.to_contiguous()
+    }
+}
+
 /// The values of a contiguous f32 tensor.
 pub(super) fn values(x: &FlexTensor) -> &[f32] {
     x.as_slice().expect("contiguous f32")

@@ -21,7 +21,7 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
         "linear: the rows and the weight have one width"
     );
     #[cfg(feature = "cpu")]
-    if let Some(y) = few_rows::linear(&x, &weight) {
+    if let Some(y) = few_rows::linear(&x, &weight).or_else(|| tracked::linear(&x, &weight)) {
         return y;
     }
     linear_reference(x, weight)
@@ -116,6 +116,56 @@ mod few_rows {
         }
         let tail: f32 = x_tail.iter().zip(w_tail).map(|(x, w)| x * w).sum();
         sums[0] + tail
+    }
+}
+
+/// Under autodiff: the weight's gradient is computed as `[out, in]`, not transposed afterwards, and
+/// not at all for a frozen weight.
+#[cfg(feature = "cpu")]
+mod tracked {
+    use burn::backend::flex::FlexTensor;
+    use burn::backend::{Flex, ops::FloatTensorOps};
+    use burn::tensor::{Tensor, TensorData};
+
+    use super::super::flex_op::{FlexOp, Input, apply, values};
+    use crate::host::{self, SimdLevel};
+
+    #[derive(Debug, Clone)]
+    struct Linear;
+
+    pub(super) fn linear(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
+        if !x.is_autodiff() && !weight.is_autodiff() {
+            return None;
+        }
+        apply(Linear, [Input::new(x, true), Input::new(weight, true)])
+    }
+
+    impl FlexOp<2> for Linear {
+        type Saved = [FlexTensor; 2];
+
+        fn forward(&self, [x, weight]: [&FlexTensor; 2]) -> (FlexTensor, Self::Saved) {
+            let turned = Flex::float_swap_dims(weight.clone(), 0, 1);
+            let y = Flex::float_matmul(x.clone(), turned);
+            (y, [x.clone(), weight.clone()])
+        }
+
+        fn backward(
+            &self,
+            [x, weight]: Self::Saved,
+            grad: &FlexTensor,
+            [wants_x, wants_weight]: [bool; 2],
+        ) -> [Option<FlexTensor>; 2] {
+            let d_x = wants_x.then(|| Flex::float_matmul(grad.clone(), weight.clone()));
+            let d_weight = wants_weight.then(|| {
+                let shape = weight.layout().shape();
+                let [n_out, n_in] = [shape[0], shape[1]];
+                let mut d_weight = vec![0.0; n_out * n_in];
+                let level = SimdLevel::current();
+                host::add_outer(level, values(grad), values(&x), n_in, &mut d_weight);
+                FlexTensor::from_data(TensorData::new(d_weight, [n_out, n_in]))
+            });
+            [d_x, d_weight]
+        }
     }
 }
 

@@ -180,3 +180,65 @@ fn a_frozen_gain_gets_no_gradient_and_a_strided_input_is_read_right() {
     let expected = rms_norm_reference(x.swap_dims(0, 1), gamma, 1e-5);
     assert!(difference(y.inner(), expected) < 1e-5);
 }
+
+/// Two-dimensional tensors through [`pull`].
+fn flat(x: Tensor<3>) -> Tensor<2> {
+    x.squeeze_dim(0)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    // Sums of up to some hundred terms in another order.
+    #[test]
+    fn linear_matches_ordinary_operations(rows in 1_usize..150, d_in in 1_usize..90, d_out in 1_usize..130) {
+        let inputs = [normal([1, rows, d_in]), normal([1, d_out, d_in])];
+        let grad = normal([1, rows, d_out]);
+        let fused = pull(|[x, w]| linear(flat(x), flat(w)).unsqueeze(), &inputs, &grad);
+        let plain = pull(|[x, w]| linear::linear_reference(flat(x), flat(w)).unsqueeze(), &inputs, &grad);
+        prop_assert!(difference(fused.0, plain.0) < 1e-5);
+        for (fused, plain) in fused.1.into_iter().zip(plain.1) {
+            prop_assert!(difference(fused, plain) < 1e-5);
+        }
+    }
+
+    #[test]
+    fn embedding_and_its_gradient_match_ordinary_operations(vocab in 1_usize..40, width in 1_usize..30, n in 1_usize..60) {
+        let ids: Vec<usize> = (0..n).map(|i| i * i % vocab).collect();
+        let (table, grad) = ([normal([1, vocab, width])], normal([1, n, width]));
+        let select = |table: Tensor<2>| {
+            let ids: Vec<i64> = ids.iter().map(|id| *id as i64).collect();
+            let ids = Tensor::<1, Int>::from_ints(ids.as_slice(), &table.device());
+            table.select(0, ids)
+        };
+        let fused = pull(|[table]| embedding(flat(table), &ids).unsqueeze(), &table, &grad);
+        let plain = pull(|[table]| select(flat(table)).unsqueeze(), &table, &grad);
+        prop_assert!(difference(fused.0, plain.0) == 0.0);
+        let ([d_fused], [d_plain]) = (fused.1, plain.1);
+        prop_assert!(difference(d_fused.clone(), d_plain) < 1e-6);
+        let zeros = Tensor::zeros([vocab, width], &Device::flex());
+        prop_assert!(difference(add_rows(zeros, &ids, flat(grad)), flat(d_fused)) < 1e-6);
+    }
+
+    #[test]
+    fn outer_products_match_ordinary_operations(depth in 1_usize..300, m in 1_usize..120, n in 1_usize..90) {
+        let (c, a, b) = (normal([m, n]), normal([depth, m]), normal([depth, n]));
+        let plain = c.clone() + a.clone().transpose().matmul(b.clone());
+        prop_assert!(difference(add_outer(c.clone(), a.clone(), b.clone()), plain) < 1e-5);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let on_three = pool.install(|| add_outer(c.clone(), a.clone(), b.clone()));
+        prop_assert!(difference(on_three, add_outer(c, a, b)) == 0.0);
+    }
+}
+
+#[test]
+fn a_gradient_that_is_known_is_what_the_leaf_gets() {
+    let (x, gradient) = (normal([3, 4]), normal([3, 4]));
+    let leaf = Tensor::from_inner(x.clone()).require_grad();
+    let scaled = gradient_source(leaf.clone(), gradient.clone()).mul_scalar(0.5);
+    let grads = scaled.backward();
+    let found = leaf.grad(&grads).expect("a gradient");
+    assert!(difference(found, gradient.clone().mul_scalar(0.5)) == 0.0);
+    let grads = gradient_source(leaf.clone(), gradient.clone()).backward();
+    assert!(difference(leaf.grad(&grads).expect("a gradient"), gradient) == 0.0);
+}

@@ -103,6 +103,7 @@ pub(crate) fn decode(globals: &Globals, args: &BenchDecodeArgs) -> anyhow::Resul
 }
 
 pub(crate) fn train(globals: &Globals, args: &BenchTrainArgs) -> anyhow::Result<()> {
+    firebox_tensor::host::keep_freed_memory();
     let start_rss_bytes = memory::process().rss_bytes;
     let model = ModelArgs {
         model: args.model.clone(),

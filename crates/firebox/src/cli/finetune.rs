@@ -31,6 +31,7 @@ struct Finetuned {
 }
 
 pub(crate) fn run(globals: &Globals, args: &FinetuneArgs) -> anyhow::Result<()> {
+    firebox_tensor::host::keep_freed_memory();
     let config = train_config(&args.training);
     config.validate()?;
     let loaded = Trainable::open(globals, &args.model)?;

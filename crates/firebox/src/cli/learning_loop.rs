@@ -15,6 +15,7 @@ use super::args::{Globals, LoopArgs};
 use super::output;
 
 pub(crate) fn run(globals: &Globals, args: &LoopArgs) -> anyhow::Result<()> {
+    firebox_tensor::host::keep_freed_memory();
     let device = globals.device.open()?;
     let folder = RunFolder::create(&args.runs)?;
     let result = go_round(globals, args, &device, &folder);
