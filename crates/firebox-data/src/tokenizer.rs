@@ -12,8 +12,8 @@ use crate::{DataError, DecodeStream, error::Source};
 /// A Hugging Face `tokenizer.json`, ready to use.
 ///
 /// Special tokens written in a text (`<|im_end|>`) are recognised; none are added, because chat
-/// templates write their own ([`Tokenizer::encode_document`] is for texts without one). Truncation and padding stored in the file are ignored: batching is
-/// the caller's. Clones share one vocabulary.
+/// templates write their own ([`Tokenizer::encode_document`] is for texts without one). Truncation and
+/// padding stored in the file are ignored: batching is the caller's. Clones share one vocabulary.
 #[derive(Clone)]
 pub struct Tokenizer {
     shared: Arc<Shared>,

@@ -38,9 +38,8 @@ pub struct Attention {
 
 /// What all layers of one forward pass share.
 pub(crate) struct Positions {
-    /// For the CPU's kernel.
-    rotary: Arc<RotaryTable>,
-    /// For ordinary operations; made when they are used.
+    // The kernel wants the first, ordinary operations the others; each is made when it is wanted.
+    rotary: OnceCell<Arc<RotaryTable>>,
     rope: OnceCell<RopeTable>,
     /// `[seq, start + seq]`, true = hidden; `None` when nothing is hidden.
     mask: OnceCell<Option<Tensor<2, Bool>>>,
@@ -53,10 +52,8 @@ pub(crate) struct Positions {
 
 impl Positions {
     pub(crate) fn new(inv_freq: &[f64], start: usize, seq: usize, device: &Device) -> Self {
-        let mut rotary = RotaryTable::new(inv_freq);
-        rotary.reach(start + seq);
         Self {
-            rotary: Arc::new(rotary),
+            rotary: OnceCell::new(),
             rope: OnceCell::new(),
             mask: OnceCell::new(),
             inv_freq: inv_freq.to_vec(),
@@ -64,6 +61,14 @@ impl Positions {
             seq,
             device: device.clone(),
         }
+    }
+
+    fn rotary(&self) -> &Arc<RotaryTable> {
+        self.rotary.get_or_init(|| {
+            let mut rotary = RotaryTable::new(&self.inv_freq);
+            rotary.reach(self.start + self.seq);
+            Arc::new(rotary)
+        })
     }
 
     fn rope(&self) -> &RopeTable {
@@ -100,11 +105,11 @@ impl Attention {
             self.k_proj.forward(x.clone()),
             self.v_proj.forward(x),
         );
-        let whole = cache.is_none() && positions.start == 0;
         let (n_heads, n_kv_heads) = (self.n_heads, self.n_kv_heads);
-        if whole
+        // Without a cache the sequences are whole: they begin at their first token.
+        if cache.is_none()
             && let Some(context) =
-                kernels::rotary_attention([&q, &k, &v], n_heads, n_kv_heads, &positions.rotary)
+                kernels::rotary_attention([&q, &k, &v], n_heads, n_kv_heads, positions.rotary())
         {
             return self.o_proj.forward(context);
         }

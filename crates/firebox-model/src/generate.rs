@@ -1,7 +1,6 @@
 //! Generation as an iterator.
 
 use crate::error::ModelError;
-use crate::host::HostLlama;
 use crate::inference::Sequence;
 use crate::llama::Llama;
 use crate::sampling::{Sampler, SamplingConfig};
@@ -78,26 +77,8 @@ impl Llama {
     }
 }
 
-impl HostLlama {
-    /// As [`Llama::generate`].
-    ///
-    /// # Errors
-    /// As [`Llama::generate`].
-    pub fn generate<D>(
-        &self,
-        prompt: &[u32],
-        config: GenerateConfig,
-        decode: D,
-    ) -> Result<Generation<'_, D>, ModelError>
-    where
-        D: FnMut(Option<u32>) -> String,
-    {
-        Generation::start(Sequence::host(self), prompt, config, decode)
-    }
-}
-
 impl<'a, D: FnMut(Option<u32>) -> String> Generation<'a, D> {
-    fn start(
+    pub(crate) fn start(
         sequence: Sequence<'a>,
         prompt: &[u32],
         config: GenerateConfig,

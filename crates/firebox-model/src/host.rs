@@ -8,8 +8,8 @@ mod linear;
 mod load;
 
 use firebox_tensor::host::{
-    AttentionShape, PanelMatrix, Segment, SimdLevel, Start, attend, nll_of_logits, rms_norm,
-    rotate, swiglu,
+    AttentionShape, PanelMatrix, Segment, SimdLevel, Start, attend, rms_norm, rotate, softmax_nll,
+    swiglu,
 };
 
 pub use self::cache::HostCache;
@@ -219,7 +219,7 @@ impl HostLlama {
                 let targets: Vec<usize> = next.iter().map(|id| *id as usize).collect();
                 rayon::scope(|_| {
                     self.logits(rows, &mut cache.work, &mut logits);
-                    nll.extend(nll_of_logits(self.level, &logits, &targets));
+                    nll.extend(softmax_nll(self.level, &mut logits, &targets).0);
                 });
             }
         }

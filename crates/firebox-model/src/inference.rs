@@ -37,36 +37,49 @@ pub trait CausalLm {
         D: FnMut(Option<u32>) -> String;
 }
 
-/// Forwards to the methods of a decoder's own.
-macro_rules! forward {
-    ($model:ty) => {
-        impl CausalLm for $model {
-            fn config(&self) -> &LlamaConfig {
-                self.config()
-            }
+impl CausalLm for Llama {
+    fn config(&self) -> &LlamaConfig {
+        self.config()
+    }
 
-            fn token_nll(&self, ids: &[u32]) -> Result<Vec<f32>, ModelError> {
-                self.token_nll(ids)
-            }
+    fn token_nll(&self, ids: &[u32]) -> Result<Vec<f32>, ModelError> {
+        self.token_nll(ids)
+    }
 
-            fn generate<D>(
-                &self,
-                prompt: &[u32],
-                config: GenerateConfig,
-                decode: D,
-            ) -> Result<Generation<'_, D>, ModelError>
-            where
-                D: FnMut(Option<u32>) -> String,
-            {
-                self.generate(prompt, config, decode)
-            }
-        }
-    };
+    fn generate<D>(
+        &self,
+        prompt: &[u32],
+        config: GenerateConfig,
+        decode: D,
+    ) -> Result<Generation<'_, D>, ModelError>
+    where
+        D: FnMut(Option<u32>) -> String,
+    {
+        self.generate(prompt, config, decode)
+    }
 }
 
-forward!(Llama);
-forward!(HostLlama);
-forward!(InferenceModel);
+impl CausalLm for HostLlama {
+    fn config(&self) -> &LlamaConfig {
+        self.config()
+    }
+
+    fn token_nll(&self, ids: &[u32]) -> Result<Vec<f32>, ModelError> {
+        self.token_nll(ids)
+    }
+
+    fn generate<D>(
+        &self,
+        prompt: &[u32],
+        config: GenerateConfig,
+        decode: D,
+    ) -> Result<Generation<'_, D>, ModelError>
+    where
+        D: FnMut(Option<u32>) -> String,
+    {
+        Generation::start(Sequence::host(self), prompt, config, decode)
+    }
+}
 
 /// A decoder to be used, not trained: on a burn device, or laid out for this CPU.
 #[derive(Debug)]
@@ -89,20 +102,22 @@ impl From<HostLlama> for InferenceModel {
     }
 }
 
-impl InferenceModel {
-    /// The sizes.
-    pub fn config(&self) -> &LlamaConfig {
+impl CausalLm for InferenceModel {
+    fn config(&self) -> &LlamaConfig {
         match self {
             Self::Burn(model) => model.config(),
             Self::Host(model) => model.config(),
         }
     }
 
-    /// As [`Llama::generate`].
-    ///
-    /// # Errors
-    /// As [`Llama::generate`].
-    pub fn generate<D>(
+    fn token_nll(&self, ids: &[u32]) -> Result<Vec<f32>, ModelError> {
+        match self {
+            Self::Burn(model) => model.token_nll(ids),
+            Self::Host(model) => model.token_nll(ids),
+        }
+    }
+
+    fn generate<D>(
         &self,
         prompt: &[u32],
         config: GenerateConfig,
@@ -114,17 +129,6 @@ impl InferenceModel {
         match self {
             Self::Burn(model) => model.generate(prompt, config, decode),
             Self::Host(model) => model.generate(prompt, config, decode),
-        }
-    }
-
-    /// As [`Llama::token_nll`].
-    ///
-    /// # Errors
-    /// As [`Llama::token_nll`].
-    pub fn token_nll(&self, ids: &[u32]) -> Result<Vec<f32>, ModelError> {
-        match self {
-            Self::Burn(model) => model.token_nll(ids),
-            Self::Host(model) => model.token_nll(ids),
         }
     }
 }

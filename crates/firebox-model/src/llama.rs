@@ -153,12 +153,8 @@ impl Llama {
 
     fn embed(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         let [batch, seq] = ids.dims();
-        let ids: Vec<usize> = ids
-            .into_data()
-            .iter::<i64>()
-            .map(|id| id as usize)
-            .collect();
-        let rows = firebox_tensor::kernels::embedding(self.embed_tokens.val(), &ids);
+        let ids = ids.reshape([batch * seq]);
+        let rows = firebox_tensor::kernels::embedding(self.embed_tokens.val(), ids);
         rows.reshape([batch, seq, self.config.d_model])
     }
 

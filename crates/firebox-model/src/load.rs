@@ -33,19 +33,21 @@ impl Llama {
     /// [`ModelError::Config`] for a config that is no Llama-family decoder,
     /// [`ModelError::ShapeMismatch`] and [`ModelError::Checkpoint`] for weights that do not fit it.
     pub fn load(checkpoint: &Checkpoint, device: &Device) -> Result<Self, ModelError> {
-        let mut config = LlamaConfig::from_hf(checkpoint.config())?;
-        check_layers(checkpoint, &config)?;
-        let head = "lm_head.weight";
-        config.tie_embeddings &= checkpoint.shape(head).is_none();
+        let config = config_of(checkpoint)?;
         build(config, &mut FromCheckpoint { checkpoint, device })
     }
 }
 
+/// The config of a checkpoint, compared with what the checkpoint has.
+pub(crate) fn config_of(checkpoint: &Checkpoint) -> Result<LlamaConfig, ModelError> {
+    let mut config = LlamaConfig::from_hf(checkpoint.config())?;
+    check_layers(checkpoint, &config)?;
+    config.tie_embeddings &= checkpoint.shape("lm_head.weight").is_none();
+    Ok(config)
+}
+
 /// A config with fewer layers than the file would silently make another model.
-pub(crate) fn check_layers(
-    checkpoint: &Checkpoint,
-    config: &LlamaConfig,
-) -> Result<(), ModelError> {
+fn check_layers(checkpoint: &Checkpoint, config: &LlamaConfig) -> Result<(), ModelError> {
     let layer_of = |name: &str| {
         name.strip_prefix("model.layers.")?
             .split('.')
@@ -171,6 +173,21 @@ pub(crate) fn check_shape(
     })
 }
 
+/// A tensor's values; its shape is known before they are decoded, so that a wrong one costs nothing.
+pub(crate) fn tensor_of_shape(
+    checkpoint: &Checkpoint,
+    name: &str,
+    shape: &[usize],
+    field: &'static str,
+) -> Result<Vec<f32>, ModelError> {
+    if let Some(found) = checkpoint.shape(name) {
+        check_shape(name, shape, &found, field)?;
+    }
+    let host = checkpoint.tensor(name)?;
+    check_shape(name, shape, &host.shape, field)?;
+    Ok(host.data)
+}
+
 /// The config field that a linear layer's shape follows from.
 pub(crate) fn field_of(layer: &str) -> &'static str {
     match layer.rsplit('.').next() {
@@ -188,14 +205,9 @@ impl WeightSource for FromCheckpoint<'_> {
         shape: [usize; D],
         field: &'static str,
     ) -> Result<Tensor<D>, ModelError> {
-        // The shape is known before the data is decoded, so that a wrong one costs nothing.
-        if let Some(found) = self.checkpoint.shape(name) {
-            check_shape(name, &shape, &found, field)?;
-        }
-        let host = self.checkpoint.tensor(name)?;
-        check_shape(name, &shape, &host.shape, field)?;
+        let values = tensor_of_shape(self.checkpoint, name, &shape, field)?;
         Ok(Tensor::from_data(
-            TensorData::new(host.data, shape),
+            TensorData::new(values, shape),
             self.device,
         ))
     }

@@ -177,7 +177,8 @@ fn head_loss(hidden: Tensor<2>, weight: Tensor<2>, targets: &[i64]) -> HeadLoss 
         // side of each product, not to [rows, vocab].
         let scale = chunk.sum.mul_scalar(n as f64).recip(); // [rows, 1]
         if hidden_tracked {
-            let at_target = embedding(weight.clone(), &indices).div_scalar(n as f64);
+            let target = int_tensor(&targets[start..start + rows], &h.device());
+            let at_target = embedding(weight.clone(), target).div_scalar(n as f64);
             let expected = chunk.exp.clone().matmul(weight.clone()) * scale.clone(); // [rows, d_model]
             d_hidden.push(expected - at_target);
         }

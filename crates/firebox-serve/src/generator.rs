@@ -139,8 +139,8 @@ pub trait TextGenerator: Send + Sync + 'static {
     ///
     /// Calls `on_text` after **every** token, with the text that the token completes: an empty one
     /// where it completes none (half a character, the start of what may be a stop text). Calls it
-    /// with an empty text now and then while it reads a long prompt, too. Ends with [`FinishReason::Cancelled`] as soon as `on_text` breaks. The pieces
-    /// concatenate to the answer.
+    /// with an empty text now and then while it reads a long prompt, too. Ends with
+    /// [`FinishReason::Cancelled`] as soon as `on_text` breaks. The pieces concatenate to the answer.
     ///
     /// # Errors
     ///

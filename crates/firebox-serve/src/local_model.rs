@@ -3,7 +3,7 @@
 use std::{error, ops::ControlFlow};
 
 use firebox_data::{ChatTemplate, Message, Tokenizer};
-use firebox_model::{GenerateConfig, InferenceModel, ModelError, SamplingConfig};
+use firebox_model::{CausalLm, GenerateConfig, InferenceModel, ModelError, SamplingConfig};
 
 use crate::{
     ChatMessage, FinishReason, Finished, GenerateError, GenerateRequest, Prepared, Prompt,

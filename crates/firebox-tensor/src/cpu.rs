@@ -32,13 +32,8 @@ pub fn n_threads() -> usize {
 
 #[cfg(target_arch = "x86_64")]
 fn x86_level() -> &'static str {
-    let avx512 = is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512vl");
-    let vnni = is_x86_feature_detected!("avx512vnni");
     let bf16 = is_x86_feature_detected!("avx512bf16");
-    let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    let (avx512, vnni, avx2) = (has_avx512(), has_vnni(), has_avx2_fma());
     match (avx512, vnni, bf16, avx2) {
         (true, true, true, _) => "avx512-vnni-bf16",
         (true, true, false, _) => "avx512-vnni",
@@ -46,4 +41,25 @@ fn x86_level() -> &'static str {
         (false, _, _, true) => "avx2-fma",
         (false, _, _, false) => "scalar",
     }
+}
+
+/// AVX2 and FMA.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_avx2_fma() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+/// AVX-512 F, BW, DQ and VL.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+}
+
+/// AVX-512's products of bytes.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_vnni() -> bool {
+    is_x86_feature_detected!("avx512vnni")
 }

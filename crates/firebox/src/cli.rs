@@ -80,7 +80,10 @@ fn choose_simd(globals: &Globals) -> anyhow::Result<()> {
         (None, Some(name)) => Some(name.parse::<SimdLevel>()?),
         (None, None) => None,
     };
-    Ok(level.map_or(Ok(()), SimdLevel::force)?)
+    if let Some(level) = level {
+        level.force()?;
+    }
+    Ok(())
 }
 
 /// Stack of a pool thread; memory is taken only as it is used.

@@ -11,7 +11,7 @@ use super::linear::HostLinear;
 use super::{HostLayer, HostLlama};
 use crate::config::LlamaConfig;
 use crate::error::ModelError;
-use crate::load::{check_layers, check_shape, field_of};
+use crate::load::{check_shape, config_of, field_of, tensor_of_shape};
 use crate::rope::inv_freq;
 
 /// In which form weights are held.
@@ -36,12 +36,19 @@ pub enum HostWeights {
 }
 
 impl HostWeights {
+    /// Those that are not [`Self::Packed`], with their names.
+    const NOT_PACKED: [(&str, Self); 5] = [
+        ("stored", Self::Stored),
+        ("blocks", Self::Blocks),
+        ("f32", Self::F32),
+        ("bf16", Self::Bf16),
+        ("f16", Self::F16),
+    ];
+
     pub(super) fn names() -> Vec<&'static str> {
         let packed = PackedFormat::ALL.map(PackedFormat::name);
-        ["stored", "f32", "bf16", "f16"]
-            .into_iter()
-            .chain(packed)
-            .collect()
+        let others = Self::NOT_PACKED.map(|(name, _)| name);
+        others.into_iter().chain(packed).collect()
     }
 
     /// The form of the embedding and the head.
@@ -58,14 +65,12 @@ impl HostWeights {
 
 impl fmt::Display for HostWeights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Stored => "stored",
-            Self::Blocks => "blocks",
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-            Self::F16 => "f16",
-            Self::Packed(format) => format.name(),
-        })
+        let named = Self::NOT_PACKED.iter().find(|(_, form)| form == self);
+        match (self, named) {
+            (Self::Packed(format), _) => format.fmt(f),
+            (_, Some((name, _))) => f.pad(name),
+            (_, None) => unreachable!("every form has a name"),
+        }
     }
 }
 
@@ -73,16 +78,16 @@ impl FromStr for HostWeights {
     type Err = UnknownHostWeights;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Ok(match name {
-            "stored" => Self::Stored,
-            "blocks" => Self::Blocks,
-            "f32" => Self::F32,
-            "bf16" => Self::Bf16,
-            "f16" => Self::F16,
-            other => Self::Packed(other.parse().map_err(|_| UnknownHostWeights {
-                found: other.to_owned(),
-            })?),
-        })
+        let named = Self::NOT_PACKED.iter().find(|(known, _)| *known == name);
+        match named {
+            Some((_, form)) => Ok(*form),
+            None => name
+                .parse()
+                .map(Self::Packed)
+                .map_err(|_| UnknownHostWeights {
+                    found: name.to_owned(),
+                }),
+        }
     }
 }
 
@@ -103,9 +108,7 @@ impl HostLlama {
     /// # Errors
     /// As [`Llama::load`](crate::Llama::load), and when weights cannot be packed in the format.
     pub fn load(checkpoint: &Checkpoint, weights: HostWeights) -> Result<Self, ModelError> {
-        let mut config = LlamaConfig::from_hf(checkpoint.config())?;
-        check_layers(checkpoint, &config)?;
-        config.tie_embeddings &= checkpoint.shape("lm_head.weight").is_none();
+        let config = config_of(checkpoint)?;
         let loader = Loader {
             checkpoint,
             config: &config,
@@ -207,13 +210,7 @@ impl Loader<'_> {
         shape: &[usize],
         field: &'static str,
     ) -> Result<Vec<f32>, ModelError> {
-        // The shape is known before the data is decoded, so that a wrong one costs nothing.
-        if let Some(found) = self.checkpoint.shape(name) {
-            check_shape(name, shape, &found, field)?;
-        }
-        let host = self.checkpoint.tensor(name)?;
-        check_shape(name, shape, &host.shape, field)?;
-        Ok(host.data)
+        tensor_of_shape(self.checkpoint, name, shape, field)
     }
 
     fn matrix(

@@ -1,7 +1,7 @@
 //! Rows of activations in 8 bits, for products of integers.
 
 use super::level::SimdLevel;
-use super::parallel::{SharedMut, for_each};
+use super::parallel::{SharedMut, for_each_range};
 use super::simd::{Kernel, Simd, dispatch};
 
 /// Inputs that share a scale: one block of the weights.
@@ -31,13 +31,10 @@ impl QuantizedRows {
         let codes = SharedMut::new(&mut self.codes);
         let scales = SharedMut::new(&mut self.scales);
         let sums = SharedMut::new(&mut self.sums);
-        let blocks_per_task = ROWS_PER_TASK * n_blocks;
-        let n_blocks = n_rows * n_blocks;
-        for_each(n_blocks.div_ceil(blocks_per_task.max(1)), |task| {
-            let first = task * blocks_per_task;
+        for_each_range(n_rows * n_blocks, ROWS_PER_TASK * n_blocks, |blocks| {
             let kernel = QuantizeBlocks {
                 x,
-                blocks: first..n_blocks.min(first + blocks_per_task),
+                blocks,
                 codes,
                 scales,
                 sums,

@@ -15,18 +15,12 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::aligned::AlignedBuffer;
-use super::float_panel::F32Panel;
-use super::float_tile::{Depth, Left, Out, tile_rows};
-use super::gemm::panel_width;
-use super::level::SimdLevel;
+use super::attention_tiles::{add_product, by_rows, score_page};
+use super::float_tile::Left;
+use super::kv_page::{AttentionShape, KvPage, PAGE_TOKENS};
 use super::math::exp;
-use super::panel_matrix::Start;
 use super::parallel::{SharedMut, for_each};
 use super::simd::{Kernel, Simd, dispatch};
-
-/// Tokens of a page.
-pub(crate) const PAGE_TOKENS: usize = 64;
 
 /// Queries of one task; a multiple of every level's tile.
 pub(crate) const TASK_ROWS: usize = 48;
@@ -34,101 +28,6 @@ pub(crate) const TASK_ROWS: usize = 48;
 thread_local! {
     /// Scores and running results of a task.
     static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { scores: Vec::new(), rows: Vec::new() }) };
-}
-
-/// Sizes of an attention layer, and the instruction set that its pages are laid out for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AttentionShape {
-    pub(crate) n_heads: usize,
-    pub(crate) n_kv_heads: usize,
-    pub(crate) head_dim: usize,
-    pub(crate) level: SimdLevel,
-}
-
-impl AttentionShape {
-    /// Tokens of a page.
-    pub const PAGE_TOKENS: usize = PAGE_TOKENS;
-
-    /// # Panics
-    /// When a size is zero, or the query heads are not a multiple of the key heads.
-    pub fn new(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> Self {
-        assert!(n_kv_heads > 0 && head_dim > 0, "attention without heads");
-        assert!(
-            n_heads.is_multiple_of(n_kv_heads),
-            "query heads against key heads"
-        );
-        Self {
-            n_heads,
-            n_kv_heads,
-            head_dim,
-            level: SimdLevel::current(),
-        }
-    }
-
-    /// Width of a value's row in a page: whole panels.
-    pub(crate) fn value_stride(&self) -> usize {
-        self.head_dim.next_multiple_of(panel_width(self.level))
-    }
-
-    /// Values of one head in a page: keys, then values.
-    fn head_len(&self) -> usize {
-        PAGE_TOKENS * (self.head_dim + self.value_stride())
-    }
-
-    fn page_len(&self) -> usize {
-        self.n_kv_heads * self.head_len()
-    }
-}
-
-/// Keys and values of 64 tokens of one layer. For each head: the keys as panels,
-/// `[64 / width, head_dim, width]`, then the values, `[64, head_dim]`.
-#[derive(Clone, Debug)]
-pub struct KvPage(AlignedBuffer);
-
-impl KvPage {
-    /// A page for a layer of this shape.
-    pub fn new(shape: &AttentionShape) -> Self {
-        Self(AlignedBuffer::zeroed(4 * shape.page_len()))
-    }
-
-    /// Puts a token's keys and values, `[kv_heads, head_dim]` each, into a place of the page.
-    ///
-    /// # Panics
-    /// When the place is not below 64, or a length is wrong.
-    pub fn write(&mut self, shape: &AttentionShape, place: usize, keys: &[f32], values: &[f32]) {
-        let head_dim = shape.head_dim;
-        assert!(
-            place < PAGE_TOKENS,
-            "place {place} of a page of {PAGE_TOKENS} tokens"
-        );
-        assert_eq!(
-            keys.len(),
-            shape.n_kv_heads * head_dim,
-            "length of the keys"
-        );
-        assert_eq!(values.len(), keys.len(), "length of the values");
-        let width = panel_width(shape.level);
-        let heads = self
-            .0
-            .values_mut::<f32>()
-            .chunks_exact_mut(shape.head_len());
-        let new = keys
-            .chunks_exact(head_dim)
-            .zip(values.chunks_exact(head_dim));
-        for (head, (key, value)) in heads.zip(new) {
-            let (keys, values) = head.split_at_mut(PAGE_TOKENS * head_dim);
-            let panel = &mut keys[place / width * width * head_dim..][..width * head_dim];
-            for (row, x) in panel.chunks_exact_mut(width).zip(key) {
-                row[place % width] = *x;
-            }
-            values[place * shape.value_stride()..][..head_dim].copy_from_slice(value);
-        }
-    }
-
-    /// Bytes in memory.
-    pub fn n_bytes(&self) -> usize {
-        self.0.n_bytes()
-    }
 }
 
 /// Queries of one sequence among the rows of a batch.
@@ -280,29 +179,11 @@ impl Kernel for AttendTask<'_> {
                     .min(n_keys);
                 soften(s, scores, n_visible, scale, running, sums);
             }
-            let left = Left {
-                values: scratch.scores.as_ptr(),
-                row_stride: PAGE_TOKENS,
-                depth_stride: 1,
-            };
-            for column in (0..value_stride).step_by(2 * S::LANES) {
-                // SAFETY: the page holds `n_keys` rows of values, `value_stride` wide; the sums
-                // are `[n_rows, value_stride]`.
-                unsafe {
-                    let panel = F32Panel {
-                        values: values.as_ptr().add(column),
-                        stride: value_stride,
-                    };
-                    let out = Out {
-                        values: scratch.rows.as_mut_ptr().add(column),
-                        stride: value_stride,
-                    };
-                    let depth = Depth {
-                        first: 0,
-                        n: n_keys,
-                    };
-                    tile_rows(s, n_rows, left, panel, depth, out, Start::Accumulate);
-                }
+            let left = by_rows(&scratch.scores);
+            // SAFETY: the scores are `[n_rows, 64]`.
+            unsafe {
+                let sums = &mut scratch.rows;
+                add_product(s, n_rows, left, values, n_keys, sums, value_stride);
             }
         }
         self.finish(&scratch.rows, &running);
@@ -315,40 +196,21 @@ impl AttendTask<'_> {
     #[inline(always)]
     fn page(&self, page: usize) -> (&[f32], &[f32]) {
         let kv_head = self.head / (self.shape.n_heads / self.shape.n_kv_heads);
-        let head_len = self.shape.head_len();
-        let page = &self.segment.pages[page].0.values::<f32>()[kv_head * head_len..][..head_len];
-        page.split_at(PAGE_TOKENS * self.shape.head_dim)
+        self.segment.pages[page].head(self.shape, kv_head)
     }
 
     /// `Q Kᵀ` for one page, `[rows, 64]`; what lies behind `n_keys` means nothing.
     #[inline(always)]
     fn scores<S: Simd>(&self, s: S, keys: &[f32], n_keys: usize, scores: &mut [f32]) {
-        let (head_dim, width) = (self.shape.head_dim, 2 * S::LANES);
+        let head_dim = self.shape.head_dim;
         let queries = &self.queries[self.rows.start * self.stride + self.head * head_dim..];
         let left = Left {
             values: queries.as_ptr(),
             row_stride: self.stride,
             depth_stride: 1,
         };
-        for first in (0..n_keys).step_by(width) {
-            // SAFETY: the page has a panel of keys from `first` on; the queries are the task's
-            // rows; the scores are `[rows, 64]`.
-            unsafe {
-                let panel = F32Panel {
-                    values: keys.as_ptr().add(first * head_dim),
-                    stride: width,
-                };
-                let out = Out {
-                    values: scores.as_mut_ptr().add(first),
-                    stride: PAGE_TOKENS,
-                };
-                let depth = Depth {
-                    first: 0,
-                    n: head_dim,
-                };
-                tile_rows(s, self.rows.len(), left, panel, depth, out, Start::Zero);
-            }
-        }
+        // SAFETY: the queries are the task's rows.
+        unsafe { score_page(s, self.rows.len(), left, keys, head_dim, n_keys, scores) };
     }
 
     #[inline(always)]

@@ -12,12 +12,12 @@
 
 use std::ops::Range;
 
-use super::attention::{AttentionShape, PAGE_TOKENS, TASK_ROWS};
-use super::float_panel::F32Panel;
-use super::float_tile::{Depth, Left, Out, tile_rows};
+use super::attention::TASK_ROWS;
+use super::attention_tiles::{add_product, by_rows, put_key, score_page};
+use super::float_tile::Left;
 use super::gemm::panel_width;
+use super::kv_page::{AttentionShape, PAGE_TOKENS};
 use super::math::exp;
-use super::panel_matrix::Start;
 use super::parallel::{SharedMut, for_each};
 use super::simd::{Kernel, Simd, dispatch};
 
@@ -142,21 +142,17 @@ impl Kernel for Task<'_> {
                     let n_rows = block.rows.len();
                     // dQ += dS K; dK += dSᵀ Q; dV += Pᵀ dO.
                     let rows = by_rows(&scores.gradients);
-                    product(
-                        s,
-                        n_rows,
-                        rows,
-                        &keys.rows[at..],
-                        n_keys,
-                        &mut d_queries,
-                        stride,
-                    );
-                    let columns = by_columns(&scores.gradients);
-                    let d = &mut d_keys[at..];
-                    product(s, n_keys, columns, &block.queries, n_rows, d, stride);
-                    let columns = by_columns(&scores.probabilities);
-                    let d = &mut d_values[at..];
-                    product(s, n_keys, columns, &block.d_out, n_rows, d, stride);
+                    let d_scores = by_columns(&scores.gradients);
+                    let probabilities = by_columns(&scores.probabilities);
+                    let right = &keys.rows[at..];
+                    // SAFETY: scores and gradients are `[n_rows, 64]`, with `n_keys` columns in use.
+                    unsafe {
+                        add_product(s, n_rows, rows, right, n_keys, &mut d_queries, stride);
+                        let (d, right) = (&mut d_keys[at..], &block.queries);
+                        add_product(s, n_keys, d_scores, right, n_rows, d, stride);
+                        let (d, right) = (&mut d_values[at..], &block.d_out);
+                        add_product(s, n_keys, probabilities, right, n_rows, d, stride);
+                    }
                 }
                 self.write(0, block.rows, &d_queries, head, shape.n_heads);
             }
@@ -166,50 +162,12 @@ impl Kernel for Task<'_> {
     }
 }
 
-/// Scores as the left factor, `[rows, 64]`.
-fn by_rows(scores: &[f32]) -> Left {
-    Left {
-        values: scores.as_ptr(),
-        row_stride: PAGE_TOKENS,
-        depth_stride: 1,
-    }
-}
-
-/// The same transposed.
+/// Scores as the left factor, transposed.
 fn by_columns(scores: &[f32]) -> Left {
     Left {
         values: scores.as_ptr(),
         row_stride: 1,
         depth_stride: PAGE_TOKENS,
-    }
-}
-
-/// `out += left right` for `right` `[depth, stride]` and `out` `[n_rows, stride]`.
-#[inline(always)]
-fn product<S: Simd>(
-    s: S,
-    n_rows: usize,
-    left: Left,
-    right: &[f32],
-    depth: usize,
-    out: &mut [f32],
-    stride: usize,
-) {
-    debug_assert!(right.len() >= depth * stride && out.len() >= n_rows * stride);
-    for column in (0..stride).step_by(2 * S::LANES) {
-        // SAFETY: `stride` is a multiple of two vectors; the rows are there.
-        unsafe {
-            let panel = F32Panel {
-                values: right.as_ptr().add(column),
-                stride,
-            };
-            let out = Out {
-                values: out.as_mut_ptr().add(column),
-                stride,
-            };
-            let depth = Depth { first: 0, n: depth };
-            tile_rows(s, n_rows, left, panel, depth, out, Start::Accumulate);
-        }
     }
 }
 
@@ -228,10 +186,7 @@ impl Task<'_> {
             let at = ((self.first_row + token) * shape.n_kv_heads + self.kv_head) * head_dim;
             let row = &all[at..at + head_dim];
             side.rows[token * stride..][..head_dim].copy_from_slice(row);
-            let panel = &mut side.panels[token / width * width * head_dim..][..width * head_dim];
-            for (lanes, x) in panel.chunks_exact_mut(width).zip(row) {
-                lanes[token % width] = *x;
-            }
+            put_key(&mut side.panels, width, token, row);
         }
         side
     }
@@ -273,7 +228,7 @@ impl Task<'_> {
     ) {
         let shape = &self.gradient.shape;
         let (head_dim, stride) = (shape.head_dim, shape.value_stride());
-        let (width, n_rows) = (2 * S::LANES, block.rows.len());
+        let n_rows = block.rows.len();
         let products = [
             (&block.queries, keys, &mut scores.probabilities),
             (&block.d_out, values, &mut scores.gradients),
@@ -284,24 +239,9 @@ impl Task<'_> {
                 row_stride: stride,
                 depth_stride: 1,
             };
-            for first in (0..page.len()).step_by(width) {
-                // SAFETY: the side has a panel from this key on; `out` is `[rows, 64]`.
-                unsafe {
-                    let panel = F32Panel {
-                        values: side.panels.as_ptr().add((page.start + first) * head_dim),
-                        stride: width,
-                    };
-                    let out = Out {
-                        values: out.as_mut_ptr().add(first),
-                        stride: PAGE_TOKENS,
-                    };
-                    let depth = Depth {
-                        first: 0,
-                        n: head_dim,
-                    };
-                    tile_rows(s, n_rows, left, panel, depth, out, Start::Zero);
-                }
-            }
+            let panels = &side.panels[page.start * head_dim..];
+            // SAFETY: `left` is the block's rows, `[rows, stride]`.
+            unsafe { score_page(s, n_rows, left, panels, head_dim, page.len(), out) };
         }
         let scale = 1.0 / (head_dim as f32).sqrt();
         let rows = scores.probabilities.chunks_exact_mut(PAGE_TOKENS);

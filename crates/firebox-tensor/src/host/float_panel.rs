@@ -70,6 +70,55 @@ impl FloatWeights for F32Weights<'_> {
     }
 }
 
+/// Rows of f32 as they lie, `[in, out]`: a panel is two vectors of each. The last panel, where it is
+/// not whole, is a copy.
+pub(crate) struct RowMajor<'a> {
+    values: &'a [f32],
+    n_out: usize,
+    /// `[in, 2 * LANES]`, filled up with zeros; empty where the last panel is whole.
+    last: Vec<f32>,
+}
+
+impl<'a> RowMajor<'a> {
+    /// `values` `[in, n_out]`, in panels of `width`.
+    pub(crate) fn new(values: &'a [f32], n_out: usize, width: usize) -> Self {
+        let n_last = n_out % width;
+        let mut last = Vec::new();
+        if n_last > 0 {
+            last.resize(values.len() / n_out * width, 0.0);
+            for (row, last) in values.chunks_exact(n_out).zip(last.chunks_exact_mut(width)) {
+                last[..n_last].copy_from_slice(&row[n_out - n_last..]);
+            }
+        }
+        Self {
+            values,
+            n_out,
+            last,
+        }
+    }
+}
+
+impl FloatWeights for RowMajor<'_> {
+    type Panel<S: Simd> = F32Panel;
+
+    #[inline(always)]
+    unsafe fn panel<S: Simd>(&self, _: S, index: usize) -> F32Panel {
+        let width = 2 * S::LANES;
+        if (index + 1) * width > self.n_out {
+            return F32Panel {
+                values: self.last.as_ptr(),
+                stride: width,
+            };
+        }
+        // SAFETY: there is such a panel, says the caller.
+        let values = unsafe { self.values.as_ptr().add(index * width) };
+        F32Panel {
+            values,
+            stride: self.n_out,
+        }
+    }
+}
+
 /// bf16 or f16 weights, `[panels, in, 2 * LANES]`.
 pub(crate) struct HalfWeights<'a, const BF16: bool> {
     pub(crate) values: &'a [u16],

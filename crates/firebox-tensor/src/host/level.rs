@@ -4,6 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+#[cfg(target_arch = "x86_64")]
+use crate::cpu;
+
 /// An instruction set that the kernels are compiled for, slowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SimdLevel {
@@ -18,6 +21,15 @@ pub enum SimdLevel {
 /// The level that [`SimdLevel::force`] asked for, as a number one higher; 0 for the best.
 static FORCED: AtomicU8 = AtomicU8::new(0);
 
+/// Held by tests that force a level, and by those that compare bits of two calls, which a level
+/// forced in between would change.
+#[cfg(test)]
+pub(crate) fn test_turn() -> std::sync::MutexGuard<'static, ()> {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    TURN.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 impl SimdLevel {
     /// All levels, slowest first.
     pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
@@ -27,20 +39,9 @@ impl SimdLevel {
         match self {
             Self::Portable => true,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => {
-                is_x86_feature_detected!("avx2")
-                    && is_x86_feature_detected!("fma")
-                    && is_x86_feature_detected!("f16c")
-            }
+            Self::Avx2 => cpu::has_avx2_fma() && is_x86_feature_detected!("f16c"),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => {
-                Self::Avx2.is_available()
-                    && is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512vl")
-                    && is_x86_feature_detected!("avx512vnni")
-            }
+            Self::Avx512 => Self::Avx2.is_available() && cpu::has_avx512() && cpu::has_vnni(),
             #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }

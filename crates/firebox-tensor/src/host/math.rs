@@ -31,14 +31,6 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     s.mul(p, s.exp2_int(n))
 }
 
-/// `x / (1 + e^-x)`.
-///
-/// Source: Elfwing et al. (2017), equation 3, <https://arxiv.org/abs/1702.03118>.
-#[inline(always)]
-pub(crate) fn silu<S: Simd>(s: S, x: S::F) -> S::F {
-    s.mul(x, sigmoid(s, x))
-}
-
 /// `1 / (1 + e^-x)`.
 #[inline(always)]
 pub(crate) fn sigmoid<S: Simd>(s: S, x: S::F) -> S::F {

@@ -4,9 +4,11 @@ use crate::packed::{PackedFormat, PackedMatrix};
 
 use super::activations::QuantizedRows;
 use super::aligned::AlignedBuffer;
+use super::float_matmul::float_matmul;
 use super::float_panel::{F32Weights, HalfWeights, Int8Weights, Nf4Weights};
-use super::gemm::{float_matmul, int_matmul, panel_width};
-use super::int_panel::{Q4, Q8};
+use super::gemm::{Product, panel_width};
+use super::int_matmul::int_matmul;
+use super::int_panel::{IntCodes, Q4, Q8};
 use super::level::SimdLevel;
 use super::pack::{self, Rows};
 
@@ -210,13 +212,7 @@ impl PanelMatrix {
         if n_rows == 0 || self.n_out == 0 {
             return;
         }
-        let out = Destination {
-            y: &mut y[first..],
-            stride,
-            n_rows,
-            n_out: self.n_out,
-            start,
-        };
+        let out = &Product::new(&mut y[first..], stride, [n_rows, self.n_out], start);
         let (level, n_in) = (self.level, self.n_in);
         match self.format {
             PanelFormat::F32 => {
@@ -255,12 +251,7 @@ impl PanelMatrix {
         }
     }
 
-    fn int<C: super::int_panel::IntCodes>(
-        &self,
-        x: &[f32],
-        out: Destination<'_>,
-        scratch: &mut MatmulScratch,
-    ) {
+    fn int<C: IntCodes>(&self, x: &[f32], out: &Product, scratch: &mut MatmulScratch) {
         scratch.quantized.fill(self.level, x, self.n_in);
         int_matmul::<C>(
             self.level,
@@ -288,14 +279,4 @@ impl PanelMatrix {
         );
         pack::unpack_row(self.format, self.level, &self.codes, &self.scales, row, out);
     }
-}
-
-/// Where a product goes.
-pub(crate) struct Destination<'a> {
-    /// From the first output of the first row on.
-    pub(crate) y: &'a mut [f32],
-    pub(crate) stride: usize,
-    pub(crate) n_rows: usize,
-    pub(crate) n_out: usize,
-    pub(crate) start: Start,
 }

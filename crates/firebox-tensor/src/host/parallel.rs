@@ -1,5 +1,6 @@
 //! Handing whole outputs to the threads of rayon's pool.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Threads of the pool that kernels run on: rayon's current one.
@@ -30,6 +31,24 @@ pub fn for_each(n: usize, work: impl Fn(usize) + Sync) {
     in_lanes(n_lanes, &lane);
 }
 
+/// Values that one task of a simple pass works on, about: less is done sooner by one thread than by
+/// two.
+pub(crate) const TASK_VALUES: usize = 16 * 1024;
+
+/// Cuts `0..n` into ranges of `len`, the last one shorter, and calls `work` for each as [`for_each`]
+/// does.
+pub(crate) fn for_each_range(n: usize, len: usize, work: impl Fn(Range<usize>) + Sync) {
+    let len = len.max(1);
+    for_each(n.div_ceil(len), |task| {
+        work(task * len..n.min((task + 1) * len));
+    });
+}
+
+/// [`for_each_range`] over rows that are `width` wide, about [`TASK_VALUES`] at a time.
+pub(crate) fn for_each_rows(n_rows: usize, width: usize, work: impl Fn(Range<usize>) + Sync) {
+    for_each_range(n_rows, TASK_VALUES.div_ceil(width), work);
+}
+
 /// Runs `lane` up to `n` times at once.
 fn in_lanes(n: usize, lane: &(impl Fn() + Sync)) {
     match n {
@@ -57,6 +76,11 @@ unsafe impl<T: Send> Sync for SharedMut<T> {}
 impl<T> SharedMut<T> {
     pub(crate) fn new(slice: &mut [T]) -> Self {
         Self(slice.as_mut_ptr())
+    }
+
+    /// The same from element `n` on, which must be inside what it was made of.
+    pub(crate) fn skip(self, n: usize) -> Self {
+        Self(self.0.wrapping_add(n))
     }
 
     pub(crate) fn ptr(self) -> *mut T {

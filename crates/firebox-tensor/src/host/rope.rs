@@ -1,8 +1,7 @@
 //! Rotary position embeddings, in place.
 
 use super::level::SimdLevel;
-use super::parallel::{SharedMut, for_each};
-use super::rms_norm::TASK_VALUES;
+use super::parallel::{SharedMut, for_each_rows};
 use super::simd::{Kernel, Simd, dispatch};
 
 /// Cosines and sines of positions from 0 on, `[positions, head_dim / 2]` each.
@@ -92,23 +91,18 @@ fn turn(
         positions.iter().all(|&p| p < n_positions),
         "the table is too short"
     );
-    let task_rows = TASK_VALUES.div_ceil(stride);
     let x = SharedMut::new(x);
-    for_each(positions.len().div_ceil(task_rows), |task| {
-        let first = task * task_rows;
-        let rows = first..positions.len().min(first + task_rows);
-        dispatch(
-            level,
-            Rows {
-                x,
-                stride,
-                n_heads,
-                table,
-                positions,
-                rows,
-                sign: if back { -1.0 } else { 1.0 },
-            },
-        );
+    for_each_rows(positions.len(), stride, |rows| {
+        let rows = Rows {
+            x,
+            stride,
+            n_heads,
+            table,
+            positions,
+            rows,
+            sign: if back { -1.0 } else { 1.0 },
+        };
+        dispatch(level, rows);
     });
 }
 

@@ -118,3 +118,30 @@ pub(crate) fn dispatch<K: Kernel>(level: SimdLevel, kernel: K) -> K::Output {
         _ => unreachable!("not available on this architecture"),
     }
 }
+
+/// Methods that are one expression of instructions.
+#[cfg(target_arch = "x86_64")]
+macro_rules! instructions {
+    ($(fn $name:ident($($arg:ident: $kind:ty),*) -> $out:ty = $body:expr;)*) => {$(
+        #[inline(always)]
+        fn $name(self, $($arg: $kind),*) -> $out {
+            // SAFETY: a value of the type exists only where the CPU has the instructions.
+            unsafe { $body }
+        }
+    )*};
+}
+
+/// Methods that reach memory.
+#[cfg(target_arch = "x86_64")]
+macro_rules! loads {
+    ($(fn $name:ident($from:ident: $kind:ty) -> $out:ty = $body:expr;)*) => {$(
+        #[inline(always)]
+        unsafe fn $name(self, $from: $kind) -> $out {
+            // SAFETY: the CPU has the instructions, and the pointer is good for the vector, says
+            // the caller.
+            unsafe { $body }
+        }
+    )*};
+}
+#[cfg(target_arch = "x86_64")]
+use {instructions, loads};

@@ -6,18 +6,15 @@ use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 /// memory until they are touched.
 ///
 /// # Shapes
-/// `table` `[vocab, d_model]`, result `[ids, d_model]`.
+/// `table` `[vocab, d_model]`, `ids` `[n]`, result `[n, d_model]`.
 ///
 /// # Panics
 /// When an id is not below `vocab`.
-pub fn embedding(table: Tensor<2>, ids: &[usize]) -> Tensor<2> {
-    let [vocab, _] = table.dims();
-    assert!(ids.iter().all(|id| *id < vocab), "ids inside the table");
+pub fn embedding(table: Tensor<2>, ids: Tensor<1, Int>) -> Tensor<2> {
     #[cfg(feature = "cpu")]
-    if let Some(rows) = fused::embedding(&table, ids) {
+    if let Some(rows) = fused::embedding(&table, &ids) {
         return rows;
     }
-    let ids = int_tensor(ids, &table.device().inner());
     table.select(0, ids)
 }
 
@@ -37,14 +34,10 @@ pub fn add_rows(table: Tensor<2>, ids: &[usize], rows: Tensor<2>) -> Tensor<2> {
     if super::flex_op::is_host_f32(&table) && super::flex_op::is_host_f32(&rows) {
         return fused::add_rows(table, ids, rows);
     }
-    let ids = int_tensor(ids, &table.device());
+    let numbers: Vec<i64> = ids.iter().map(|id| *id as i64).collect();
+    let ids = TensorData::new(numbers, [ids.len()]);
+    let ids = Tensor::<1, Int>::from_data(ids, &table.device());
     table.select_assign(0, ids, rows, IndexingUpdateOp::Add)
-}
-
-fn int_tensor(ids: &[usize], device: &burn::tensor::Device) -> Tensor<1, Int> {
-    let ids: Vec<i64> = ids.iter().map(|id| *id as i64).collect();
-    let n = ids.len();
-    Tensor::from_data(TensorData::new(ids, [n]), device)
 }
 
 #[cfg(feature = "cpu")]
@@ -52,7 +45,7 @@ mod fused {
     use std::sync::Arc;
 
     use burn::backend::{Flex, flex::FlexTensor};
-    use burn::tensor::{Tensor, TensorData};
+    use burn::tensor::{Int, Tensor, TensorData};
 
     use super::super::flex_op::{FlexOp, Input, apply, host_f32, values};
 
@@ -61,9 +54,18 @@ mod fused {
         ids: Arc<Vec<usize>>,
     }
 
-    pub(super) fn embedding(table: &Tensor<2>, ids: &[usize]) -> Option<Tensor<2>> {
-        let ids = Arc::new(ids.to_vec());
-        apply(Embedding { ids }, [Input::new(table, table.is_autodiff())])
+    pub(super) fn embedding(table: &Tensor<2>, ids: &Tensor<1, Int>) -> Option<Tensor<2>> {
+        // Ids elsewhere are not read back; on the CPU they lie at hand.
+        let input = Some(Input::new(table, table.is_autodiff())?);
+        let [vocab, _] = table.dims();
+        let ids: Vec<usize> = ids
+            .to_data()
+            .iter::<i64>()
+            .map(|id| usize::try_from(id).unwrap_or(usize::MAX))
+            .collect();
+        assert!(ids.iter().all(|id| *id < vocab), "ids inside the table");
+        let ids = Arc::new(ids);
+        apply(Embedding { ids }, [input])
     }
 
     pub(super) fn add_rows(table: Tensor<2>, ids: &[usize], rows: Tensor<2>) -> Tensor<2> {

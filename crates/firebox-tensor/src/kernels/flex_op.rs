@@ -10,6 +10,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::{DType, Tensor, TensorData};
 
+use super::pool::is_cpu;
+
 /// An operation with its gradients. Tensors are f32 and contiguous.
 pub(super) trait FlexOp<const N: usize>: Debug + Clone + Send + 'static {
     /// What the backward pass needs.
@@ -100,17 +102,13 @@ impl<O: FlexOp<N>, const N: usize> Backward<Flex, N> for OpBackward<O> {
 
 /// Whether a tensor is f32 on the CPU, outside autodiff.
 pub(super) fn is_host_f32<const D: usize>(x: &Tensor<D>) -> bool {
-    x.dtype() == DType::F32 && super::pool::is_cpu(&x.device())
+    x.dtype() == DType::F32 && !x.is_autodiff() && is_cpu(&x.device())
 }
 
 /// Such a tensor, contiguous; the only holder of its memory where the caller was.
 pub(super) fn host_f32<const D: usize>(x: Tensor<D>) -> FlexTensor {
     let x = x.try_into_primitive::<Flex>().expect("a tensor on the CPU");
-    if x.is_contiguous() && x.layout().start_offset() == 0 {
-        x
-    } else {
-        x.to_contiguous()
-    }
+    x.to_contiguous()
 }
 
 /// The values of a contiguous f32 tensor.

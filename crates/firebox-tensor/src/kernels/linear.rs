@@ -34,9 +34,10 @@ pub(crate) fn linear_reference(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
 
 #[cfg(feature = "cpu")]
 mod few_rows {
-    use burn::backend::{Flex, flex::FlexTensor};
-    use burn::tensor::{DType, Tensor, TensorData};
+    use burn::tensor::{Tensor, TensorData};
     use rayon::prelude::*;
+
+    use super::super::flex_op::{host_f32, is_host_f32, values};
 
     /// More rows than this go through gemm.
     const MAX_ROWS: usize = 8;
@@ -49,12 +50,12 @@ mod few_rows {
     pub(super) fn linear(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
         let ([rows, d_in], [d_out, _]) = (x.dims(), weight.dims());
         let empty = rows == 0 || d_in == 0 || d_out == 0;
-        if empty || rows > MAX_ROWS || x.is_autodiff() || weight.is_autodiff() {
+        if empty || rows > MAX_ROWS || !is_host_f32(x) || !is_host_f32(weight) {
             return None;
         }
         let device = x.device();
-        let (x, weight) = (host(x)?, host(weight)?);
-        let (x, weight) = (x.as_slice::<f32>()?, weight.as_slice::<f32>()?);
+        let (x, weight) = (host_f32(x.clone()), host_f32(weight.clone()));
+        let (x, weight) = (values(&x), values(&weight));
         // Column-major first, so that a task writes one run; then turned.
         let mut columns = vec![0.0; rows * d_out];
         let tasks = columns.par_chunks_mut(COLUMNS * rows);
@@ -76,14 +77,6 @@ mod few_rows {
             TensorData::new(y, [rows, d_out]),
             &device,
         ))
-    }
-
-    fn host(x: &Tensor<2>) -> Option<FlexTensor> {
-        if x.dtype() != DType::F32 {
-            return None;
-        }
-        let flex = x.clone().try_into_primitive::<Flex>().ok()?;
-        Some(flex.to_contiguous())
     }
 
     /// `[columns, rows]` to `[rows, columns]`.

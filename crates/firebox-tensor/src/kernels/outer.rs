@@ -24,11 +24,7 @@ mod fused {
 
     pub(super) fn add_outer(c: Tensor<2>, a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
         let [_, n] = b.dims();
-        let (mut c, a, b) = (
-            host_f32(c),
-            host_f32(a).to_contiguous(),
-            host_f32(b).to_contiguous(),
-        );
+        let (mut c, a, b) = (host_f32(c), host_f32(a), host_f32(b));
         host::add_outer(
             SimdLevel::current(),
             values(&a),

@@ -1,11 +1,6 @@
 //! Softmax and negative log-likelihood of rows of logits, in place.
 
-#[cfg(feature = "cpu")]
-use burn::tensor::DType;
 use burn::tensor::{Int, Tensor, TensorData};
-
-#[cfg(feature = "cpu")]
-use super::pool::is_cpu;
 
 /// A softmax over rows, not yet divided, and the loss of each row.
 #[derive(Debug)]
@@ -34,7 +29,7 @@ pub fn softmax_nll(logits: Tensor<2>, targets: &[usize]) -> SoftmaxNll {
         "targets inside the vocabulary"
     );
     #[cfg(feature = "cpu")]
-    if is_cpu(&logits.device()) && logits.dtype() == DType::F32 {
+    if super::flex_op::is_host_f32(&logits) {
         return fused::softmax_nll(logits, targets);
     }
     softmax_nll_reference(logits, targets)
@@ -63,21 +58,21 @@ pub(crate) fn softmax_nll_reference(logits: Tensor<2>, targets: &[usize]) -> Sof
 
 #[cfg(feature = "cpu")]
 mod fused {
-    use burn::backend::{Flex, flex::FlexTensor};
+    use burn::backend::Flex;
     use burn::tensor::{Tensor, TensorData};
 
+    use super::super::flex_op::host_f32;
     use super::SoftmaxNll;
-    use crate::host::{SimdLevel, softmax_rows};
+    use crate::host::{self, SimdLevel};
 
     /// For f32 logits on the CPU.
     pub(super) fn softmax_nll(logits: Tensor<2>, targets: &[usize]) -> SoftmaxNll {
         let (rows, device) = (targets.len(), logits.device());
-        let flex = logits.try_into_primitive::<Flex>();
-        let mut flex: FlexTensor = flex.expect("a tensor on the CPU").to_contiguous();
-        let (nll, sums) = softmax_rows(SimdLevel::current(), flex.storage_mut(), targets);
+        let mut logits = host_f32(logits);
+        let (nll, sums) = host::softmax_nll(SimdLevel::current(), logits.storage_mut(), targets);
         SoftmaxNll {
             nll,
-            exp: Tensor::from_primitive::<Flex>(flex),
+            exp: Tensor::from_primitive::<Flex>(logits),
             sum: Tensor::from_data(TensorData::new(sums, [rows, 1]), &device),
         }
     }

@@ -9,7 +9,7 @@ use super::rms_norm::rms_norm_reference;
 use super::softmax_nll::softmax_nll_reference;
 use super::swiglu::swiglu_reference;
 use super::*;
-use crate::host::RotaryTable;
+use crate::host::{RotaryTable, test_turn};
 
 fn normal<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
@@ -104,6 +104,7 @@ proptest! {
     // or two values the gradient is the small difference of large numbers, in any order.)
     #[test]
     fn norm_matches_ordinary_operations(batch in 1_usize..4, seq in 1_usize..40, width in 5_usize..150) {
+        let _turn = test_turn();
         let (x, gamma) = (normal([batch, seq, width]), normal([1, 1, width]));
         let grad = normal([batch, seq, width]);
         let gain = |gamma: Tensor<3>| gamma.reshape([width]);
@@ -147,8 +148,13 @@ proptest! {
         let plain = pull(|x| attention_reference(x, n_heads, n_kv_heads, &frequencies), &inputs, &grad);
         let fused = pull(fused, &inputs, &grad);
         prop_assert!(difference(fused.0, plain.0) < 1e-5);
+        // Of the queries' and keys' gradients little is left where one key has all the weight: what
+        // cancels is as large as the values' gradient.
+        let size = plain.1.each_ref().map(|x| x.clone().abs().max().into_scalar::<f32>());
+        let size = size.into_iter().fold(0.0, f32::max);
         for (fused, plain) in fused.1.into_iter().zip(plain.1) {
-            prop_assert!(difference(fused, plain) < 5e-5);
+            let error = (fused - plain).abs().max().into_scalar::<f32>();
+            prop_assert!(error < 1e-5 * size, "{error} of {size}");
         }
     }
 
@@ -206,12 +212,17 @@ proptest! {
     fn embedding_and_its_gradient_match_ordinary_operations(vocab in 1_usize..40, width in 1_usize..30, n in 1_usize..60) {
         let ids: Vec<usize> = (0..n).map(|i| i * i % vocab).collect();
         let (table, grad) = ([normal([1, vocab, width])], normal([1, n, width]));
+        let numbers: Vec<i64> = ids.iter().map(|id| *id as i64).collect();
+        let numbers = |table: &Tensor<2>| Tensor::<1, Int>::from_ints(numbers.as_slice(), &table.device());
         let select = |table: Tensor<2>| {
-            let ids: Vec<i64> = ids.iter().map(|id| *id as i64).collect();
-            let ids = Tensor::<1, Int>::from_ints(ids.as_slice(), &table.device());
+            let ids = numbers(&table);
             table.select(0, ids)
         };
-        let fused = pull(|[table]| embedding(flat(table), &ids).unsqueeze(), &table, &grad);
+        let fused = |table: Tensor<2>| {
+            let ids = numbers(&table);
+            embedding(table, ids)
+        };
+        let fused = pull(|[table]| fused(flat(table)).unsqueeze(), &table, &grad);
         let plain = pull(|[table]| select(flat(table)).unsqueeze(), &table, &grad);
         prop_assert!(difference(fused.0, plain.0) == 0.0);
         let ([d_fused], [d_plain]) = (fused.1, plain.1);
@@ -222,6 +233,7 @@ proptest! {
 
     #[test]
     fn outer_products_match_ordinary_operations(depth in 1_usize..300, m in 1_usize..120, n in 1_usize..90) {
+        let _turn = test_turn();
         let (c, a, b) = (normal([m, n]), normal([depth, m]), normal([depth, n]));
         let plain = c.clone() + a.clone().transpose().matmul(b.clone());
         prop_assert!(difference(add_outer(c.clone(), a.clone(), b.clone()), plain) < 1e-5);

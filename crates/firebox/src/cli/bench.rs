@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use burn::module::Module;
 use firebox_model::{CausalLm, GenerateConfig, LoraConfig, SamplingConfig};
+use firebox_tensor::host::SimdLevel;
 use firebox_tensor::{burn, cpu, memory, random::CounterRng};
 use firebox_train::{OptimizerConfig, Schedule, TrainConfig};
 use serde::Serialize;
@@ -19,6 +20,7 @@ struct DecodeBench {
     prompt_tokens: usize,
     new_tokens: usize,
     threads: usize,
+    /// The instructions of the kernels, `--simd`.
     simd: &'static str,
     /// Medians of the counted runs.
     prefill_tokens_per_s: f64,
@@ -50,9 +52,9 @@ pub(crate) fn decode(globals: &Globals, args: &BenchDecodeArgs) -> anyhow::Resul
     let start = Instant::now();
     let loaded = LoadedModel::open(globals, &args.model)?;
     let load_s = start.elapsed().as_secs_f64();
-    let prompt = random_ids(&loaded.model, args.prompt_tokens.max(1), 0);
+    let prompt = random_ids(&loaded.model, args.prompt_tokens, 0);
     let (mut prefill_runs, mut decode_runs) = (Vec::new(), Vec::new());
-    for run in 0..=args.runs.max(1) {
+    for run in 0..=args.runs {
         let config = GenerateConfig {
             sampling: SamplingConfig::default(),
             max_new_tokens: args.new_tokens + 1,
@@ -79,7 +81,7 @@ pub(crate) fn decode(globals: &Globals, args: &BenchDecodeArgs) -> anyhow::Resul
         prompt_tokens: prompt.len(),
         new_tokens: args.new_tokens,
         threads: rayon::current_num_threads(),
-        simd: cpu::simd_level(),
+        simd: SimdLevel::current().name(),
         prefill_tokens_per_s: median(&prefill_runs),
         decode_tokens_per_s: median(&decode_runs),
         prefill_runs,

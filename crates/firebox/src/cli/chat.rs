@@ -3,7 +3,7 @@
 use std::io::{BufRead, IsTerminal};
 
 use firebox_data::Message;
-use firebox_model::GenerateConfig;
+use firebox_model::{CausalLm, GenerateConfig};
 use serde::Serialize;
 
 use super::args::{ChatArgs, Globals};
@@ -107,10 +107,7 @@ fn fit(
 ) -> anyhow::Result<Vec<u32>> {
     let context = loaded.model.config().max_seq_len;
     loop {
-        let prompt = loaded
-            .files
-            .tokenizer
-            .encode(&loaded.files.render(messages)?)?;
+        let prompt = loaded.files.encode_chat(messages)?;
         let oldest = messages
             .iter()
             .position(|message| message.role != "system")

@@ -11,6 +11,7 @@ use firebox_model::ModelError;
 use firebox_quant::QuantError;
 use firebox_serve::LocalModelError;
 use firebox_tensor::DeviceError;
+use firebox_tensor::host::UnknownSimdLevel;
 use firebox_train::TrainError;
 
 /// The request was at fault, in words for the user.
@@ -64,6 +65,7 @@ fn is_user_error(error: &(dyn std::error::Error + 'static)) -> bool {
         || error.is::<firebox_train::ConfigError>()
         || error.is::<firebox_serve::ConfigError>()
         || error.is::<LocalModelError>()
+        || error.is::<UnknownSimdLevel>()
 }
 
 /// A checkpoint that is not there, or not right, is the user's; a disk that fails is not.

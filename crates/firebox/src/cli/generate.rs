@@ -24,17 +24,12 @@ pub(crate) struct Generated {
 }
 
 pub(crate) fn run(globals: &Globals, args: &GenerateArgs) -> anyhow::Result<()> {
-    let mut text = tokenizer::read_input(&args.input)?;
+    let text = tokenizer::read_input(&args.input)?;
     let loaded = LoadedModel::open(globals, &args.model)?;
-    if args.chat {
-        text = loaded.files.render(&[Message {
-            role: "user".into(),
-            content: text,
-        }])?;
-    }
-    let prompt = match args.chat {
-        true => loaded.files.tokenizer.encode(&text)?,
-        false => loaded.files.tokenizer.encode_document(&text)?,
+    let prompt = if args.chat {
+        loaded.files.encode_chat(&[Message::user(text)])?
+    } else {
+        loaded.files.tokenizer.encode_document(&text)?
     };
     let config = GenerateConfig {
         sampling: sampling(&args.sampling),

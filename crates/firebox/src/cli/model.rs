@@ -139,8 +139,13 @@ impl ModelFiles {
     pub(crate) fn ask(&self, messages: &[Message]) -> anyhow::Result<Vec<u32>> {
         match (&self.chat_template, messages.last()) {
             (None, Some(message)) => Ok(self.tokenizer.encode_document(&message.content)?),
-            _ => Ok(self.tokenizer.encode(&self.render(messages)?)?),
+            _ => self.encode_chat(messages),
         }
+    }
+
+    /// The ids of a conversation, as the chat template writes it.
+    pub(crate) fn encode_chat(&self, messages: &[Message]) -> anyhow::Result<Vec<u32>> {
+        Ok(self.tokenizer.encode(&self.render(messages)?)?)
     }
 
     /// Ids that end an answer: those of the generation config, or else of the model's config.

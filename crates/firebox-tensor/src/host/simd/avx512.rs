@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Simd};
+use super::{Kernel, Simd, instructions, loads};
 
 /// Made only by [`run`]: the CPU has the instructions.
 #[derive(Clone, Copy)]
@@ -17,29 +17,6 @@ pub(crate) struct Avx512(());
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Avx512(()))
-}
-
-/// Methods that are one expression of instructions.
-macro_rules! instructions {
-    ($(fn $name:ident($($arg:ident: $kind:ty),*) -> $out:ty = $body:expr;)*) => {$(
-        #[inline(always)]
-        fn $name(self, $($arg: $kind),*) -> $out {
-            // SAFETY: a value of the type exists only where the CPU has the instructions.
-            unsafe { $body }
-        }
-    )*};
-}
-
-/// Methods that reach memory.
-macro_rules! loads {
-    ($(fn $name:ident($from:ident: $kind:ty) -> $out:ty = $body:expr;)*) => {$(
-        #[inline(always)]
-        unsafe fn $name(self, $from: $kind) -> $out {
-            // SAFETY: the CPU has the instructions, and the pointer is good for the vector, says
-            // the caller.
-            unsafe { $body }
-        }
-    )*};
 }
 
 impl Simd for Avx512 {

@@ -76,19 +76,12 @@ pub(super) fn prepare(
 fn check(files: &ModelFiles, args: &LoopArgs) -> anyhow::Result<()> {
     finetune::train_config(&args.training).validate()?;
     data::check_sizes(files, &args.training)?;
-    let wrong = if args.held_out == 0 || args.scored == 0 {
-        "--held-out and --scored: expected at least 1, found `0`"
-    } else if files
-        .checkpoint
-        .config()
-        .get("firebox_quantization")
-        .is_some()
-    {
-        "run the loop: expected a model with dense weights, found packed ones (hint: the loop packs them itself)"
-    } else {
-        return Ok(());
-    };
-    Err(UserError(wrong.into()).into())
+    let config = files.checkpoint.config();
+    if config.get("firebox_quantization").is_some() {
+        let wrong = "run the loop: expected a model with dense weights, found packed ones (hint: the loop packs them itself)";
+        return Err(UserError(wrong.into()).into());
+    }
+    Ok(())
 }
 
 fn data_args(args: &LoopArgs, data: &str) -> DataArgs {
