@@ -32,7 +32,7 @@ pub fn n_threads() -> usize {
 
 #[cfg(target_arch = "x86_64")]
 fn x86_level() -> &'static str {
-    let bf16 = is_x86_feature_detected!("avx512bf16");
+    let bf16 = has_avx512_bf16();
     let (avx512, vnni, avx2) = (has_avx512(), has_vnni(), has_avx2_fma());
     match (avx512, vnni, bf16, avx2) {
         (true, true, true, _) => "avx512-vnni-bf16",
@@ -56,6 +56,12 @@ pub(crate) fn has_avx512() -> bool {
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl")
+}
+
+/// AVX-512's products of pairs of bf16.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_avx512_bf16() -> bool {
+    is_x86_feature_detected!("avx512bf16")
 }
 
 /// AVX-512's products of bytes.

@@ -20,6 +20,7 @@ mod allocator;
 mod attention;
 mod attention_backward;
 mod attention_tiles;
+mod bf16_dot;
 mod float_matmul;
 mod float_panel;
 mod float_tile;
@@ -34,10 +35,12 @@ mod nll;
 mod pack;
 mod panel_matrix;
 mod parallel;
+mod region;
 mod rms_norm;
 mod rope;
 mod simd;
 mod swiglu;
+mod team;
 
 pub use aligned::AlignedBuffer;
 pub use allocator::keep_freed_memory;
@@ -47,13 +50,15 @@ pub use float_matmul::add_outer;
 pub use kv_page::{AttentionShape, KvPage};
 pub use level::{SimdLevel, UnknownSimdLevel};
 pub use nll::softmax_nll;
-pub use panel_matrix::{Columns, MatmulScratch, PanelFormat, PanelMatrix, Start};
+pub use panel_matrix::{Columns, MatmulScratch, PanelFormat, PanelMatrix, Start, WeightRows};
 pub use parallel::{for_each, n_threads};
+pub use region::Arena;
 pub use rms_norm::{rms_norm, rms_norm_backward};
 pub use rope::{RotaryTable, rotate, rotate_back};
 pub use swiglu::{swiglu, swiglu_apart, swiglu_backward};
+pub use team::in_team;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cpu"))]
 pub(crate) use level::test_turn;
 #[cfg(test)]
 mod tests;

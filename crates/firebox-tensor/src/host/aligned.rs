@@ -1,24 +1,39 @@
 //! Memory that begins at a cache line.
 
-use bytemuck::{Pod, Zeroable};
+#![expect(unsafe_code, reason = "part of a region is lent as a slice")]
 
-/// One cache line.
-#[derive(Clone, Copy, Zeroable, Pod)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
+use std::sync::Arc;
 
-/// Zeroed bytes that begin at a cache line, so that no vector lies across two.
-#[derive(Clone)]
+use bytemuck::Pod;
+
+use super::region::{Arena, Region};
+
+/// Bytes that begin at a cache line, so that no vector lies across two.
 pub struct AlignedBuffer {
-    lines: Vec<Line>,
+    region: Arc<Region>,
+    /// Where this buffer's bytes begin; they are its alone.
+    offset: usize,
     n_bytes: usize,
 }
 
 impl AlignedBuffer {
     /// `n_bytes` zeros.
     pub fn zeroed(n_bytes: usize) -> Self {
-        let lines = vec![Line([0; 64]); n_bytes.div_ceil(64)];
-        Self { lines, n_bytes }
+        Self {
+            region: Arc::new(Region::zeroed(n_bytes)),
+            offset: 0,
+            n_bytes,
+        }
+    }
+
+    /// `n_bytes` zeros beside others.
+    pub fn zeroed_in(arena: &mut Arena, n_bytes: usize) -> Self {
+        let (region, offset) = arena.take(n_bytes);
+        Self {
+            region,
+            offset,
+            n_bytes,
+        }
     }
 
     /// The bytes as values.
@@ -26,28 +41,37 @@ impl AlignedBuffer {
     /// # Panics
     /// When the length is no multiple of theirs.
     pub fn values<T: Pod>(&self) -> &[T] {
-        bytemuck::cast_slice(&bytemuck::cast_slice::<_, u8>(&self.lines)[..self.n_bytes])
+        // SAFETY: the region is good for these bytes, which are initialized and this buffer's alone:
+        // they change only through `values_mut`, which borrows it.
+        let bytes = unsafe { std::slice::from_raw_parts(self.start(), self.n_bytes) };
+        bytemuck::cast_slice(bytes)
     }
 
     /// As [`Self::values`], to write.
+    ///
+    /// # Panics
+    /// As [`Self::values`].
     pub fn values_mut<T: Pod>(&mut self) -> &mut [T] {
-        bytemuck::cast_slice_mut(
-            &mut bytemuck::cast_slice_mut::<_, u8>(&mut self.lines)[..self.n_bytes],
-        )
+        // SAFETY: as in `values`, and the buffer is borrowed alone.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(self.start(), self.n_bytes) };
+        bytemuck::cast_slice_mut(bytes)
     }
 
-    /// These bytes, then others.
-    pub(crate) fn followed_by(&self, others: &Self) -> Self {
-        let mut all = Self::zeroed(self.n_bytes + others.n_bytes);
-        let (first, second) = all.values_mut::<u8>().split_at_mut(self.n_bytes);
-        first.copy_from_slice(self.values());
-        second.copy_from_slice(others.values());
-        all
+    fn start(&self) -> *mut u8 {
+        self.region.start().wrapping_add(self.offset)
     }
 
     /// How many bytes.
     pub fn n_bytes(&self) -> usize {
         self.n_bytes
+    }
+}
+
+impl Clone for AlignedBuffer {
+    fn clone(&self) -> Self {
+        let mut copy = Self::zeroed(self.n_bytes);
+        copy.values_mut::<u8>().copy_from_slice(self.values());
+        copy
     }
 }
 

@@ -24,13 +24,13 @@ const BLOCK_DEPTH: usize = 192;
 
 thread_local! {
     /// Copied rows of a block.
-    static COPIED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    static COPIED: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// `x` `[rows, n_in]` times weights of floats.
+/// `x` `[rows, n_in]` times weights of floats (`n_in` in pairs where the weights are).
 pub(crate) fn float_matmul<W: FloatWeights>(
     level: SimdLevel,
-    x: &[f32],
+    x: &[W::Value],
     n_in: usize,
     weights: &W,
     result: &Product,
@@ -62,7 +62,7 @@ pub fn add_outer(level: SimdLevel, a: &[f32], b: &[f32], n: usize, c: &mut [f32]
 
 fn float_product<W: FloatWeights>(
     level: SimdLevel,
-    left: LeftRows<'_>,
+    left: LeftRows<'_, W::Value>,
     depth: usize,
     weights: &W,
     result: &Product,
@@ -82,15 +82,15 @@ fn float_product<W: FloatWeights>(
 
 /// The left factor of a product of floats.
 #[derive(Clone, Copy)]
-enum LeftRows<'a> {
+enum LeftRows<'a, X> {
     /// `[rows, depth]`.
-    Rows(&'a [f32]),
+    Rows(&'a [X]),
     /// `[depth, rows]`.
-    Columns(&'a [f32]),
+    Columns(&'a [X]),
 }
 
-struct FloatTask<'a, W> {
-    left: LeftRows<'a>,
+struct FloatTask<'a, W: FloatWeights> {
+    left: LeftRows<'a, W::Value>,
     depth: usize,
     weights: &'a W,
     rows: Range<usize>,
@@ -99,9 +99,9 @@ struct FloatTask<'a, W> {
 }
 
 /// Rows as they lie, or copied, over one panel.
-struct FloatPanelTask<P> {
+struct FloatPanelTask<P, X> {
     /// Where row `first_row` begins.
-    left: *const f32,
+    left: *const X,
     first_row: usize,
     copied: bool,
     row_width: usize,
@@ -109,7 +109,7 @@ struct FloatPanelTask<P> {
     depth: Depth,
 }
 
-impl<S: Simd, P: FloatPanel<S>> TileTask<S> for FloatPanelTask<P> {
+impl<S: Simd, P: FloatPanel<S>> TileTask<S> for FloatPanelTask<P, P::Value> {
     #[inline(always)]
     unsafe fn tile(&self, s: S, rows: Range<usize>, out: Out, start: Start) {
         let mut row = rows.start;
@@ -154,7 +154,7 @@ impl<W: FloatWeights> FloatTask<'_, W> {
     /// # Safety
     /// `left` holds the task's rows, as `copied` says.
     #[inline(always)]
-    unsafe fn panels<S: Simd>(&self, s: S, left: *const f32, copied: bool, depth: Depth) {
+    unsafe fn panels<S: Simd>(&self, s: S, left: *const W::Value, copied: bool, depth: Depth) {
         let start = if depth.first == 0 {
             self.result.start
         } else {
@@ -179,6 +179,7 @@ impl<W: FloatWeights> FloatTask<'_, W> {
 
 impl<W: FloatWeights> Kernel for FloatTask<'_, W> {
     type Output = ();
+    const MULTIPLIES_BF16: bool = W::MULTIPLIES_BF16;
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
@@ -196,7 +197,7 @@ impl<W: FloatWeights> Kernel for FloatTask<'_, W> {
         let mut copied = COPIED.take();
         for first in (0..self.depth).step_by(BLOCK_DEPTH) {
             let n = BLOCK_DEPTH.min(self.depth - first);
-            self.copy_rows(first..first + n, S::FLOAT_ROWS, &mut copied);
+            let copied = self.copy_rows(first..first + n, S::FLOAT_ROWS, &mut copied);
             // SAFETY: `copied` holds the task's rows.
             unsafe { self.panels(s, copied.as_ptr(), true, Depth { first, n }) };
         }
@@ -204,13 +205,20 @@ impl<W: FloatWeights> Kernel for FloatTask<'_, W> {
     }
 }
 
-impl<W> FloatTask<'_, W> {
+impl<W: FloatWeights> FloatTask<'_, W> {
     /// The task's rows over inputs `depth` as `[rows / tile, depth, tile]`, the last tile filled up
     /// with what was there.
     #[inline(always)]
-    fn copy_rows(&self, depth: Range<usize>, tile: usize, copied: &mut Vec<f32>) {
+    fn copy_rows<'a>(
+        &self,
+        depth: Range<usize>,
+        tile: usize,
+        copied: &'a mut Vec<u32>,
+    ) -> &'a [W::Value] {
         let n = depth.len();
-        copied.resize(self.rows.len().next_multiple_of(tile) * n, 0.0);
+        copied.resize(self.rows.len().next_multiple_of(tile) * n, 0);
+        // A value has four bytes, as a number of the buffer.
+        let copied: &mut [W::Value] = bytemuck::cast_slice_mut(copied);
         for (first, copied) in self
             .rows
             .clone()
@@ -235,5 +243,6 @@ impl<W> FloatTask<'_, W> {
                 }
             }
         }
+        copied
     }
 }

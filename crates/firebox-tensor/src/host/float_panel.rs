@@ -7,6 +7,8 @@
     reason = "weights are read through pointers in the innermost loop"
 )]
 
+use bytemuck::Pod;
+
 use crate::packed::NF4_CODEBOOK;
 
 use super::simd::Simd;
@@ -16,16 +18,48 @@ pub(crate) const NF4_BLOCK: usize = crate::packed::NF4_BLOCK_SIZE;
 
 /// A panel that the innermost loop reads.
 pub(crate) trait FloatPanel<S: Simd>: Copy {
-    /// The weights of input `k`.
+    /// What the left factor's rows consist of: one input, or a pair.
+    type Value: Copy;
+    type Vector: Copy;
+
+    /// The weights of input (or pair) `k`.
     ///
     /// # Safety
     /// `k` is below the panel's inputs.
-    unsafe fn load(self, s: S, k: usize) -> [S::F; 2];
+    unsafe fn load(self, s: S, k: usize) -> [Self::Vector; 2];
+
+    /// The left factor's value in every lane.
+    fn splat(s: S, x: Self::Value) -> Self::Vector;
+
+    /// `x * weights + sum`.
+    fn add_product(s: S, x: Self::Vector, weights: Self::Vector, sum: S::F) -> S::F;
+}
+
+/// The part of [`FloatPanel`] that all panels have whose weights become f32.
+macro_rules! multiplied_in_f32 {
+    () => {
+        type Value = f32;
+        type Vector = S::F;
+
+        #[inline(always)]
+        fn splat(s: S, x: f32) -> S::F {
+            s.splat(x)
+        }
+
+        #[inline(always)]
+        fn add_product(s: S, x: S::F, weights: S::F, sum: S::F) -> S::F {
+            s.fma(x, weights, sum)
+        }
+    };
 }
 
 /// Weights in panels.
 pub(crate) trait FloatWeights: Sync {
-    type Panel<S: Simd>: FloatPanel<S>;
+    /// See [`FloatPanel::Value`].
+    type Value: Pod + Send + Sync;
+    type Panel<S: Simd>: FloatPanel<S, Value = Self::Value>;
+    /// See [`Kernel::MULTIPLIES_BF16`](super::simd::Kernel::MULTIPLIES_BF16).
+    const MULTIPLIES_BF16: bool = false;
 
     /// The panel of outputs `2 * LANES * index ..`.
     ///
@@ -42,6 +76,8 @@ pub(crate) struct F32Panel {
 }
 
 impl<S: Simd> FloatPanel<S> for F32Panel {
+    multiplied_in_f32!();
+
     #[inline(always)]
     unsafe fn load(self, s: S, k: usize) -> [S::F; 2] {
         // SAFETY: the panel has a row `k`, says the caller.
@@ -59,6 +95,7 @@ pub(crate) struct F32Weights<'a> {
 }
 
 impl FloatWeights for F32Weights<'_> {
+    type Value = f32;
     type Panel<S: Simd> = F32Panel;
 
     #[inline(always)]
@@ -99,6 +136,7 @@ impl<'a> RowMajor<'a> {
 }
 
 impl FloatWeights for RowMajor<'_> {
+    type Value = f32;
     type Panel<S: Simd> = F32Panel;
 
     #[inline(always)]
@@ -129,6 +167,7 @@ pub(crate) struct HalfWeights<'a, const BF16: bool> {
 pub(crate) struct HalfPanel<const BF16: bool>(*const u16);
 
 impl<const BF16: bool> FloatWeights for HalfWeights<'_, BF16> {
+    type Value = f32;
     type Panel<S: Simd> = HalfPanel<BF16>;
 
     #[inline(always)]
@@ -140,6 +179,8 @@ impl<const BF16: bool> FloatWeights for HalfWeights<'_, BF16> {
 }
 
 impl<S: Simd, const BF16: bool> FloatPanel<S> for HalfPanel<BF16> {
+    multiplied_in_f32!();
+
     #[inline(always)]
     unsafe fn load(self, s: S, k: usize) -> [S::F; 2] {
         // SAFETY: the panel has a row `k`, says the caller.
@@ -168,6 +209,7 @@ pub(crate) struct Int8Panel<F> {
 }
 
 impl FloatWeights for Int8Weights<'_> {
+    type Value = f32;
     type Panel<S: Simd> = Int8Panel<S::F>;
 
     #[inline(always)]
@@ -185,6 +227,8 @@ impl FloatWeights for Int8Weights<'_> {
 }
 
 impl<S: Simd> FloatPanel<S> for Int8Panel<S::F> {
+    multiplied_in_f32!();
+
     #[inline(always)]
     unsafe fn load(self, s: S, k: usize) -> [S::F; 2] {
         // SAFETY: the panel has a row `k`, says the caller.
@@ -213,6 +257,7 @@ pub(crate) struct Nf4Panel {
 }
 
 impl FloatWeights for Nf4Weights<'_> {
+    type Value = f32;
     type Panel<S: Simd> = Nf4Panel;
 
     #[inline(always)]
@@ -232,6 +277,8 @@ impl FloatWeights for Nf4Weights<'_> {
 }
 
 impl<S: Simd> FloatPanel<S> for Nf4Panel {
+    multiplied_in_f32!();
+
     #[inline(always)]
     unsafe fn load(self, s: S, k: usize) -> [S::F; 2] {
         let width = 2 * S::LANES;

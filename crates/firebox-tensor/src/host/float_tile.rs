@@ -8,13 +8,13 @@ use super::simd::Simd;
 
 /// The left factor: element `(row, k)` lies at `row * row_stride + k * depth_stride`.
 #[derive(Clone, Copy)]
-pub(crate) struct Left {
-    pub(crate) values: *const f32,
+pub(crate) struct Left<X = f32> {
+    pub(crate) values: *const X,
     pub(crate) row_stride: usize,
     pub(crate) depth_stride: usize,
 }
 
-impl Left {
+impl<X> Left<X> {
     /// The same from row `row` on.
     ///
     /// # Safety
@@ -53,7 +53,7 @@ pub(crate) struct Depth {
 pub(crate) unsafe fn tile_rows<S: Simd, P: FloatPanel<S>>(
     s: S,
     n_rows: usize,
-    left: Left,
+    left: Left<P::Value>,
     panel: P,
     depth: Depth,
     out: Out,
@@ -91,7 +91,7 @@ pub(crate) unsafe fn tile_rows<S: Simd, P: FloatPanel<S>>(
 #[inline(always)]
 unsafe fn tile<S: Simd, P: FloatPanel<S>, const ROWS: usize>(
     s: S,
-    left: Left,
+    left: Left<P::Value>,
     panel: P,
     depth: Depth,
     out: Out,
@@ -110,9 +110,9 @@ unsafe fn tile<S: Simd, P: FloatPanel<S>, const ROWS: usize>(
             let weights = panel.load(s, depth.first + k);
             let column = left.values.add(k * left.depth_stride);
             for (row, sums) in sums.iter_mut().enumerate() {
-                let x = s.splat(*column.add(row * left.row_stride));
-                sums[0] = s.fma(x, weights[0], sums[0]);
-                sums[1] = s.fma(x, weights[1], sums[1]);
+                let x = P::splat(s, *column.add(row * left.row_stride));
+                sums[0] = P::add_product(s, x, weights[0], sums[0]);
+                sums[1] = P::add_product(s, x, weights[1], sums[1]);
             }
         }
         for (row, sums) in sums.into_iter().enumerate() {

@@ -16,6 +16,8 @@ pub enum SimdLevel {
     Avx2,
     /// AVX-512 F, BW, DQ, VL and VNNI.
     Avx512,
+    /// The same with BF16.
+    Avx512Bf16,
 }
 
 /// The level that [`SimdLevel::force`] asked for, as a number one higher; 0 for the best.
@@ -32,7 +34,7 @@ pub(crate) fn test_turn() -> std::sync::MutexGuard<'static, ()> {
 
 impl SimdLevel {
     /// All levels, slowest first.
-    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16];
 
     /// Whether this CPU has it.
     pub fn is_available(self) -> bool {
@@ -42,6 +44,8 @@ impl SimdLevel {
             Self::Avx2 => cpu::has_avx2_fma() && is_x86_feature_detected!("f16c"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => Self::Avx2.is_available() && cpu::has_avx512() && cpu::has_vnni(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 => Self::Avx512.is_available() && cpu::has_avx512_bf16(),
             #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }
@@ -88,6 +92,7 @@ impl SimdLevel {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Avx512Bf16 => "avx512-bf16",
         }
     }
 }

@@ -6,17 +6,31 @@ use crate::packed::{NF4_CODEBOOK, PackedMatrix, RawRow};
 
 use super::activations::BLOCK;
 use super::aligned::AlignedBuffer;
+use super::bf16_dot::n_pairs;
 use super::float_panel::NF4_BLOCK;
 use super::gemm::panel_width;
 use super::int_panel::{GROUPS, IntCodes, Q4, Q8};
 use super::level::SimdLevel;
 use super::panel_matrix::PanelFormat;
 use super::parallel::{SharedMut, for_each};
+use super::region::Arena;
 
-/// Where the weights come from, row by row.
-pub(crate) enum Rows<'a> {
-    Dense { weight: &'a [f32], n_in: usize },
+/// Where some outputs' weights come from.
+#[derive(Clone, Copy, Debug)]
+pub enum WeightRows<'a> {
+    /// `[rows, in]`.
+    Dense(&'a [f32]),
+    /// In the format that packed weights of their kind keep.
     Packed(&'a PackedMatrix),
+}
+
+impl WeightRows<'_> {
+    pub(crate) fn n_rows(&self, n_in: usize) -> usize {
+        match self {
+            Self::Dense(weight) => weight.len().checked_div(n_in).unwrap_or(0),
+            Self::Packed(matrix) => matrix.n_rows(),
+        }
+    }
 }
 
 /// Bytes of one panel.
@@ -31,6 +45,7 @@ impl PanelBytes {
         let (codes, scales) = match format {
             PanelFormat::F32 => (4 * n_in * width, 0),
             PanelFormat::Bf16 | PanelFormat::F16 => (2 * n_in * width, 0),
+            PanelFormat::Bf16Dot => (4 * n_pairs(n_in) * width, 0),
             PanelFormat::Int8Rowwise => (n_in * width, 4 * width),
             PanelFormat::Nf4 => (n_in / 2 * width, 4 * (n_in / NF4_BLOCK) * width),
             PanelFormat::Q8_0 => (blocks * Q8::block_bytes(width / 2), 0),
@@ -41,19 +56,20 @@ impl PanelBytes {
     }
 }
 
-/// The codes and scales of all panels.
+/// The codes and scales of all panels; the parts lie one below the other.
 pub(crate) fn lay_out(
     format: PanelFormat,
     level: SimdLevel,
-    rows: &Rows<'_>,
-    n_out: usize,
+    parts: &[WeightRows<'_>],
     n_in: usize,
+    arena: &mut Arena,
 ) -> (AlignedBuffer, AlignedBuffer) {
     let width = panel_width(level);
+    let n_out: usize = parts.iter().map(|part| part.n_rows(n_in)).sum();
     let n_panels = n_out.div_ceil(width);
     let bytes = PanelBytes::new(format, width, n_in);
-    let mut codes = AlignedBuffer::zeroed(n_panels * bytes.codes);
-    let mut scales = AlignedBuffer::zeroed(n_panels * bytes.scales);
+    let mut codes = AlignedBuffer::zeroed_in(arena, n_panels * bytes.codes);
+    let mut scales = AlignedBuffer::zeroed_in(arena, n_panels * bytes.scales);
     let all_codes = SharedMut::new(codes.values_mut::<u8>());
     let all_scales = SharedMut::new(scales.values_mut::<u8>());
     for_each(n_panels, |panel| {
@@ -66,17 +82,31 @@ pub(crate) fn lay_out(
             )
         };
         for lane in 0..width.min(n_out - panel * width) {
-            let row = panel * width + lane;
+            let (part, row) = part_of(parts, n_in, panel * width + lane);
             let place = Place { lane, width, level };
-            match rows {
-                Rows::Dense { weight, n_in } => {
-                    place.dense(format, &weight[row * n_in..][..*n_in], codes);
+            match part {
+                WeightRows::Dense(weight) => {
+                    place.dense(format, &weight[row * n_in..][..n_in], codes);
                 }
-                Rows::Packed(matrix) => place.packed(format, matrix.raw_row(row), codes, scales),
+                WeightRows::Packed(matrix) => {
+                    place.packed(format, matrix.raw_row(row), codes, scales);
+                }
             }
         }
     });
     (codes, scales)
+}
+
+/// The part that output `row` lies in, and the row of it.
+fn part_of<'a>(parts: &[WeightRows<'a>], n_in: usize, mut row: usize) -> (WeightRows<'a>, usize) {
+    for part in parts {
+        let n_rows = part.n_rows(n_in);
+        if row < n_rows {
+            return (*part, row);
+        }
+        row -= n_rows;
+    }
+    unreachable!("outputs are those of the parts")
 }
 
 /// # Safety
@@ -100,6 +130,9 @@ impl Place {
             let at = k * self.width + self.lane;
             match format {
                 PanelFormat::Bf16 => put(panel, 2 * at, bf16::from_f32(x).to_le_bytes()),
+                PanelFormat::Bf16Dot => {
+                    put(panel, self.pair_byte(k), bf16::from_f32(x).to_le_bytes());
+                }
                 PanelFormat::F16 => put(panel, 2 * at, f16::from_f32(x).to_le_bytes()),
                 _ => put(panel, 4 * at, x.to_le_bytes()),
             }
@@ -163,6 +196,11 @@ impl Place {
         }
     }
 
+    /// Where input `k` lies among pairs of bf16.
+    fn pair_byte(&self, k: usize) -> usize {
+        4 * (k / 2 * self.width + self.lane) + 2 * (k % 2)
+    }
+
     /// Where byte `i` of this output's codes lies in a block: `[group, 2, LANES, 4]`.
     fn byte(&self, i: usize) -> usize {
         i / 4 * 4 * self.width + 4 * self.lane + i % 4
@@ -171,7 +209,7 @@ impl Place {
 
 /// See `Simd::BYTE_BIAS`.
 fn byte_bias(level: SimdLevel) -> u8 {
-    if level == SimdLevel::Avx512 { 128 } else { 0 }
+    if level >= SimdLevel::Avx512 { 128 } else { 0 }
 }
 
 fn put<const N: usize>(to: &mut [u8], at: usize, bytes: [u8; N]) {
@@ -203,6 +241,7 @@ pub(crate) fn unpack_row(
         *out = match format {
             PanelFormat::F32 => four(codes, 4 * at),
             PanelFormat::Bf16 => bf16::from_le_bytes(two(codes, 2 * at)).to_f32(),
+            PanelFormat::Bf16Dot => bf16::from_le_bytes(two(codes, place.pair_byte(k))).to_f32(),
             PanelFormat::F16 => f16::from_le_bytes(two(codes, 2 * at)).to_f32(),
             PanelFormat::Int8Rowwise => f32::from(codes[at] as i8) * four(scales, 4 * lane),
             PanelFormat::Nf4 => {

@@ -4,13 +4,17 @@ use crate::packed::{PackedFormat, PackedMatrix};
 
 use super::activations::QuantizedRows;
 use super::aligned::AlignedBuffer;
+use super::bf16_dot::{Bf16DotWeights, PairedRows, n_pairs};
 use super::float_matmul::float_matmul;
 use super::float_panel::{F32Weights, HalfWeights, Int8Weights, Nf4Weights};
-use super::gemm::{Product, panel_width};
+use super::gemm::Product;
 use super::int_matmul::int_matmul;
 use super::int_panel::{IntCodes, Q4, Q8};
 use super::level::SimdLevel;
-use super::pack::{self, Rows};
+use super::pack;
+use super::region::Arena;
+
+pub use super::pack::WeightRows;
 
 /// How a [`PanelMatrix`] stores its weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +23,9 @@ pub enum PanelFormat {
     F32,
     /// 16 bits, computed in f32.
     Bf16,
+    /// As [`Self::Bf16`], times activations rounded to bf16, summed in f32: as PyTorch multiplies
+    /// bfloat16 by bfloat16. One instruction for two products at [`SimdLevel::Avx512Bf16`].
+    Bf16Dot,
     /// 16 bits, computed in f32.
     F16,
     /// As [`PackedFormat::Int8Rowwise`], computed in f32.
@@ -70,11 +77,12 @@ pub struct PanelMatrix {
 #[derive(Debug, Default)]
 pub struct MatmulScratch {
     quantized: QuantizedRows,
+    paired: PairedRows,
 }
 
 impl PanelFormat {
     /// The format that keeps a packed weight as it is; `None` where only floats do.
-    fn of_packed(matrix: &PackedMatrix) -> Option<Self> {
+    pub fn of_packed(matrix: &PackedMatrix) -> Option<Self> {
         let whole_blocks = matrix
             .n_cols()
             .is_multiple_of(crate::packed::NF4_BLOCK_SIZE);
@@ -85,6 +93,11 @@ impl PanelFormat {
             PackedFormat::Q4_0 => Some(Self::Q4_0),
             PackedFormat::Q4_1 => Some(Self::Q4_1),
         }
+    }
+
+    /// Whether dense weights can be stored so.
+    fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::Bf16 | Self::Bf16Dot | Self::F16)
     }
 
     /// Whether activations are quantized to 8 bits for the product.
@@ -104,14 +117,12 @@ impl PanelMatrix {
             n_out * n_in,
             "length of the weight against its shape"
         );
-        assert!(
-            matches!(
-                format,
-                PanelFormat::F32 | PanelFormat::Bf16 | PanelFormat::F16
-            ),
-            "a dense weight is stored as floats; pack it first"
-        );
-        Self::lay_out(format, &Rows::Dense { weight, n_in }, n_out, n_in)
+        Self::from_rows(
+            format,
+            &[WeightRows::Dense(weight)],
+            n_in,
+            &mut Arena::new(),
+        )
     }
 
     /// A packed weight in its own format, or in f32 where panels have none for it (NF4 whose rows
@@ -119,43 +130,55 @@ impl PanelMatrix {
     pub fn from_packed(matrix: &PackedMatrix) -> Self {
         let (n_out, n_in) = (matrix.n_rows(), matrix.n_cols());
         match PanelFormat::of_packed(matrix) {
-            Some(format) => Self::lay_out(format, &Rows::Packed(matrix), n_out, n_in),
+            Some(format) => {
+                let rows = [WeightRows::Packed(matrix)];
+                Self::from_rows(format, &rows, n_in, &mut Arena::new())
+            }
             None => Self::from_dense(PanelFormat::F32, &matrix.unpack(), n_out, n_in),
         }
     }
 
-    fn lay_out(format: PanelFormat, rows: &Rows<'_>, n_out: usize, n_in: usize) -> Self {
+    /// One matrix of the outputs of all parts, one below the other, so that one product computes
+    /// them. Its memory comes from `arena`.
+    ///
+    /// # Panics
+    /// When a part is not whole rows of `n_in`, or cannot be stored in `format`: packed parts keep
+    /// theirs, dense ones become floats.
+    pub fn from_rows(
+        format: PanelFormat,
+        parts: &[WeightRows<'_>],
+        n_in: usize,
+        arena: &mut Arena,
+    ) -> Self {
+        for part in parts {
+            match part {
+                WeightRows::Dense(weight) => {
+                    assert!(
+                        format.is_float(),
+                        "a dense weight is stored as floats; pack it first"
+                    );
+                    assert_eq!(weight.len(), part.n_rows(n_in) * n_in, "whole rows");
+                }
+                WeightRows::Packed(matrix) => {
+                    assert_eq!(matrix.n_cols(), n_in, "inputs of a packed weight");
+                    assert_eq!(
+                        PanelFormat::of_packed(matrix),
+                        Some(format),
+                        "format of a packed weight"
+                    );
+                }
+            }
+        }
         let level = SimdLevel::current();
-        let (codes, scales) = pack::lay_out(format, level, rows, n_out, n_in);
+        let (codes, scales) = pack::lay_out(format, level, parts, n_in, arena);
         Self {
             format,
             level,
-            n_out,
+            n_out: parts.iter().map(|part| part.n_rows(n_in)).sum(),
             n_in,
             codes,
             scales,
         }
-    }
-
-    /// One matrix of all outputs, `self`'s first, so that one product computes both; the two apart
-    /// again where their formats or widths differ, or `self` ends inside a panel.
-    ///
-    /// # Errors
-    /// The two matrices.
-    pub fn stack(self, below: Self) -> Result<Self, Box<(Self, Self)>> {
-        let fits = self.format == below.format
-            && self.level == below.level
-            && self.n_in == below.n_in
-            && self.n_out.is_multiple_of(panel_width(self.level));
-        if !fits {
-            return Err(Box::new((self, below)));
-        }
-        Ok(Self {
-            n_out: self.n_out + below.n_out,
-            codes: self.codes.followed_by(&below.codes),
-            scales: self.scales.followed_by(&below.scales),
-            ..self
-        })
     }
 
     /// How the weights are stored.
@@ -222,6 +245,15 @@ impl PanelMatrix {
             PanelFormat::Bf16 => {
                 let values = self.codes.values();
                 float_matmul(level, x, n_in, &HalfWeights::<true> { values, n_in }, out);
+            }
+            PanelFormat::Bf16Dot => {
+                scratch.paired.fill(level, x, n_in);
+                let n_pairs = n_pairs(n_in);
+                let weights = Bf16DotWeights {
+                    pairs: self.codes.values(),
+                    n_pairs,
+                };
+                float_matmul(level, &scratch.paired.pairs, n_pairs, &weights, out);
             }
             PanelFormat::F16 => {
                 let values = self.codes.values();

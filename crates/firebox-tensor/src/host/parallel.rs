@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::team::run_in_team;
+
 /// Threads of the pool that kernels run on: rayon's current one.
 pub fn n_threads() -> usize {
     rayon::current_num_threads()
@@ -28,7 +30,9 @@ pub fn for_each(n: usize, work: impl Fn(usize) + Sync) {
             work(i);
         }
     };
-    in_lanes(n_lanes, &lane);
+    if !run_in_team(&lane) {
+        in_lanes(n_lanes, &lane);
+    }
 }
 
 /// Values that one task of a simple pass works on, about: less is done sooner by one thread than by

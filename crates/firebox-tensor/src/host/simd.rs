@@ -67,6 +67,10 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// `2^x`, for `-126 <= x <= 127`.
     fn exp2_int(self, x: Self::I) -> Self::F;
     fn int_splat(self, x: i32) -> Self::I;
+    /// Reads `LANES` integers.
+    unsafe fn load_int(self, from: *const u32) -> Self::I;
+    /// Adds to each lane the two products of its pair of bf16 with `x`'s.
+    fn dot2_bf16(self, sum: Self::F, weights: Self::I, x: Self::I) -> Self::F;
     /// Reads `LANES` bytes as unsigned integers.
     unsafe fn load_u8(self, from: *const u8) -> Self::I;
     /// `table[x & 15]`.
@@ -91,6 +95,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
 /// Work that is compiled for each level.
 pub(crate) trait Kernel {
     type Output;
+    /// Whether it is worth compiling apart for AVX-512 BF16.
+    const MULTIPLIES_BF16: bool = false;
 
     /// To be marked `#[inline(always)]`, so that it is compiled inside the level's function.
     fn run<S: Simd>(self, simd: S) -> Self::Output;
@@ -114,6 +120,12 @@ pub(crate) fn dispatch<K: Kernel>(level: SimdLevel, kernel: K) -> K::Output {
         // SAFETY: the level is available.
         #[cfg(target_arch = "x86_64")]
         SimdLevel::Avx512 => unsafe { avx512::run(kernel) },
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "x86_64")]
+        SimdLevel::Avx512Bf16 if K::MULTIPLIES_BF16 => unsafe { avx512::run_bf16(kernel) },
+        // SAFETY: the level is available, and has all that AVX-512 has.
+        #[cfg(target_arch = "x86_64")]
+        SimdLevel::Avx512Bf16 => unsafe { avx512::run(kernel) },
         #[cfg(not(target_arch = "x86_64"))]
         _ => unreachable!("not available on this architecture"),
     }

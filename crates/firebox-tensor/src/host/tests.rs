@@ -44,36 +44,37 @@ fn reference(x: &[f32], w: &[f32], n_in: usize) -> (Vec<f64>, Vec<f64>) {
     (y, magnitudes)
 }
 
-/// A weight in some format, and its values as they are stored.
-fn stored(format: PanelFormat, w: &[f32], n_out: usize, n_in: usize) -> (PanelMatrix, Vec<f32>) {
-    let packed = |format| {
-        let packed = PackedMatrix::pack(format, w, n_out, n_in).unwrap();
-        (PanelMatrix::from_packed(&packed), packed.unpack())
-    };
+/// The packed format that panels of `format` keep; `None` for floats.
+fn packed_format(format: PanelFormat) -> Option<PackedFormat> {
     match format {
-        PanelFormat::F32 => (PanelMatrix::from_dense(format, w, n_out, n_in), w.to_vec()),
-        PanelFormat::Bf16 => {
-            let rounded = w
-                .iter()
-                .map(|x| half::bf16::from_f32(*x).to_f32())
-                .collect();
-            (PanelMatrix::from_dense(format, w, n_out, n_in), rounded)
-        }
-        PanelFormat::F16 => {
-            let rounded = w.iter().map(|x| half::f16::from_f32(*x).to_f32()).collect();
-            (PanelMatrix::from_dense(format, w, n_out, n_in), rounded)
-        }
-        PanelFormat::Int8Rowwise => packed(PackedFormat::Int8Rowwise),
-        PanelFormat::Nf4 => packed(PackedFormat::Nf4DoubleQuant),
-        PanelFormat::Q8_0 => packed(PackedFormat::Q8_0),
-        PanelFormat::Q4_0 => packed(PackedFormat::Q4_0),
-        PanelFormat::Q4_1 => packed(PackedFormat::Q4_1),
+        PanelFormat::F32 | PanelFormat::Bf16 | PanelFormat::Bf16Dot | PanelFormat::F16 => None,
+        PanelFormat::Int8Rowwise => Some(PackedFormat::Int8Rowwise),
+        PanelFormat::Nf4 => Some(PackedFormat::Nf4DoubleQuant),
+        PanelFormat::Q8_0 => Some(PackedFormat::Q8_0),
+        PanelFormat::Q4_0 => Some(PackedFormat::Q4_0),
+        PanelFormat::Q4_1 => Some(PackedFormat::Q4_1),
     }
 }
 
-const FORMATS: [PanelFormat; 8] = [
+/// A weight in some format, and its values as they are stored.
+fn stored(format: PanelFormat, w: &[f32], n_out: usize, n_in: usize) -> (PanelMatrix, Vec<f32>) {
+    if let Some(format) = packed_format(format) {
+        let packed = PackedMatrix::pack(format, w, n_out, n_in).unwrap();
+        return (PanelMatrix::from_packed(&packed), packed.unpack());
+    }
+    let rounded = |x: &f32| match format {
+        PanelFormat::F16 => half::f16::from_f32(*x).to_f32(),
+        PanelFormat::F32 => *x,
+        _ => half::bf16::from_f32(*x).to_f32(),
+    };
+    let matrix = PanelMatrix::from_dense(format, w, n_out, n_in);
+    (matrix, w.iter().map(rounded).collect())
+}
+
+const FORMATS: [PanelFormat; 9] = [
     PanelFormat::F32,
     PanelFormat::Bf16,
+    PanelFormat::Bf16Dot,
     PanelFormat::F16,
     PanelFormat::Int8Rowwise,
     PanelFormat::Nf4,
@@ -85,7 +86,11 @@ const FORMATS: [PanelFormat; 8] = [
 /// Inputs that the format takes, near `n`.
 fn inputs(format: PanelFormat, n: usize) -> usize {
     match format {
-        PanelFormat::F32 | PanelFormat::Bf16 | PanelFormat::F16 | PanelFormat::Int8Rowwise => n,
+        PanelFormat::F32
+        | PanelFormat::Bf16
+        | PanelFormat::Bf16Dot
+        | PanelFormat::F16
+        | PanelFormat::Int8Rowwise => n,
         PanelFormat::Nf4 => n.next_multiple_of(64),
         _ => n.next_multiple_of(32),
     }
@@ -119,7 +124,13 @@ proptest! {
         let (x, w) = (normal(rows * n_in, 1), normal(n_out * n_in, 2));
         at_each_level(|level| {
             let (matrix, w) = stored(format, &w, n_out, n_in);
-            let seen = if format.multiplies_integers() { through_int8(&x) } else { x.clone() };
+            let seen = match format {
+                _ if format.multiplies_integers() => through_int8(&x),
+                PanelFormat::Bf16Dot => {
+                    x.iter().map(|x| half::bf16::from_f32(*x).to_f32()).collect()
+                }
+                _ => x.clone(),
+            };
             let (expected, magnitudes) = reference(&seen, &w, n_in);
             let mut y = vec![1.0; rows * n_out];
             matrix.matmul(&x, &mut y, Start::Accumulate, &mut MatmulScratch::default());
@@ -332,23 +343,33 @@ proptest! {
     }
 
     #[test]
-    fn a_stacked_weight_computes_both_or_neither(first in 1_usize..70, second in 1_usize..70, n_in in 1_usize..80) {
+    fn parts_of_a_weight_compute_what_they_compute_apart(
+        format in 0..FORMATS.len(), first in 1_usize..70, second in 1_usize..70, n_in in 1_usize..80,
+    ) {
+        let format = FORMATS[format];
+        let n_in = inputs(format, n_in);
         let (a, b, x) = (normal(first * n_in, 1), normal(second * n_in, 2), normal(3 * n_in, 3));
         at_each_level(|level| {
-            let dense = |w: &[f32], n| PanelMatrix::from_dense(PanelFormat::F32, w, n, n_in);
             let product = |matrix: &PanelMatrix, y: &mut [f32], stride, first| {
                 let y = Columns { y, stride, first };
                 matrix.matmul_into(&x, y, Start::Zero, &mut MatmulScratch::default());
             };
             let n_out = first + second;
             let mut apart = vec![0.0; 3 * n_out];
-            product(&dense(&a, first), &mut apart, n_out, 0);
-            product(&dense(&b, second), &mut apart, n_out, first);
-            if let Ok(stacked) = dense(&a, first).stack(dense(&b, second)) {
-                let mut together = vec![0.0; 3 * n_out];
-                product(&stacked, &mut together, n_out, 0);
-                assert_eq!(together, apart, "{level}");
-            }
+            product(&stored(format, &a, first, n_in).0, &mut apart, n_out, 0);
+            product(&stored(format, &b, second, n_in).0, &mut apart, n_out, first);
+            let packed = packed_format(format).map(|format| {
+                let pack = |w, n| PackedMatrix::pack(format, w, n, n_in).unwrap();
+                [pack(&a, first), pack(&b, second)]
+            });
+            let parts = match &packed {
+                Some(parts) => parts.each_ref().map(WeightRows::Packed),
+                None => [WeightRows::Dense(&a), WeightRows::Dense(&b)],
+            };
+            let both = PanelMatrix::from_rows(format, &parts, n_in, &mut Arena::new());
+            let mut together = vec![0.0; 3 * n_out];
+            product(&both, &mut together, n_out, 0);
+            assert_eq!(together, apart, "{level} {format:?}");
         });
     }
 }

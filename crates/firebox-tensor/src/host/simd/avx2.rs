@@ -39,6 +39,7 @@ impl Simd for Avx2 {
             _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast())));
         fn load_u8(from: *const u8) -> __m256i =
             _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()));
+        fn load_int(from: *const u32) -> __m256i = _mm256_loadu_si256(from.cast());
         fn load_bytes(from: *const u8) -> __m256i = _mm256_loadu_si256(from.cast());
     }
 
@@ -79,6 +80,14 @@ impl Simd for Avx2 {
             _mm256_add_epi32(x, _mm256_set1_epi32(127)),
         ));
         fn int_splat(x: i32) -> __m256i = _mm256_set1_epi32(x);
+        fn dot2_bf16(sum: __m256, weights: __m256i, x: __m256i) -> __m256 = {
+            let low = |v| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(v));
+            let high = |v| {
+                _mm256_castsi256_ps(_mm256_and_si256(v, _mm256_set1_epi32(0xffff_0000_u32 as i32)))
+            };
+            let sum = _mm256_fmadd_ps(low(x), low(weights), sum);
+            _mm256_fmadd_ps(high(x), high(weights), sum)
+        };
         fn lookup_low(table: &[f32; 16], x: __m256i) -> __m256 = {
             let first = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.as_ptr()), x);
             let second = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.as_ptr().add(8)), x);

@@ -1,14 +1,15 @@
-//! AVX-512 F, BW, DQ, VL and VNNI.
+//! AVX-512 F, BW, DQ, VL and VNNI, and BF16 where it is.
 
 #![expect(unsafe_code, reason = "CPU instructions")]
 
 use std::arch::x86_64::*;
+use std::mem::transmute;
 
 use super::{Kernel, Simd, instructions, loads};
 
-/// Made only by [`run`]: the CPU has the instructions.
+/// Made only by [`run`] and [`run_bf16`]: the CPU has the instructions.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512(());
+pub(crate) struct Avx512<const BF16: bool>(());
 
 /// Runs a kernel compiled for AVX-512.
 ///
@@ -16,10 +17,19 @@ pub(crate) struct Avx512(());
 /// The CPU has AVX2, FMA, F16C and AVX-512 F, BW, DQ, VL, VNNI.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run(Avx512(()))
+    kernel.run(Avx512::<false>(()))
 }
 
-impl Simd for Avx512 {
+/// Runs a kernel compiled for AVX-512 with BF16.
+///
+/// # Safety
+/// The CPU has what [`run`] needs, and AVX-512 BF16.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16")]
+pub(super) unsafe fn run_bf16<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Avx512::<true>(()))
+}
+
+impl<const BF16: bool> Simd for Avx512<BF16> {
     type F = __m512;
     type I = __m512i;
     type B = __m512i;
@@ -40,6 +50,7 @@ impl Simd for Avx512 {
             _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast())));
         fn load_u8(from: *const u8) -> __m512i =
             _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()));
+        fn load_int(from: *const u32) -> __m512i = _mm512_loadu_si512(from.cast());
         fn load_bytes(from: *const u8) -> __m512i = _mm512_loadu_si512(from.cast());
     }
 
@@ -76,6 +87,18 @@ impl Simd for Avx512 {
             _mm512_add_epi32(x, _mm512_set1_epi32(127)),
         ));
         fn int_splat(x: i32) -> __m512i = _mm512_set1_epi32(x);
+        fn dot2_bf16(sum: __m512, weights: __m512i, x: __m512i) -> __m512 = if BF16 {
+            // The same bits under another type.
+            let pairs = |v| transmute::<__m512i, __m512bh>(v);
+            _mm512_dpbf16_ps(sum, pairs(weights), pairs(x))
+        } else {
+            let low = |v| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(v));
+            let high = |v| {
+                _mm512_castsi512_ps(_mm512_and_si512(v, _mm512_set1_epi32(0xffff_0000_u32 as i32)))
+            };
+            let sum = _mm512_fmadd_ps(low(x), low(weights), sum);
+            _mm512_fmadd_ps(high(x), high(weights), sum)
+        };
         fn lookup_low(table: &[f32; 16], x: __m512i) -> __m512 =
             _mm512_permutexvar_ps(x, _mm512_loadu_ps(table.as_ptr()));
         fn lookup_high(table: &[f32; 16], x: __m512i) -> __m512 =

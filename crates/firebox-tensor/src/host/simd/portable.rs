@@ -146,6 +146,22 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn load_int(self, from: *const u32) -> Self::I {
+        // SAFETY: good for 8 reads, says the caller.
+        unsafe { from.cast::<[i32; 8]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    fn dot2_bf16(self, sum: Self::F, weights: Self::I, x: Self::I) -> Self::F {
+        let low = |v: i32| f32::from_bits(v.cast_unsigned() << 16);
+        let high = |v: i32| f32::from_bits(v.cast_unsigned() & 0xffff_0000);
+        array::from_fn(|i| {
+            let sum = low(x[i]) * low(weights[i]) + sum[i];
+            high(x[i]) * high(weights[i]) + sum
+        })
+    }
+
+    #[inline(always)]
     unsafe fn load_u8(self, from: *const u8) -> Self::I {
         // SAFETY: good for 8 reads, says the caller.
         let bytes = unsafe { from.cast::<[u8; 8]>().read_unaligned() };
