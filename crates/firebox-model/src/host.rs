@@ -8,8 +8,8 @@ mod linear;
 mod load;
 
 use firebox_tensor::host::{
-    AttentionShape, PanelMatrix, Segment, SimdLevel, Start, attend, rms_norm, rotate, softmax_nll,
-    swiglu,
+    AttentionShape, PanelMatrix, Segment, SimdLevel, Start, attend, in_team, rms_norm, rotate,
+    softmax_nll, swiglu,
 };
 
 pub use self::cache::HostCache;
@@ -94,8 +94,7 @@ impl HostLlama {
             });
         }
         self.config.check_ids(ids)?;
-        // Inside the pool: a kernel that starts from outside waits for a thread to wake.
-        rayon::scope(|_| self.compute(ids, cache));
+        in_team(|| self.compute(ids, cache));
         Ok(())
     }
 
@@ -182,7 +181,7 @@ impl HostLlama {
         let n_rows = cache.work.positions.len();
         assert!(n_rows > 0, "logits of a token that was not computed");
         let mut logits = Vec::new();
-        rayon::scope(|_| self.logits(n_rows - 1..n_rows, &mut cache.work, &mut logits));
+        in_team(|| self.logits(n_rows - 1..n_rows, &mut cache.work, &mut logits));
         logits
     }
 
@@ -217,7 +216,7 @@ impl HostLlama {
                 let rows = first..(end - start).min(first + LOGIT_ROWS);
                 let next = &ids[start + rows.start + 1..=start + rows.end];
                 let targets: Vec<usize> = next.iter().map(|id| *id as usize).collect();
-                rayon::scope(|_| {
+                in_team(|| {
                     self.logits(rows, &mut cache.work, &mut logits);
                     nll.extend(softmax_nll(self.level, &mut logits, &targets).0);
                 });

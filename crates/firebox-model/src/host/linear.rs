@@ -14,20 +14,7 @@ pub(super) struct HostLinear {
 impl HostLinear {
     /// The parts, first to last, and their biases.
     pub(super) fn new(parts: Vec<PanelMatrix>, bias: Vec<f32>) -> Self {
-        let mut stacked: Vec<PanelMatrix> = Vec::new();
-        for part in parts {
-            match stacked.pop() {
-                None => stacked.push(part),
-                Some(above) => match above.stack(part) {
-                    Ok(both) => stacked.push(both),
-                    Err(apart) => stacked.extend([apart.0, apart.1]),
-                },
-            }
-        }
-        Self {
-            parts: stacked,
-            bias,
-        }
+        Self { parts, bias }
     }
 
     pub(super) fn n_out(&self) -> usize {

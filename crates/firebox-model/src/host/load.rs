@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use firebox_checkpoint::{Checkpoint, Dtype, Storage};
-use firebox_tensor::host::{AttentionShape, PanelFormat, PanelMatrix, SimdLevel};
+use firebox_tensor::host::{
+    Arena, AttentionShape, PanelFormat, PanelMatrix, SimdLevel, WeightRows,
+};
 use firebox_tensor::packed::{PackedFormat, PackedMatrix};
 
 use super::linear::HostLinear;
@@ -28,6 +30,9 @@ pub enum HostWeights {
     F32,
     /// 16 bits.
     Bf16,
+    /// 16 bits, times activations rounded to bf16 as well, as PyTorch computes a bfloat16 model: twice
+    /// the speed of a long prompt on a CPU with AVX-512 BF16.
+    Bf16Dot,
     /// 16 bits.
     F16,
     /// The projections packed now; the embedding and the head in 8 bits for ggml's formats, and in
@@ -37,11 +42,12 @@ pub enum HostWeights {
 
 impl HostWeights {
     /// Those that are not [`Self::Packed`], with their names.
-    const NOT_PACKED: [(&str, Self); 5] = [
+    const NOT_PACKED: [(&str, Self); 6] = [
         ("stored", Self::Stored),
         ("blocks", Self::Blocks),
         ("f32", Self::F32),
         ("bf16", Self::Bf16),
+        ("bf16-dot", Self::Bf16Dot),
         ("f16", Self::F16),
     ];
 
@@ -109,17 +115,21 @@ impl HostLlama {
     /// As [`Llama::load`](crate::Llama::load), and when weights cannot be packed in the format.
     pub fn load(checkpoint: &Checkpoint, weights: HostWeights) -> Result<Self, ModelError> {
         let config = config_of(checkpoint)?;
-        let loader = Loader {
+        let mut loader = Loader {
             checkpoint,
             config: &config,
             weights,
+            arena: Arena::new(),
         };
         let vocab = [config.vocab_size, config.d_model];
         let embedding = weights.of_embedding();
-        let head = match config.tie_embeddings {
+        // The largest first: what is on its way comes on top of the least then.
+        let embed_tokens = loader.matrix("model.embed_tokens.weight", vocab, embedding)?;
+        let lm_head = match config.tie_embeddings {
             true => None,
             false => Some(loader.matrix("lm_head.weight", vocab, embedding)?),
         };
+        let layers: Result<_, _> = (0..config.n_layers).map(|i| loader.layer(i)).collect();
         Ok(Self {
             level: SimdLevel::current(),
             shape: AttentionShape::new(config.n_heads, config.n_kv_heads, config.head_dim),
@@ -128,12 +138,10 @@ impl HostLlama {
                 config.head_dim,
                 config.rope_scaling.as_ref(),
             ),
-            embed_tokens: loader.matrix("model.embed_tokens.weight", vocab, embedding)?,
-            layers: (0..config.n_layers)
-                .map(|i| loader.layer(i))
-                .collect::<Result<_, _>>()?,
+            embed_tokens,
+            layers: layers?,
             norm: loader.vector("model.norm.weight", config.d_model, "hidden_size")?,
-            lm_head: head,
+            lm_head,
             config,
         })
     }
@@ -143,26 +151,52 @@ struct Loader<'a> {
     checkpoint: &'a Checkpoint,
     config: &'a LlamaConfig,
     weights: HostWeights,
+    /// Where all weights lie.
+    arena: Arena,
+}
+
+/// A weight on its way from the checkpoint to panels.
+struct Source {
+    format: PanelFormat,
+    values: Values,
+}
+
+enum Values {
+    Dense(Vec<f32>),
+    Packed(PackedMatrix),
+}
+
+impl Source {
+    fn dense(format: PanelFormat, values: Vec<f32>) -> Self {
+        Self {
+            format,
+            values: Values::Dense(values),
+        }
+    }
+
+    /// In its own format, or in f32 where panels have none for it.
+    fn packed(matrix: PackedMatrix) -> Self {
+        match PanelFormat::of_packed(&matrix) {
+            None => Self::dense(PanelFormat::F32, matrix.unpack()),
+            Some(format) => Self {
+                format,
+                values: Values::Packed(matrix),
+            },
+        }
+    }
+
+    fn rows(&self) -> WeightRows<'_> {
+        match &self.values {
+            Values::Dense(values) => WeightRows::Dense(values),
+            Values::Packed(matrix) => WeightRows::Packed(matrix),
+        }
+    }
 }
 
 impl Loader<'_> {
-    fn layer(&self, i: usize) -> Result<HostLayer, ModelError> {
+    fn layer(&mut self, i: usize) -> Result<HostLayer, ModelError> {
         let config = self.config;
-        let name = |part: &str| format!("model.layers.{i}.{part}");
-        let norm = |part: &str| {
-            self.vector(
-                &format!("{}.weight", name(part)),
-                config.d_model,
-                "hidden_size",
-            )
-        };
-        let linear = |parts: &[(&str, usize)], d_in, bias| {
-            let parts: Vec<_> = parts
-                .iter()
-                .map(|(part, d_out)| (name(part), *d_out))
-                .collect();
-            self.linear(&parts, d_in, bias)
-        };
+        let prefix = format!("model.layers.{i}.");
         let (q, kv) = (
             config.n_heads * config.head_dim,
             config.n_kv_heads * config.head_dim,
@@ -173,31 +207,60 @@ impl Loader<'_> {
             ("self_attn.k_proj", kv),
             ("self_attn.v_proj", kv),
         ];
+        let o = [("self_attn.o_proj", d_model)];
         let gate_up = [("mlp.gate_proj", d_ff), ("mlp.up_proj", d_ff)];
+        let down = [("mlp.down_proj", d_model)];
         Ok(HostLayer {
-            input_layernorm: norm("input_layernorm")?,
-            qkv_proj: linear(&qkv, d_model, config.qkv_bias)?,
-            o_proj: linear(&[("self_attn.o_proj", d_model)], q, config.o_bias)?,
-            post_attention_layernorm: norm("post_attention_layernorm")?,
-            gate_up_proj: linear(&gate_up, d_model, config.mlp_bias)?,
-            down_proj: linear(&[("mlp.down_proj", d_model)], d_ff, config.mlp_bias)?,
+            input_layernorm: self.norm(&prefix, "input_layernorm")?,
+            qkv_proj: self.linear(&prefix, &qkv, d_model, config.qkv_bias)?,
+            o_proj: self.linear(&prefix, &o, q, config.o_bias)?,
+            post_attention_layernorm: self.norm(&prefix, "post_attention_layernorm")?,
+            gate_up_proj: self.linear(&prefix, &gate_up, d_model, config.mlp_bias)?,
+            down_proj: self.linear(&prefix, &down, d_ff, config.mlp_bias)?,
         })
     }
 
+    fn norm(&self, prefix: &str, name: &str) -> Result<Vec<f32>, ModelError> {
+        let name = format!("{prefix}{name}.weight");
+        self.vector(&name, self.config.d_model, "hidden_size")
+    }
+
+    /// Parts `(name, outputs)` that read the same rows; neighbours of one format become one matrix.
     fn linear(
-        &self,
-        parts: &[(String, usize)],
+        &mut self,
+        prefix: &str,
+        parts: &[(&str, usize)],
         d_in: usize,
         has_bias: bool,
     ) -> Result<HostLinear, ModelError> {
-        let (mut matrices, mut bias) = (Vec::new(), Vec::new());
-        for (name, d_out) in parts {
-            matrices.push(self.matrix(&format!("{name}.weight"), [*d_out, d_in], self.weights)?);
+        let (mut sources, mut bias) = (Vec::new(), Vec::new());
+        for (part, d_out) in parts {
+            let name = format!("{prefix}{part}");
+            sources.push(self.source(&format!("{name}.weight"), [*d_out, d_in], self.weights)?);
             if has_bias {
-                bias.extend(self.vector(&format!("{name}.bias"), *d_out, field_of(name))?);
+                bias.extend(self.vector(&format!("{name}.bias"), *d_out, field_of(&name))?);
             }
         }
+        let of_one_format = sources.chunk_by(|a, b| a.format == b.format);
+        let matrices = of_one_format
+            .map(|sources| self.lay_out(sources, d_in))
+            .collect();
         Ok(HostLinear::new(matrices, bias))
+    }
+
+    fn lay_out(&mut self, sources: &[Source], d_in: usize) -> PanelMatrix {
+        let rows: Vec<WeightRows<'_>> = sources.iter().map(Source::rows).collect();
+        PanelMatrix::from_rows(sources[0].format, &rows, d_in, &mut self.arena)
+    }
+
+    fn matrix(
+        &mut self,
+        name: &str,
+        shape: [usize; 2],
+        weights: HostWeights,
+    ) -> Result<PanelMatrix, ModelError> {
+        let source = self.source(name, shape, weights)?;
+        Ok(self.lay_out(&[source], shape[1]))
     }
 
     fn vector(&self, name: &str, len: usize, field: &'static str) -> Result<Vec<f32>, ModelError> {
@@ -213,16 +276,17 @@ impl Loader<'_> {
         tensor_of_shape(self.checkpoint, name, shape, field)
     }
 
-    fn matrix(
+    fn source(
         &self,
         name: &str,
         shape: [usize; 2],
         weights: HostWeights,
-    ) -> Result<PanelMatrix, ModelError> {
+    ) -> Result<Source, ModelError> {
         let field = field_of(name.trim_end_matches(".weight"));
         let format = match (weights, self.checkpoint.storage(name)) {
             (HostWeights::F32, _) => PanelFormat::F32,
             (HostWeights::Bf16, _) => PanelFormat::Bf16,
+            (HostWeights::Bf16Dot, _) => PanelFormat::Bf16Dot,
             (HostWeights::F16, _) => PanelFormat::F16,
             (HostWeights::Packed(format), _) => return self.packed(name, shape, format),
             (HostWeights::Stored | HostWeights::Blocks, storage) => {
@@ -234,7 +298,7 @@ impl Loader<'_> {
                     _ => self.checkpoint.packed(name)?,
                 };
                 if let Some(packed) = packed {
-                    return Ok(PanelMatrix::from_packed(&packed));
+                    return Ok(Source::packed(packed));
                 }
                 match storage {
                     Some(Storage::Plain(Dtype::BF16)) => PanelFormat::Bf16,
@@ -244,7 +308,7 @@ impl Loader<'_> {
             }
         };
         let dense = self.dense(name, &shape, field)?;
-        Ok(PanelMatrix::from_dense(format, &dense, shape[0], shape[1]))
+        Ok(Source::dense(format, dense))
     }
 
     /// Packed now.
@@ -253,7 +317,7 @@ impl Loader<'_> {
         name: &str,
         [n_out, n_in]: [usize; 2],
         format: PackedFormat,
-    ) -> Result<PanelMatrix, ModelError> {
+    ) -> Result<Source, ModelError> {
         let field = field_of(name.trim_end_matches(".weight"));
         let dense = self.dense(name, &[n_out, n_in], field)?;
         let packed = PackedMatrix::pack(format, &dense, n_out, n_in);
@@ -261,6 +325,6 @@ impl Loader<'_> {
             name: name.to_owned(),
             source,
         })?;
-        Ok(PanelMatrix::from_packed(&packed))
+        Ok(Source::packed(packed))
     }
 }

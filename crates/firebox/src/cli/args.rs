@@ -30,8 +30,8 @@ pub(crate) struct Globals {
     /// CPU threads; all cores unless given
     #[arg(long, global = true, value_name = "N", value_parser = count::<1, 1024>)]
     pub(crate) threads: Option<usize>,
-    /// The CPU's instructions: portable, avx2 or avx512; the fastest there are unless given
-    /// (or FIREBOX_SIMD)
+    /// The CPU's instructions: portable, avx2, avx512 or avx512-bf16; the fastest there is unless
+    /// given (or FIREBOX_SIMD)
     #[arg(long, global = true, value_name = "LEVEL")]
     pub(crate) simd: Option<SimdLevel>,
     /// Where fetched models and data are kept
@@ -165,7 +165,8 @@ pub(crate) struct UseArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     /// How the CPU holds the weights: stored (what the file says, computed in f32), blocks (a GGUF's
-    /// blocks times 8-bit activations), f32, bf16, f16, q8_0, q4_0, q4_1, int8, nf4 or nf4-dq
+    /// blocks times 8-bit activations), f32, bf16, bf16-dot (times activations in bf16), f16, q8_0,
+    /// q4_0, q4_1, int8, nf4 or nf4-dq
     #[arg(long, value_name = "FORM", default_value = "stored")]
     pub(crate) weights: HostWeights,
 }
