@@ -2,6 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
+use firebox_tensor::kernels::{MatmulPrecision, linear, lora_linear};
 use firebox_tensor::packed::PackedMatrix;
 
 use crate::lora::LoraFactors;
@@ -20,6 +21,9 @@ pub struct Linear {
     pub bias: Option<Param<Tensor<1>>>,
     /// The adapter, if one is attached.
     pub lora: Option<LoraFactors>,
+    /// In what dense weights are multiplied.
+    #[module(skip)]
+    pub(crate) precision: MatmulPrecision,
 }
 
 /// A weight matrix as it lies in memory.
@@ -45,6 +49,7 @@ impl Linear {
             weight: Weight::Dense(Param::from_tensor(weight)),
             bias: bias.map(Param::from_tensor),
             lora: None,
+            precision: MatmulPrecision::F32,
         }
     }
 
@@ -54,6 +59,7 @@ impl Linear {
             weight: Weight::Packed(PackedWeight { matrix }),
             bias: bias.map(Param::from_tensor),
             lora: None,
+            precision: MatmulPrecision::F32,
         }
     }
 
@@ -70,12 +76,17 @@ impl Linear {
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let [batch, seq, d_in] = x.dims();
         let rows = x.reshape([batch * seq, d_in]); // [batch * seq, in]
-        let mut y = self.weight.apply(rows.clone());
+        let lora = self.lora.as_ref().filter(|lora| !lora.is_merged());
+        let mut y = match (&self.weight, lora) {
+            (Weight::Dense(weight), None) => linear(rows, weight.val(), self.precision),
+            (Weight::Dense(weight), Some(lora)) => {
+                lora_linear(rows, weight.val(), lora.path(), self.precision)
+            }
+            (Weight::Packed(packed), None) => packed.apply(rows),
+            (Weight::Packed(packed), Some(lora)) => packed.apply(rows.clone()) + lora.forward(rows),
+        };
         if let Some(bias) = &self.bias {
             y = y + bias.val().unsqueeze();
-        }
-        if let Some(lora) = self.lora.as_ref().filter(|lora| !lora.is_merged()) {
-            y = y + lora.forward(rows);
         }
         let d_out = y.dims()[1];
         y.reshape([batch, seq, d_out])
@@ -83,14 +94,6 @@ impl Linear {
 }
 
 impl Weight {
-    /// `x Wᵀ`: `[rows, in]` to `[rows, out]`.
-    fn apply(&self, x: Tensor<2>) -> Tensor<2> {
-        match self {
-            Self::Dense(weight) => firebox_tensor::kernels::linear(x, weight.val()),
-            Self::Packed(packed) => packed.apply(x),
-        }
-    }
-
     /// The weight as floating point on `device`, `[out, in]`.
     pub fn to_dense(&self, device: &Device) -> Tensor<2> {
         match self {

@@ -3,6 +3,8 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use firebox_tensor::kernels::{MatmulPrecision, linear};
+
 use crate::attention::{Attention, Positions};
 use crate::config::LlamaConfig;
 use crate::error::ModelError;
@@ -29,6 +31,8 @@ pub struct Llama {
     pub(crate) config: LlamaConfig,
     #[module(skip)]
     inv_freq: Vec<f64>,
+    #[module(skip)]
+    pub(crate) precision: MatmulPrecision,
 }
 
 /// Attention and feed-forward, each behind a norm and added to the residual stream.
@@ -75,6 +79,7 @@ impl Llama {
             layers,
             norm,
             lm_head: lm_head.map(Param::from_tensor),
+            precision: MatmulPrecision::F32,
             inv_freq: inv_freq(
                 config.rope_base,
                 config.head_dim,
@@ -97,6 +102,17 @@ impl Llama {
     /// Weight of the output head, `[vocab, d_model]`.
     pub fn lm_head_weight(&self) -> Tensor<2> {
         self.lm_head.as_ref().unwrap_or(&self.embed_tokens).val()
+    }
+
+    /// The same model whose dense weights, the head's too, are multiplied in `precision`. Weights
+    /// stay f32.
+    #[must_use]
+    pub fn with_precision(mut self, precision: MatmulPrecision) -> Self {
+        self.precision = precision;
+        for (_, linear) in self.linears_mut() {
+            linear.precision = precision;
+        }
+        self
     }
 
     /// Hidden states after the final norm: `[batch, seq]` to `[batch, seq, d_model]`.
@@ -144,7 +160,7 @@ impl Llama {
 
     /// Logits of hidden states: `[rows, d_model]` to `[rows, vocab]`.
     pub fn head(&self, hidden: Tensor<2>) -> Tensor<2> {
-        firebox_tensor::kernels::linear(hidden, self.lm_head_weight())
+        linear(hidden, self.lm_head_weight(), self.precision)
     }
 
     fn positions(&self, start: usize, ids: &Tensor<2, Int>) -> Positions {

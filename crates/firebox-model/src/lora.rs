@@ -3,6 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use firebox_checkpoint::{Adapter, AdapterConfig, HostTensor, TargetModules};
+use firebox_tensor::kernels::LoraPath;
 use firebox_tensor::random::CounterRng;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -74,6 +75,15 @@ impl LoraFactors {
         let down = x.matmul(self.lora_a.val().transpose()); // [rows, rank]
         let up = down.matmul(self.lora_b.val().transpose()); // [rows, out]
         up.mul_scalar(self.scaling)
+    }
+
+    /// The same for the fused product.
+    pub(crate) fn path(&self) -> LoraPath {
+        LoraPath {
+            a: self.lora_a.val(),
+            b: self.lora_b.val(),
+            scaling: self.scaling,
+        }
     }
 
     pub(crate) fn is_merged(&self) -> bool {

@@ -3,7 +3,8 @@
 use burn::tensor::{Int, Tensor, TensorData};
 
 use firebox_tensor::kernels::{
-    add_outer, add_rows, embedding, gradient_source, in_pool, softmax_nll,
+    MatmulPrecision, add_outer, add_rows, embedding, gradient_source, in_pool, linear, product,
+    softmax_nll,
 };
 
 use crate::error::ModelError;
@@ -13,6 +14,8 @@ use crate::llama::Llama;
 
 /// Rows of logits held at once.
 const CHUNK_ROWS: usize = 128;
+/// The same where the head is rounded to bf16 for every chunk.
+const BF16_CHUNK_ROWS: usize = 256;
 /// A label with this value carries no loss.
 pub const IGNORE: i64 = -100;
 
@@ -58,7 +61,7 @@ impl Llama {
         let hidden = self.hidden(ids).reshape([batch * seq, self.config.d_model]);
         let hidden = hidden.select(0, int_tensor(&rows, &device)); // [labelled, d_model]
         let weight = self.lm_head_weight();
-        let head = head_loss(hidden.clone(), weight.clone(), &targets);
+        let head = head_loss(hidden.clone(), weight.clone(), &targets, self.precision);
         let mut surrogate = Tensor::zeros([1], &device);
         if let Some(d_hidden) = head.d_hidden {
             surrogate = surrogate + gradient_source(hidden, d_hidden);
@@ -102,7 +105,13 @@ impl Llama {
             let scores = in_pool(&device, || {
                 let hidden = self.hidden_cached(chunk, cache).inner(); // [1, seq, d_model]
                 let hidden = hidden.reshape([end - start, self.config.d_model]);
-                head_loss(hidden, self.lm_head_weight().inner(), &targets).nll
+                head_loss(
+                    hidden,
+                    self.lm_head_weight().inner(),
+                    &targets,
+                    self.precision,
+                )
+                .nll
             });
             nll.extend(scores);
         }
@@ -156,17 +165,26 @@ impl Llama {
 }
 
 /// `hidden` `[rows, d_model]`, `weight` `[vocab, d_model]`, one target a row.
-fn head_loss(hidden: Tensor<2>, weight: Tensor<2>, targets: &[i64]) -> HeadLoss {
+fn head_loss(
+    hidden: Tensor<2>,
+    weight: Tensor<2>,
+    targets: &[i64],
+    precision: MatmulPrecision,
+) -> HeadLoss {
     let (hidden_tracked, weight_tracked) = (is_tracked(&hidden), is_tracked(&weight));
     let (hidden, weight) = (hidden.inner(), weight.inner());
     let n = targets.len();
     let mut nll = Vec::with_capacity(n);
     let mut d_hidden = Vec::new();
     let mut d_weight = weight_tracked.then(|| weight.zeros_like());
-    for start in (0..n).step_by(CHUNK_ROWS) {
-        let rows = CHUNK_ROWS.min(n - start);
+    let chunk_rows = match precision {
+        MatmulPrecision::F32 => CHUNK_ROWS,
+        MatmulPrecision::Bf16 => BF16_CHUNK_ROWS,
+    };
+    for start in (0..n).step_by(chunk_rows) {
+        let rows = chunk_rows.min(n - start);
         let h = hidden.clone().narrow(0, start, rows); // [rows, d_model]
-        let logits = h.clone().matmul(weight.clone().transpose()); // [rows, vocab]
+        let logits = linear(h.clone(), weight.clone(), precision); // [rows, vocab]
         let indices: Vec<usize> = targets[start..start + rows]
             .iter()
             .map(|target| *target as usize)
@@ -179,11 +197,11 @@ fn head_loss(hidden: Tensor<2>, weight: Tensor<2>, targets: &[i64]) -> HeadLoss 
         if hidden_tracked {
             let target = int_tensor(&targets[start..start + rows], &h.device());
             let at_target = embedding(weight.clone(), target).div_scalar(n as f64);
-            let expected = chunk.exp.clone().matmul(weight.clone()) * scale.clone(); // [rows, d_model]
+            let expected = product(chunk.exp.clone(), weight.clone(), precision) * scale.clone(); // [rows, d_model]
             d_hidden.push(expected - at_target);
         }
         d_weight = d_weight.map(|sum| {
-            let sum = add_outer(sum, chunk.exp, h.clone() * scale); // [vocab, d_model]
+            let sum = add_outer(sum, chunk.exp, h.clone() * scale, precision); // [vocab, d_model]
             add_rows(sum, &indices, h.div_scalar(-(n as f64)))
         });
     }

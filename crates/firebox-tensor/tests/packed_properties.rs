@@ -104,8 +104,8 @@ proptest! {
             let again = PackedMatrix::pack(format, &packed.unpack(), n_rows, n_cols).unwrap();
             let (packed, again) = (packed.unpack(), again.unpack());
             for (x, y) in packed.iter().zip(&again) {
-                // INT8 finds `127 * absmax / 127` again within one rounding.
-                prop_assert!((x - y).abs() <= 2e-7 * x.abs(), "{format}: {x} became {y}");
+                // INT8 finds `127 * (absmax / 127)` again within two roundings.
+                prop_assert!((x - y).abs() <= 3e-7 * x.abs(), "{format}: {x} became {y}");
             }
         }
     }

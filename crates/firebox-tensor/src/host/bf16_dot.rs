@@ -1,16 +1,12 @@
-//! Products of bf16 by bf16: weights and activations in pairs of neighbouring inputs.
+//! Rows in pairs of bf16, for products of bf16 by bf16.
 //!
 //! With AVX-512 BF16 one instruction adds two products to a lane; elsewhere the pairs are taken
 //! apart and computed in f32, from the same memory.
 
-#![expect(
-    unsafe_code,
-    reason = "pointers in the innermost loop; threads write disjoint parts of one output"
-)]
+#![expect(unsafe_code, reason = "threads write disjoint parts of one output")]
 
 use std::ops::Range;
 
-use super::float_panel::{FloatPanel, FloatWeights};
 use super::level::SimdLevel;
 use super::parallel::{SharedMut, for_each_rows};
 use super::simd::{Kernel, Simd, dispatch};
@@ -64,72 +60,32 @@ impl Kernel for PairRows<'_> {
             // SAFETY: the output has this row, and it is this task's alone.
             let pairs =
                 unsafe { std::slice::from_raw_parts_mut(self.pairs.ptr().add(row * width), width) };
-            let (whole, rest) = x.as_chunks::<2>();
-            for (pair, [low, high]) in pairs.iter_mut().zip(whole) {
-                *pair = bf16_bits(*low) | bf16_bits(*high) << 16;
-            }
-            if let [last] = rest {
-                pairs[width - 1] = bf16_bits(*last);
-            }
+            pair_row(x, pairs);
         }
+    }
+}
+
+/// One row in pairs; an odd last value is paired with zero.
+#[inline(always)]
+pub(crate) fn pair_row(x: &[f32], pairs: &mut [u32]) {
+    let (whole, rest) = x.as_chunks::<2>();
+    for (pair, [low, high]) in pairs.iter_mut().zip(whole) {
+        *pair = bf16_bits(*low) | bf16_bits(*high) << 16;
+    }
+    if let ([last], Some(pair)) = (rest, pairs.last_mut()) {
+        *pair = bf16_bits(*last);
     }
 }
 
 /// Rounds to the nearest bf16, ties to even; what is no number stays none.
 #[inline(always)]
-fn bf16_bits(x: f32) -> u32 {
+pub(crate) fn bf16_bits(x: f32) -> u32 {
     let bits = x.to_bits();
     let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
     if x.is_nan() {
         bits >> 16 | 0x40
     } else {
         rounded
-    }
-}
-
-/// bf16 weights in pairs, `[panels, pairs, 2 * LANES]`.
-pub(crate) struct Bf16DotWeights<'a> {
-    pub(crate) pairs: &'a [u32],
-    pub(crate) n_pairs: usize,
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct Bf16DotPanel(*const u32);
-
-impl FloatWeights for Bf16DotWeights<'_> {
-    type Value = u32;
-    type Panel<S: Simd> = Bf16DotPanel;
-    const MULTIPLIES_BF16: bool = true;
-
-    #[inline(always)]
-    unsafe fn panel<S: Simd>(&self, _: S, index: usize) -> Bf16DotPanel {
-        let at = index * self.n_pairs * 2 * S::LANES;
-        // SAFETY: there is such a panel, says the caller.
-        Bf16DotPanel(unsafe { self.pairs.as_ptr().add(at) })
-    }
-}
-
-impl<S: Simd> FloatPanel<S> for Bf16DotPanel {
-    type Value = u32;
-    type Vector = S::I;
-
-    #[inline(always)]
-    unsafe fn load(self, s: S, k: usize) -> [S::I; 2] {
-        // SAFETY: the panel has pairs `k`, says the caller.
-        unsafe {
-            let pairs = self.0.add(k * 2 * S::LANES);
-            [s.load_int(pairs), s.load_int(pairs.add(S::LANES))]
-        }
-    }
-
-    #[inline(always)]
-    fn splat(s: S, x: u32) -> S::I {
-        s.int_splat(x.cast_signed())
-    }
-
-    #[inline(always)]
-    fn add_product(s: S, x: S::I, weights: S::I, sum: S::F) -> S::F {
-        s.dot2_bf16(sum, weights, x)
     }
 }
 

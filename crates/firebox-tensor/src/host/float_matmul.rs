@@ -60,7 +60,29 @@ pub fn add_outer(level: SimdLevel, a: &[f32], b: &[f32], n: usize, c: &mut [f32]
     float_product(level, LeftRows::Columns(a), depth, &weights, &result);
 }
 
-fn float_product<W: FloatWeights>(
+/// `y += x b`, each output's terms added in the order of the depth.
+///
+/// # Shapes
+/// `x` `[rows, depth]`, `b` `[depth, n]`, `y` `[rows, n]`.
+///
+/// # Panics
+/// When the lengths do not fit.
+pub fn add_product(level: SimdLevel, x: &[f32], b: &[f32], n: usize, y: &mut [f32]) {
+    let depth = b.len().checked_div(n).unwrap_or(0);
+    let n_rows = y.len().checked_div(n).unwrap_or(0);
+    assert!(
+        b.len() == depth * n && y.len() == n_rows * n && x.len() == n_rows * depth,
+        "shapes that fit"
+    );
+    if y.is_empty() || depth == 0 {
+        return;
+    }
+    let weights = RowMajor::new(b, n, panel_width(level));
+    let result = Product::new(y, n, [n_rows, n], Start::Accumulate);
+    float_product(level, LeftRows::Rows(x), depth, &weights, &result);
+}
+
+pub(crate) fn float_product<W: FloatWeights>(
     level: SimdLevel,
     left: LeftRows<'_, W::Value>,
     depth: usize,
@@ -82,7 +104,7 @@ fn float_product<W: FloatWeights>(
 
 /// The left factor of a product of floats.
 #[derive(Clone, Copy)]
-enum LeftRows<'a, X> {
+pub(crate) enum LeftRows<'a, X> {
     /// `[rows, depth]`.
     Rows(&'a [X]),
     /// `[depth, rows]`.

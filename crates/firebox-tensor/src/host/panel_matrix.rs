@@ -4,9 +4,9 @@ use crate::packed::{PackedFormat, PackedMatrix};
 
 use super::activations::QuantizedRows;
 use super::aligned::AlignedBuffer;
-use super::bf16_dot::{Bf16DotWeights, PairedRows, n_pairs};
+use super::bf16_dot::{PairedRows, n_pairs};
 use super::float_matmul::float_matmul;
-use super::float_panel::{F32Weights, HalfWeights, Int8Weights, Nf4Weights};
+use super::float_panel::{HalfWeights, Int8Weights, Nf4Weights, Panels};
 use super::gemm::Product;
 use super::int_matmul::int_matmul;
 use super::int_panel::{IntCodes, Q4, Q8};
@@ -240,7 +240,7 @@ impl PanelMatrix {
         match self.format {
             PanelFormat::F32 => {
                 let values = self.codes.values();
-                float_matmul(level, x, n_in, &F32Weights { values, n_in }, out);
+                float_matmul(level, x, n_in, &Panels::<f32> { values, n_in }, out);
             }
             PanelFormat::Bf16 => {
                 let values = self.codes.values();
@@ -249,9 +249,9 @@ impl PanelMatrix {
             PanelFormat::Bf16Dot => {
                 scratch.paired.fill(level, x, n_in);
                 let n_pairs = n_pairs(n_in);
-                let weights = Bf16DotWeights {
-                    pairs: self.codes.values(),
-                    n_pairs,
+                let weights = Panels::<u32> {
+                    values: self.codes.values(),
+                    n_in: n_pairs,
                 };
                 float_matmul(level, &scratch.paired.pairs, n_pairs, &weights, out);
             }

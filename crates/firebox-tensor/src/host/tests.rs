@@ -343,6 +343,36 @@ proptest! {
     }
 
     #[test]
+    fn bf16_products_match_the_reference(
+        rows in 1_usize..70, depth in 1_usize..260, n in 1_usize..90,
+    ) {
+        let round = |x: &[f32]| -> Vec<f32> {
+            x.iter().map(|x| half::bf16::from_f32(*x).to_f32()).collect()
+        };
+        let turn = |x: &[f32], width: usize| -> Vec<f32> {
+            (0..x.len()).map(|i| x[i % (x.len() / width) * width + i / (x.len() / width)]).collect()
+        };
+        let (x, w) = (normal(rows * depth, 1), normal(n * depth, 2));
+        let (expected, magnitudes) = reference(&round(&x), &round(&w), depth);
+        at_each_level(|level| {
+            let mut y = vec![7.0; rows * n];
+            bf16_matmul_transposed(level, &x, &w, depth, &mut y);
+            let mut also = vec![7.0; rows * n];
+            bf16_matmul(level, &x, &turn(&w, depth), n, &mut also);
+            let mut outer = vec![1.0; rows * n];
+            bf16_add_outer(level, &turn(&x, depth), &turn(&w, depth), n, &mut outer);
+            for i in 0..rows * n {
+                // Rounding of a sum of `depth` terms, as for the other products.
+                let bound = (1.0 + magnitudes[i]) * depth as f64 * 1.2e-7;
+                for found in [y[i], also[i], outer[i] - 1.0] {
+                    let error = (f64::from(found) - expected[i]).abs();
+                    assert!(error < bound, "{level}: {found} against {}", expected[i]);
+                }
+            }
+        });
+    }
+
+    #[test]
     fn parts_of_a_weight_compute_what_they_compute_apart(
         format in 0..FORMATS.len(), first in 1_usize..70, second in 1_usize..70, n_in in 1_usize..80,
     ) {

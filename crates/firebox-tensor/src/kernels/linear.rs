@@ -1,35 +1,59 @@
 //! `y = x Wᵀ`, with a path of its own for the few rows of decoding.
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
+
+use super::precision::MatmulPrecision;
 
 /// Multiplies rows by a weight in PyTorch's layout.
 ///
-/// Up to eight rows on the CPU, outside autodiff, run here: burn-flex computes products of this
+/// Up to eight rows in f32 on the CPU, outside autodiff, run here: burn-flex computes products of this
 /// size on one thread, and decoding is bound by how fast the weight can be read. Every output is
 /// one dot product summed in a fixed order, so a row has the same bits in any batch and on any
-/// number of threads. Everything else is burn's matmul.
+/// number of threads. With [`MatmulPrecision::Bf16`], and under autodiff, the CPU has products of its
+/// own; everything else is burn's matmul.
 ///
 /// # Shapes
 /// `x` `[rows, in]`, `weight` `[out, in]`, result `[rows, out]`.
 ///
 /// # Panics
 /// When the `in` of the two differ.
-pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+pub fn linear(x: Tensor<2>, weight: Tensor<2>, precision: MatmulPrecision) -> Tensor<2> {
     let ([_, d_in], [_, weight_in]) = (x.dims(), weight.dims());
     assert_eq!(
         d_in, weight_in,
         "linear: the rows and the weight have one width"
     );
     #[cfg(feature = "cpu")]
-    if let Some(y) = few_rows::linear(&x, &weight).or_else(|| tracked::linear(&x, &weight)) {
-        return y;
+    {
+        let decoded = match precision {
+            MatmulPrecision::F32 => few_rows::linear(&x, &weight),
+            MatmulPrecision::Bf16 => None,
+        };
+        if let Some(y) = decoded.or_else(|| on_flex::linear(&x, &weight, precision)) {
+            return y;
+        }
     }
-    linear_reference(x, weight)
+    linear_reference(x, weight, precision)
 }
 
 /// The same by ordinary operations.
-pub(crate) fn linear_reference(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
-    x.matmul(weight.transpose())
+pub(crate) fn linear_reference(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    precision: MatmulPrecision,
+) -> Tensor<2> {
+    matmul(x, weight.transpose(), precision)
+}
+
+/// Any device's product.
+pub(super) fn matmul(a: Tensor<2>, b: Tensor<2>, precision: MatmulPrecision) -> Tensor<2> {
+    match precision {
+        MatmulPrecision::F32 => a.matmul(b),
+        MatmulPrecision::Bf16 => a
+            .cast(DType::BF16)
+            .matmul(b.cast(DType::BF16))
+            .cast(DType::F32),
+    }
 }
 
 #[cfg(feature = "cpu")]
@@ -115,31 +139,36 @@ mod few_rows {
 /// Under autodiff: the weight's gradient is computed as `[out, in]`, not transposed afterwards, and
 /// not at all for a frozen weight.
 #[cfg(feature = "cpu")]
-mod tracked {
+mod on_flex {
     use burn::backend::flex::FlexTensor;
-    use burn::backend::{Flex, ops::FloatTensorOps};
-    use burn::tensor::{Tensor, TensorData};
+    use burn::tensor::Tensor;
 
-    use super::super::flex_op::{FlexOp, Input, apply, values};
-    use crate::host::{self, SimdLevel};
+    use super::super::flex_op::{FlexOp, Input, apply};
+    use super::MatmulPrecision;
 
     #[derive(Debug, Clone)]
-    struct Linear;
+    struct Linear(MatmulPrecision);
 
-    pub(super) fn linear(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
-        if !x.is_autodiff() && !weight.is_autodiff() {
+    /// `None` where burn's own product is as good.
+    pub(super) fn linear(
+        x: &Tensor<2>,
+        weight: &Tensor<2>,
+        precision: MatmulPrecision,
+    ) -> Option<Tensor<2>> {
+        let tracked = x.is_autodiff() || weight.is_autodiff();
+        let empty = x.dims().contains(&0) || weight.dims().contains(&0);
+        if empty || (!tracked && precision == MatmulPrecision::F32) {
             return None;
         }
-        apply(Linear, [Input::new(x, true), Input::new(weight, true)])
+        let inputs = [x, weight].map(|x| Input::new(x, tracked));
+        apply(Linear(precision), inputs)
     }
 
     impl FlexOp<2> for Linear {
         type Saved = [FlexTensor; 2];
 
         fn forward(&self, [x, weight]: [&FlexTensor; 2]) -> (FlexTensor, Self::Saved) {
-            let turned = Flex::float_swap_dims(weight.clone(), 0, 1);
-            let y = Flex::float_matmul(x.clone(), turned);
-            (y, [x.clone(), weight.clone()])
+            (self.0.transposed(x, weight), [x.clone(), weight.clone()])
         }
 
         fn backward(
@@ -148,16 +177,10 @@ mod tracked {
             grad: &FlexTensor,
             [wants_x, wants_weight]: [bool; 2],
         ) -> [Option<FlexTensor>; 2] {
-            let d_x = wants_x.then(|| Flex::float_matmul(grad.clone(), weight.clone()));
-            let d_weight = wants_weight.then(|| {
-                let shape = weight.layout().shape();
-                let [n_out, n_in] = [shape[0], shape[1]];
-                let mut d_weight = vec![0.0; n_out * n_in];
-                let level = SimdLevel::current();
-                host::add_outer(level, values(grad), values(&x), n_in, &mut d_weight);
-                FlexTensor::from_data(TensorData::new(d_weight, [n_out, n_in]))
-            });
-            [d_x, d_weight]
+            [
+                wants_x.then(|| self.0.product(grad, &weight)),
+                wants_weight.then(|| self.0.outer(grad, &x)),
+            ]
         }
     }
 }
@@ -178,8 +201,8 @@ mod tests {
             let device = Device::flex();
             let x = Tensor::<2>::random([rows, d_in], Distribution::Normal(0.0, 1.0), &device);
             let w = Tensor::<2>::random([d_out, d_in], Distribution::Normal(0.0, 1.0), &device);
-            let fast = linear(x.clone(), w.clone());
-            let difference = (fast - linear_reference(x, w)).abs().max().into_scalar::<f32>();
+            let fast = linear(x.clone(), w.clone(), MatmulPrecision::F32);
+            let difference = (fast - linear_reference(x, w, MatmulPrecision::F32)).abs().max().into_scalar::<f32>();
             prop_assert!(difference < 1e-3, "{difference}");
         }
 
@@ -188,8 +211,8 @@ mod tests {
             let device = Device::flex();
             let x = Tensor::<2>::random([rows, d_in], Distribution::Normal(0.0, 1.0), &device);
             let w = Tensor::<2>::random([d_out, d_in], Distribution::Normal(0.0, 1.0), &device);
-            let together = linear(x.clone(), w.clone()).into_data();
-            let alone = (0..rows).map(|row| linear(x.clone().narrow(0, row, 1), w.clone()));
+            let together = linear(x.clone(), w.clone(), MatmulPrecision::F32).into_data();
+            let alone = (0..rows).map(|row| linear(x.clone().narrow(0, row, 1), w.clone(), MatmulPrecision::F32));
             let alone = Tensor::cat(alone.collect(), 0).into_data();
             prop_assert_eq!(together, alone);
         }

@@ -1,17 +1,37 @@
-//! `C + Aᵀ B`.
+//! `A B` and `C + Aᵀ B`, outside autodiff.
 
 use burn::tensor::Tensor;
+
+use super::linear::matmul;
+use super::precision::MatmulPrecision;
+
+/// `a b`.
+///
+/// # Shapes
+/// `a` `[m, depth]`, `b` `[depth, n]`, both outside autodiff.
+pub fn product(a: Tensor<2>, b: Tensor<2>, precision: MatmulPrecision) -> Tensor<2> {
+    #[cfg(feature = "cpu")]
+    if precision == MatmulPrecision::Bf16 && [&a, &b].into_iter().all(super::flex_op::is_host_f32) {
+        return fused::product(a, b, precision);
+    }
+    matmul(a, b, precision)
+}
 
 /// `c + aᵀ b`; on the CPU in the memory of `c`, when nobody else holds it.
 ///
 /// # Shapes
 /// `c` `[m, n]`, `a` `[depth, m]`, `b` `[depth, n]`, all outside autodiff.
-pub fn add_outer(c: Tensor<2>, a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
+pub fn add_outer(
+    c: Tensor<2>,
+    a: Tensor<2>,
+    b: Tensor<2>,
+    precision: MatmulPrecision,
+) -> Tensor<2> {
     #[cfg(feature = "cpu")]
     if [&c, &a, &b].into_iter().all(super::flex_op::is_host_f32) {
-        return fused::add_outer(c, a, b);
+        return fused::add_outer(c, a, b, precision);
     }
-    c + a.transpose().matmul(b)
+    c + matmul(a.transpose(), b, precision)
 }
 
 #[cfg(feature = "cpu")]
@@ -20,18 +40,22 @@ mod fused {
     use burn::tensor::Tensor;
 
     use super::super::flex_op::{host_f32, values};
-    use crate::host::{self, SimdLevel};
+    use super::MatmulPrecision;
 
-    pub(super) fn add_outer(c: Tensor<2>, a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
+    pub(super) fn product(a: Tensor<2>, b: Tensor<2>, precision: MatmulPrecision) -> Tensor<2> {
+        let y = precision.product(&host_f32(a), &host_f32(b));
+        Tensor::from_primitive::<Flex>(y)
+    }
+
+    pub(super) fn add_outer(
+        c: Tensor<2>,
+        a: Tensor<2>,
+        b: Tensor<2>,
+        precision: MatmulPrecision,
+    ) -> Tensor<2> {
         let [_, n] = b.dims();
         let (mut c, a, b) = (host_f32(c), host_f32(a), host_f32(b));
-        host::add_outer(
-            SimdLevel::current(),
-            values(&a),
-            values(&b),
-            n,
-            c.storage_mut(),
-        );
+        precision.add_outer(values(&a), values(&b), n, c.storage_mut());
         Tensor::from_primitive::<Flex>(c)
     }
 }

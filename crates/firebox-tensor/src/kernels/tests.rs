@@ -192,19 +192,54 @@ fn flat(x: Tensor<3>) -> Tensor<2> {
     x.squeeze_dim(0)
 }
 
+/// Sums of up to some hundred terms in another order; with bf16, ordinary operations round the
+/// results to it as well: a unit in the last place is 2⁻⁸.
+const PRECISIONS: [(MatmulPrecision, f32); 2] =
+    [(MatmulPrecision::F32, 1e-5), (MatmulPrecision::Bf16, 1e-2)];
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    // Sums of up to some hundred terms in another order.
     #[test]
     fn linear_matches_ordinary_operations(rows in 1_usize..150, d_in in 1_usize..90, d_out in 1_usize..130) {
         let inputs = [normal([1, rows, d_in]), normal([1, d_out, d_in])];
         let grad = normal([1, rows, d_out]);
-        let fused = pull(|[x, w]| linear(flat(x), flat(w)).unsqueeze(), &inputs, &grad);
-        let plain = pull(|[x, w]| linear::linear_reference(flat(x), flat(w)).unsqueeze(), &inputs, &grad);
-        prop_assert!(difference(fused.0, plain.0) < 1e-5);
-        for (fused, plain) in fused.1.into_iter().zip(plain.1) {
-            prop_assert!(difference(fused, plain) < 1e-5);
+        for (precision, bound) in PRECISIONS {
+            let fused = |[x, w]: [Tensor<3>; 2]| linear(flat(x), flat(w), precision).unsqueeze();
+            let plain = |[x, w]: [Tensor<3>; 2]| {
+                linear::linear_reference(flat(x), flat(w), precision).unsqueeze()
+            };
+            let (fused, plain) = (pull(fused, &inputs, &grad), pull(plain, &inputs, &grad));
+            prop_assert!(difference(fused.0, plain.0) < bound);
+            for (fused, plain) in fused.1.into_iter().zip(plain.1) {
+                prop_assert!(difference(fused, plain) < bound);
+            }
+        }
+    }
+
+    #[test]
+    fn a_side_path_matches_ordinary_operations(
+        rows in 1_usize..90, d_in in 1_usize..90, d_out in 1_usize..130, rank in 1_usize..20,
+    ) {
+        let inputs = [
+            normal([1, rows, d_in]), normal([1, d_out, d_in]), normal([1, rank, d_in]), normal([1, d_out, rank]),
+        ];
+        let grad = normal([1, rows, d_out]);
+        let path = |a, b| LoraPath { a: flat(a), b: flat(b), scaling: 0.75 };
+        for (precision, bound) in PRECISIONS {
+            let fused = |[x, w, a, b]: [Tensor<3>; 4]| {
+                lora_linear(flat(x), flat(w), path(a, b), precision).unsqueeze()
+            };
+            let plain = |[x, w, a, b]: [Tensor<3>; 4]| {
+                lora_linear::lora_linear_reference(flat(x), flat(w), path(a, b), precision).unsqueeze()
+            };
+            let outside_autodiff = fused(inputs.clone());
+            let (fused, plain) = (pull(fused, &inputs, &grad), pull(plain, &inputs, &grad));
+            prop_assert!(difference(outside_autodiff, fused.0.clone()) < bound);
+            prop_assert!(difference(fused.0, plain.0) < bound);
+            for (fused, plain) in fused.1.into_iter().zip(plain.1) {
+                prop_assert!(difference(fused, plain) < bound);
+            }
         }
     }
 
@@ -235,11 +270,15 @@ proptest! {
     fn outer_products_match_ordinary_operations(depth in 1_usize..300, m in 1_usize..120, n in 1_usize..90) {
         let _turn = test_turn();
         let (c, a, b) = (normal([m, n]), normal([depth, m]), normal([depth, n]));
-        let plain = c.clone() + a.clone().transpose().matmul(b.clone());
-        prop_assert!(difference(add_outer(c.clone(), a.clone(), b.clone()), plain) < 1e-5);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-        let on_three = pool.install(|| add_outer(c.clone(), a.clone(), b.clone()));
-        prop_assert!(difference(on_three, add_outer(c, a, b)) == 0.0);
+        let plain = a.clone().transpose().matmul(b.clone());
+        for (precision, bound) in PRECISIONS {
+            let outer = || add_outer(c.clone(), a.clone(), b.clone(), precision);
+            prop_assert!(difference(outer(), c.clone() + plain.clone()) < bound);
+            prop_assert!(difference(pool.install(outer), outer()) == 0.0);
+            let product = product(a.clone().transpose(), b.clone(), precision);
+            prop_assert!(difference(product, plain.clone()) < bound);
+        }
     }
 }
 

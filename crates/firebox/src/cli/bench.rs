@@ -34,6 +34,7 @@ struct DecodeBench {
 #[derive(Serialize)]
 struct TrainBench {
     mode: &'static str,
+    precision: String,
     batch: usize,
     seq: usize,
     threads: usize,
@@ -112,11 +113,12 @@ pub(crate) fn train(globals: &Globals, args: &BenchTrainArgs) -> anyhow::Result<
         adapter: None,
     };
     let loaded = Trainable::open(globals, &model)?;
+    let model = loaded.model.with_precision(args.precision);
     let model = match args.mode {
-        Mode::Full => loaded.model,
+        Mode::Full => model,
         Mode::Lora => {
             let targets = vec!["q_proj".to_owned(), "v_proj".to_owned()];
-            loaded.model.attach_lora(
+            model.attach_lora(
                 &LoraConfig {
                     rank: 8,
                     alpha: 16.0,
@@ -155,6 +157,7 @@ pub(crate) fn train(globals: &Globals, args: &BenchTrainArgs) -> anyhow::Result<
         } else {
             "lora"
         },
+        precision: args.precision.to_string(),
         batch: args.batch,
         seq: args.seq,
         threads: rayon::current_num_threads(),
@@ -169,8 +172,9 @@ pub(crate) fn train(globals: &Globals, args: &BenchTrainArgs) -> anyhow::Result<
     };
     output::print(globals.json, &bench, || {
         format!(
-            "{} fine-tuning, {} × {} tokens a step: {:.1} tok/s (median of {} steps, {} threads, {}); peak memory {}",
+            "{} fine-tuning in {}, {} × {} tokens a step: {:.1} tok/s (median of {} steps, {} threads, {}); peak memory {}",
             bench.mode,
+            bench.precision,
             bench.batch,
             bench.seq,
             bench.tokens_per_s,

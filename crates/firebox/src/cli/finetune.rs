@@ -103,6 +103,7 @@ pub(crate) fn train_config(args: &TrainingArgs) -> TrainConfig {
 
 /// The model with what the mode trains asking for gradients.
 fn prepare(model: Llama, args: &FinetuneArgs) -> anyhow::Result<Llama> {
+    let model = model.with_precision(args.training.precision);
     match args.mode {
         Mode::Lora if model.has_adapter() => Ok(model), // It trains on.
         Mode::Lora => Ok(model.attach_lora(&lora_config(&args.training), args.training.seed)?),

@@ -1,0 +1,149 @@
+//! A linear layer with a low-rank side path, as one operation.
+//!
+//! Source: Hu et al. (2021), section 4.1, <https://arxiv.org/abs/2106.09685>.
+
+use burn::tensor::Tensor;
+
+use super::linear::linear;
+#[cfg(all(test, feature = "cpu"))]
+use super::linear::linear_reference;
+use super::precision::MatmulPrecision;
+
+/// The factors of a side path.
+#[derive(Debug, Clone)]
+pub struct LoraPath {
+    /// `[rank, in]`.
+    pub a: Tensor<2>,
+    /// `[out, rank]`.
+    pub b: Tensor<2>,
+    /// What the path is multiplied by.
+    pub scaling: f64,
+}
+
+/// `x Wᵀ + scaling · (x Aᵀ) Bᵀ`. The narrow products are computed in f32, and on the CPU added where
+/// the wide one lies: nothing `[rows, out]` is held or read but the result.
+///
+/// # Shapes
+/// `x` `[rows, in]`, `weight` `[out, in]`, result `[rows, out]`.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn lora_linear(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    path: LoraPath,
+    precision: MatmulPrecision,
+) -> Tensor<2> {
+    #[cfg(feature = "cpu")]
+    if let Some(y) = on_flex::lora_linear(&x, &weight, &path, precision) {
+        return y;
+    }
+    linear(x.clone(), weight, precision) + path.apply(x)
+}
+
+impl LoraPath {
+    fn apply(self, x: Tensor<2>) -> Tensor<2> {
+        let down = x.matmul(self.a.transpose()); // [rows, rank]
+        down.mul_scalar(self.scaling).matmul(self.b.transpose()) // [rows, out]
+    }
+}
+
+/// The same by ordinary operations.
+#[cfg(all(test, feature = "cpu"))]
+pub(crate) fn lora_linear_reference(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    path: LoraPath,
+    precision: MatmulPrecision,
+) -> Tensor<2> {
+    linear_reference(x.clone(), weight, precision) + path.apply(x)
+}
+
+#[cfg(feature = "cpu")]
+mod on_flex {
+    use burn::backend::flex::FlexTensor;
+    use burn::backend::{Flex, ops::FloatTensorOps};
+    use burn::tensor::Tensor;
+
+    use super::super::flex_op::{FlexOp, Input, apply, values};
+    use super::{LoraPath, MatmulPrecision};
+    use crate::host::{self, MatmulScratch, PanelFormat, PanelMatrix, SimdLevel, Start};
+
+    #[derive(Debug, Clone)]
+    struct LoraLinear {
+        scaling: f32,
+        precision: MatmulPrecision,
+    }
+
+    /// `None` when a tensor is not f32 on the CPU, or has no values, and outside autodiff in f32, where
+    /// few rows have a path of their own.
+    pub(super) fn lora_linear(
+        x: &Tensor<2>,
+        weight: &Tensor<2>,
+        path: &LoraPath,
+        precision: MatmulPrecision,
+    ) -> Option<Tensor<2>> {
+        let inputs = [x, weight, &path.a, &path.b];
+        if inputs.iter().any(|x| x.dims().contains(&0)) {
+            return None;
+        }
+        let tracked = inputs.iter().any(|x| x.is_autodiff());
+        if !tracked && precision == MatmulPrecision::F32 {
+            return None;
+        }
+        let scaling = path.scaling as f32;
+        apply(
+            LoraLinear { scaling, precision },
+            inputs.map(|x| Input::new(x, tracked)),
+        )
+    }
+
+    /// `x Wᵀ` of narrow factors, times a number.
+    fn scaled(x: FlexTensor, scaling: f32) -> FlexTensor {
+        Flex::float_mul_scalar(x, scaling.into())
+    }
+
+    impl FlexOp<4> for LoraLinear {
+        /// `x`, the weight, A, B, and `scaling · x Aᵀ`.
+        type Saved = [FlexTensor; 5];
+
+        fn forward(&self, [x, weight, a, b]: [&FlexTensor; 4]) -> (FlexTensor, Self::Saved) {
+            let mut y = self.precision.transposed(x, weight);
+            let down = scaled(MatmulPrecision::F32.transposed(x, a), self.scaling);
+            let shape = b.layout().shape();
+            let up = PanelMatrix::from_dense(PanelFormat::F32, values(b), shape[0], shape[1]);
+            let scratch = &mut MatmulScratch::default();
+            up.matmul(values(&down), y.storage_mut(), Start::Accumulate, scratch);
+            (y, [x, weight, a, b, &down].map(Clone::clone))
+        }
+
+        fn backward(
+            &self,
+            [x, weight, a, b, down]: Self::Saved,
+            grad: &FlexTensor,
+            [wants_x, wants_weight, wants_a, wants_b]: [bool; 4],
+        ) -> [Option<FlexTensor>; 4] {
+            // scaling · ∂L/∂y B, [rows, rank].
+            let grad_down = scaled(MatmulPrecision::F32.product(grad, &b), self.scaling);
+            let d_x = wants_x.then(|| {
+                let n_in = x.layout().shape()[1];
+                let mut d_x = self.precision.product(grad, &weight);
+                let level = SimdLevel::current();
+                host::add_product(
+                    level,
+                    values(&grad_down),
+                    values(&a),
+                    n_in,
+                    d_x.storage_mut(),
+                );
+                d_x
+            });
+            [
+                d_x,
+                wants_weight.then(|| self.precision.outer(grad, &x)),
+                wants_a.then(|| MatmulPrecision::F32.outer(&grad_down, &x)),
+                wants_b.then(|| MatmulPrecision::F32.outer(grad, &down)),
+            ]
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! In which numbers a matrix product is computed, and the products themselves on the CPU.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What the factors of a matrix product are rounded to. Sums are in f32 either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum MatmulPrecision {
+    /// Nothing.
+    #[default]
+    F32,
+    /// bf16, forward and backward: twice the speed with AVX-512 BF16 (and on a GPU). Weights,
+    /// gradients and everything between products stay f32, as under PyTorch's autocast.
+    Bf16,
+}
+
+impl MatmulPrecision {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::F32, Self::Bf16];
+
+    /// Name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+}
+
+impl fmt::Display for MatmulPrecision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for MatmulPrecision {
+    type Err = UnknownPrecision;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|known| known.name() == name);
+        found.ok_or_else(|| UnknownPrecision {
+            found: name.to_owned(),
+        })
+    }
+}
+
+/// A name that is no [`MatmulPrecision`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("precision `{found}`: expected `f32` or `bf16`")]
+pub struct UnknownPrecision {
+    /// The name that was given.
+    pub found: String,
+}
+
+#[cfg(feature = "cpu")]
+pub(super) mod on_cpu {
+    use burn::backend::flex::FlexTensor;
+    use burn::backend::{Flex, ops::FloatTensorOps};
+    use burn::tensor::TensorData;
+
+    use super::super::flex_op::values;
+    use super::MatmulPrecision;
+    use crate::host::{self, SimdLevel};
+
+    fn dims(x: &FlexTensor) -> [usize; 2] {
+        let shape = x.layout().shape();
+        [shape[0], shape[1]]
+    }
+
+    fn tensor(values: Vec<f32>, shape: [usize; 2]) -> FlexTensor {
+        FlexTensor::from_data(TensorData::new(values, shape))
+    }
+
+    impl MatmulPrecision {
+        /// `x Wᵀ`: `x` `[rows, in]`, `w` `[out, in]`.
+        pub(in super::super) fn transposed(self, x: &FlexTensor, w: &FlexTensor) -> FlexTensor {
+            if self == Self::F32 {
+                let turned = Flex::float_swap_dims(w.clone(), 0, 1);
+                return Flex::float_matmul(x.clone(), turned);
+            }
+            let ([n_rows, depth], [n_out, _]) = (dims(x), dims(w));
+            let mut y = vec![0.0; n_rows * n_out];
+            let level = SimdLevel::current();
+            host::bf16_matmul_transposed(level, values(x), values(w), depth, &mut y);
+            tensor(y, [n_rows, n_out])
+        }
+
+        /// `x B`: `x` `[rows, depth]`, `b` `[depth, n]`.
+        pub(in super::super) fn product(self, x: &FlexTensor, b: &FlexTensor) -> FlexTensor {
+            if self == Self::F32 {
+                return Flex::float_matmul(x.clone(), b.clone());
+            }
+            let ([n_rows, _], [_, n]) = (dims(x), dims(b));
+            let mut y = vec![0.0; n_rows * n];
+            host::bf16_matmul(SimdLevel::current(), values(x), values(b), n, &mut y);
+            tensor(y, [n_rows, n])
+        }
+
+        /// `Aᵀ B`: `a` `[depth, m]`, `b` `[depth, n]`.
+        pub(in super::super) fn outer(self, a: &FlexTensor, b: &FlexTensor) -> FlexTensor {
+            let ([_, m], [_, n]) = (dims(a), dims(b));
+            let mut c = vec![0.0; m * n];
+            self.add_outer(values(a), values(b), n, &mut c);
+            tensor(c, [m, n])
+        }
+
+        /// `c += Aᵀ B`.
+        pub(in super::super) fn add_outer(self, a: &[f32], b: &[f32], n: usize, c: &mut [f32]) {
+            let level = SimdLevel::current();
+            match self {
+                Self::F32 => host::add_outer(level, a, b, n, c),
+                Self::Bf16 => host::bf16_add_outer(level, a, b, n, c),
+            }
+        }
+    }
+}
