@@ -280,7 +280,7 @@ impl Checkpoint {
     }
 
     /// A weight as it is stored, if that is a form in which it can be multiplied: saved packed by
-    /// Firebox, or Q8_0, Q4_0 or Q4_1 in a GGUF file.
+    /// Firebox, or Q8_0, Q4_0, Q4_1 or Q4_K in a GGUF file.
     ///
     /// # Errors
     /// As [`Checkpoint::packed`].

@@ -5,7 +5,6 @@
 mod blocks;
 mod cursor;
 mod file;
-mod k_blocks;
 mod kind;
 pub(crate) mod model;
 mod value;

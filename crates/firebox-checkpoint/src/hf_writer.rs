@@ -130,7 +130,10 @@ impl HfWriter {
         let entry = PackedEntry { format, shape };
         let parts = entry.parts().ok_or_else(|| WriteError::PackedDiffers {
             name: name.to_owned(),
-            expected: format!("rows of whole blocks of {format}"),
+            expected: format!(
+                "rows of whole blocks of {format}, {} columns each",
+                format.row_multiple()
+            ),
             found: format!("{shape:?}"),
         })?;
         for part in parts {

@@ -13,7 +13,10 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use firebox_tensor::packed::{PackedFormat, PackedMatrix, PartDtype};
+use firebox_tensor::packed::{
+    PackedFormat, PackedMatrix, PartDtype, Q4_0_BLOCK_BYTES, Q4_1_BLOCK_BYTES, Q4_K_BLOCK_BYTES,
+    Q8_0_BLOCK_BYTES,
+};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -148,10 +151,11 @@ impl PackedEntry {
             .filter(|n| *n <= isize::MAX as usize / 4)?;
         let n_blocks = n.div_ceil(64);
         let part = |name, dtype, shape| PartLayout { name, dtype, shape };
+        let block_len = self.format.row_multiple();
         let blocks = |block_bytes: usize| {
-            let row_bytes = (n_cols / 32).checked_mul(block_bytes)?;
+            let row_bytes = (n_cols / block_len).checked_mul(block_bytes)?;
             n_cols
-                .is_multiple_of(32)
+                .is_multiple_of(block_len)
                 .then(|| vec![part("blocks", Dtype::U8, vec![n_rows, row_bytes])])
         };
         match self.format {
@@ -169,9 +173,10 @@ impl PackedEntry {
                 part("codes", Dtype::I8, vec![n_rows, n_cols]),
                 part("absmax", Dtype::F32, vec![n_rows]),
             ]),
-            PackedFormat::Q8_0 => blocks(34),
-            PackedFormat::Q4_0 => blocks(18),
-            PackedFormat::Q4_1 => blocks(20),
+            PackedFormat::Q8_0 => blocks(Q8_0_BLOCK_BYTES),
+            PackedFormat::Q4_0 => blocks(Q4_0_BLOCK_BYTES),
+            PackedFormat::Q4_1 => blocks(Q4_1_BLOCK_BYTES),
+            PackedFormat::Q4K => blocks(Q4_K_BLOCK_BYTES),
         }
     }
 
@@ -236,7 +241,8 @@ mod tests {
     #[test]
     fn layout_is_that_of_the_packed_matrix() {
         for format in PackedFormat::ALL {
-            for shape in [[1, 32], [3, 64], [17, 96], [40, 512]] {
+            for n_blocks in [1, 2, 3, 16] {
+                let shape = [5 * n_blocks - 4, n_blocks * format.row_multiple().max(32)];
                 let [n_rows, n_cols] = shape;
                 let weight: Vec<f32> = (0..n_rows * n_cols).map(|i| (i as f32).sin()).collect();
                 let matrix = PackedMatrix::pack(format, &weight, n_rows, n_cols).unwrap();
@@ -259,5 +265,6 @@ mod tests {
         let parts = |format, shape| PackedEntry { format, shape }.parts();
         assert_eq!(parts(PackedFormat::Nf4, [usize::MAX, 2]), None);
         assert_eq!(parts(PackedFormat::Q8_0, [4, 33]), None);
+        assert_eq!(parts(PackedFormat::Q4K, [4, 288]), None);
     }
 }

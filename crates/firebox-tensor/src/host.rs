@@ -29,6 +29,7 @@ mod gemm;
 mod int_matmul;
 mod int_panel;
 mod int_tile;
+mod k_panel;
 mod kv_page;
 mod level;
 mod math;

@@ -12,6 +12,7 @@
 //! | [`PackedFormat::Q8_0`] | 8.5 | 32 along a row | f16 | ggml |
 //! | [`PackedFormat::Q4_0`] | 4.5 | 32 along a row | f16 | ggml |
 //! | [`PackedFormat::Q4_1`] | 5 | 32 along a row | f16, and an f16 minimum | ggml |
+//! | [`PackedFormat::Q4K`] | 4.5 | 32 along a row | 6 bits, and 6 of a minimum; two f16 above eight blocks | ggml |
 
 mod block_rounding;
 mod dot;
@@ -20,24 +21,36 @@ mod error;
 mod format;
 mod ggml;
 mod int8;
+mod k_search;
+mod k_super_block;
 mod limits;
 mod matrix;
 mod nf4;
 mod part;
 mod q4_0;
 mod q4_1;
+mod q4_k;
+mod q5_k;
+mod q6_k;
 mod q8_0;
 
 pub use double_quant::dynamic_codebook;
 pub use error::PackError;
 pub use format::{PackedFormat, UnknownPackedFormat};
+pub(crate) use k_super_block::{Groups, nibble};
 pub use matrix::PackedMatrix;
 pub(crate) use matrix::RawRow;
 pub use nf4::{NF4_BLOCK_SIZE, NF4_CODEBOOK};
 pub use part::{PackedPart, PartDtype};
 pub use q4_0::{Q4_0_BLOCK_BYTES, dequantize_q4_0, quantize_q4_0};
 pub use q4_1::{Q4_1_BLOCK_BYTES, dequantize_q4_1, quantize_q4_1};
+pub use q4_k::{Q4_K_BLOCK_BYTES, dequantize_q4_k, quantize_q4_k};
+pub use q5_k::{Q5_K_BLOCK_BYTES, dequantize_q5_k};
+pub use q6_k::{Q6_K_BLOCK_BYTES, dequantize_q6_k};
 pub use q8_0::{Q8_0_BLOCK_BYTES, dequantize_q8_0, quantize_q8_0};
 
 /// Elements in one ggml block (Q8_0, Q4_0, Q4_1).
 pub const GGML_BLOCK_SIZE: usize = 32;
+
+/// Elements in one block of ggml's K quants, which holds eight or sixteen groups.
+pub const K_BLOCK_SIZE: usize = 256;

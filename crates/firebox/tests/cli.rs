@@ -254,6 +254,26 @@ fn wrong_input_is_told_apart_and_explained() {
     assert!(
         error_of(&["quantize", "--model", base, "--format", "q3", "--out", "x"]).contains("nf4")
     );
+    let error = error_of(&[
+        "quantize", "--model", base, "--format", "q4_k", "--out", "x",
+    ]);
+    assert!(
+        error.contains("256 columns each`, found `[64, 64]`"),
+        "{error}"
+    );
+    let error = error_of(&[
+        "generate",
+        "--model",
+        base,
+        "--prompt",
+        "x",
+        "--weights",
+        "q4_k",
+    ]);
+    assert!(
+        error.contains("a multiple of 256 columns, found 64"),
+        "{error}"
+    );
     assert!(
         error_of(&[
             "generate", "--model", base, "--prompt", "x", "--device", "gpu"

@@ -1,16 +1,16 @@
-//! Blocks of 32 values to `f32`, in exactly the order of operations of llama.cpp and of the `gguf`
+//! Blocks to `f32`, in exactly the order of operations of llama.cpp and of the `gguf`
 //! Python package, so that the results agree to the last bit.
 //!
 //! Source: llama.cpp, `ggml/src/ggml-quants.c`, `dequantize_row_q*`.
 
-use firebox_tensor::packed::{dequantize_q4_0, dequantize_q4_1, dequantize_q8_0};
+use firebox_tensor::packed::{
+    dequantize_q4_0, dequantize_q4_1, dequantize_q4_k, dequantize_q5_k, dequantize_q6_k,
+    dequantize_q8_0,
+};
 use half::f16;
 use rayon::prelude::*;
 
-use super::{
-    k_blocks::{dequantize_q4_k, dequantize_q5_k, dequantize_q6_k},
-    kind::GgmlType,
-};
+use super::kind::GgmlType;
 use crate::{dtype::Dtype, encoding::decode};
 
 /// Values that one task decodes.
@@ -41,7 +41,7 @@ pub(super) fn dequantize(kind: GgmlType, bytes: &[u8]) -> Vec<f32> {
 }
 
 /// Half precision at `at`.
-pub(super) fn scale<const N: usize>(block: &[u8; N], at: usize) -> f32 {
+fn scale<const N: usize>(block: &[u8; N], at: usize) -> f32 {
     f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
 }
 

@@ -110,13 +110,18 @@ impl GgufBuilder {
     }
 
     /// A tensor of `F32`, and its data; row-major shape.
-    pub(crate) fn tensor(mut self, name: &str, shape: &[usize], values: &[f32]) -> Self {
+    pub(crate) fn tensor(self, name: &str, shape: &[usize], values: &[f32]) -> Self {
+        let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        self.stored(name, shape, 0, &bytes)
+    }
+
+    /// A tensor of any encoding, and its data; row-major shape.
+    pub(crate) fn stored(mut self, name: &str, shape: &[usize], kind: u32, bytes: &[u8]) -> Self {
         self.data.resize(self.data.len().next_multiple_of(32), 0);
         let axes: Vec<u64> = shape.iter().rev().map(|size| *size as u64).collect();
         let offset = self.data.len() as u64;
-        self.data
-            .extend(values.iter().flat_map(|x| x.to_le_bytes()));
-        self.listed(name, &axes, 0, offset)
+        self.data.extend(bytes);
+        self.listed(name, &axes, kind, offset)
     }
 
     pub(crate) fn data(mut self, n_bytes: usize) -> Self {

@@ -100,8 +100,9 @@ fn wrong_use_is_named() {
 }
 
 /// A matrix whose rows suit every format.
-fn weight() -> Vec<f32> {
-    (0..6 * 64)
+/// Six rows.
+fn weight(n_cols: usize) -> Vec<f32> {
+    (0..6 * n_cols)
         .map(|i| ((i * 37 % 101) as f32 - 50.0) / 100.0)
         .collect()
 }
@@ -110,11 +111,11 @@ fn weight() -> Vec<f32> {
 fn packed_weights_come_back_packed_and_alike() {
     for format in PackedFormat::ALL {
         let mut fixture = fixture();
-        let matrix = PackedMatrix::pack(format, &weight(), 6, 64).unwrap();
+        let matrix = PackedMatrix::pack(format, &weight(256), 6, 256).unwrap();
         let name = "model.layers.0.mlp.up_proj.weight";
         fixture
             .writer
-            .declare_packed(name, format, [6, 64])
+            .declare_packed(name, format, [6, 256])
             .unwrap();
         fixture
             .writer
@@ -130,7 +131,7 @@ fn packed_weights_come_back_packed_and_alike() {
 
         let checkpoint = Checkpoint::open(&path).unwrap();
         assert_eq!(checkpoint.names(), [name, "model.norm.weight"]);
-        assert_eq!(checkpoint.shape(name), Some(vec![6, 64]));
+        assert_eq!(checkpoint.shape(name), Some(vec![6, 256]));
         assert_eq!(checkpoint.storage(name).unwrap().to_string(), format.name());
         let back = checkpoint.packed(name).unwrap().unwrap();
         assert_eq!(back.parts(), matrix.parts());
@@ -145,7 +146,7 @@ fn packed_weights_come_back_packed_and_alike() {
 #[test]
 fn config_that_lies_about_packed_weights_is_an_error() {
     let mut fixture = fixture();
-    let matrix = PackedMatrix::pack(PackedFormat::Nf4, &weight(), 6, 64).unwrap();
+    let matrix = PackedMatrix::pack(PackedFormat::Nf4, &weight(64), 6, 64).unwrap();
     fixture
         .writer
         .declare_packed("w", PackedFormat::Nf4, [6, 64])

@@ -23,7 +23,7 @@ pub enum HostWeights {
     /// is computed is what the file says.
     #[default]
     Stored,
-    /// As [`Self::Stored`], but GGUF's Q8_0, Q4_0 and Q4_1 stay blocks and are multiplied by
+    /// As [`Self::Stored`], but GGUF's Q8_0, Q4_0, Q4_1 and Q4_K stay blocks and are multiplied by
     /// activations of 8 bits, as llama.cpp does: smaller and faster, and logits move by some tenths.
     Blocks,
     /// 32 bits.
@@ -60,9 +60,9 @@ impl HostWeights {
     /// The form of the embedding and the head.
     fn of_embedding(self) -> Self {
         match self {
-            Self::Packed(PackedFormat::Q8_0 | PackedFormat::Q4_0 | PackedFormat::Q4_1) => {
-                Self::Packed(PackedFormat::Q8_0)
-            }
+            Self::Packed(
+                PackedFormat::Q8_0 | PackedFormat::Q4_0 | PackedFormat::Q4_1 | PackedFormat::Q4K,
+            ) => Self::Packed(PackedFormat::Q8_0),
             Self::Packed(_) => Self::Bf16,
             other => other,
         }

@@ -91,7 +91,7 @@ fn any_chunks_give_the_same_bits() {
 fn packed_weights_stay_packed() {
     let config = crate::LlamaConfig {
         n_kv_heads: 2,
-        ..crate::LlamaConfig::new(64, 64, 128, 1, 4)
+        ..crate::LlamaConfig::new(64, 256, 512, 1, 4)
     };
     let (_dir, checkpoint) = saved(&config.init(3, &burn::tensor::Device::flex()), Dtype::F32);
     let bytes = |weights| HostLlama::load(&checkpoint, weights).unwrap().n_bytes();

@@ -9,7 +9,7 @@ fn model(dir: &Path, values: impl Fn(usize) -> f32) -> Checkpoint {
         (
             "model.layers.0.mlp.down_proj.weight",
             Dtype::BF16,
-            &[64, 128],
+            &[64, 256],
         ),
         ("model.norm.weight", Dtype::F32, &[64]),
     ];
@@ -51,7 +51,7 @@ fn a_quantized_model_loads_again_at_its_packed_size() {
         let name = "model.layers.0.mlp.down_proj.weight";
         let matrix = packed.packed(name).unwrap().expect("packed");
         let original = checkpoint.tensor(name).unwrap().data;
-        let expected = PackedMatrix::pack(format, &original, 64, 128).unwrap();
+        let expected = PackedMatrix::pack(format, &original, 64, 256).unwrap();
         assert_eq!(matrix.unpack(), expected.unpack(), "{format}");
         assert_eq!(calls, 3);
         assert_eq!(report.tensors.len(), 1);

@@ -28,7 +28,7 @@ pub(crate) fn int_matmul<C: IntCodes>(
     for_each_task(level, result, |rows, panels| {
         let task = IntTask::<C> {
             left: IntLeft::new(x, n_in),
-            panel_bytes: C::block_bytes(panel_width(level) / 2) * (n_in / BLOCK),
+            panel_bytes: C::block_at(n_in / BLOCK, panel_width(level) / 2),
             blocks,
             rows,
             panels,

@@ -2,7 +2,9 @@
 //!
 //! A block holds 32 inputs of `2 * LANES` neighbouring outputs: the codes, four inputs of one
 //! output in the four bytes of a lane, then an f16 scale for each output, and for Q4_1 an f16
-//! minimum.
+//! minimum. Of Q4_K, see [`k_panel`](super::k_panel).
+
+#![expect(unsafe_code, reason = "scales are loaded through pointers")]
 
 use super::activations::BLOCK;
 use super::simd::Simd;
@@ -13,7 +15,7 @@ pub(crate) const GROUPS: usize = BLOCK / 4;
 /// How a block's codes are stored. (No closures: one that is not inlined would be compiled without
 /// the level's instructions.)
 pub(crate) trait IntCodes: Sync {
-    /// Whether the block ends with minimums.
+    /// Whether the weights have minimums.
     const HAS_MINIMUM: bool;
     /// Bytes of the codes of one output.
     const CODE_BYTES: usize;
@@ -29,11 +31,47 @@ pub(crate) trait IntCodes: Sync {
     /// One lane's dot product.
     fn dot<S: Simd>(s: S, sum: S::I, codes: S::B, x: i32) -> S::I;
 
-    /// Bytes of a block.
-    fn block_bytes(lanes: usize) -> usize {
+    /// Where a block begins in its panel, and so how long a panel of that many blocks is.
+    #[inline(always)]
+    fn block_at(block: usize, lanes: usize) -> usize {
         let scale_bytes = if Self::HAS_MINIMUM { 4 } else { 2 };
-        2 * lanes * (Self::CODE_BYTES + scale_bytes)
+        block * 2 * lanes * (Self::CODE_BYTES + scale_bytes)
     }
+
+    /// The scales of a block, and where it has them its minimums.
+    ///
+    /// # Safety
+    /// The panel has such a block.
+    #[inline(always)]
+    unsafe fn scales<S: Simd>(s: S, panel: *const u8, block: usize) -> Scales<S> {
+        // SAFETY: the scales follow the codes, and the minimums the scales.
+        unsafe {
+            let codes = panel.add(Self::block_at(block, S::LANES));
+            let scales = codes.add(2 * S::LANES * Self::CODE_BYTES).cast::<u16>();
+            let minimums = match Self::HAS_MINIMUM {
+                true => load_two_f16(s, scales.add(2 * S::LANES)),
+                false => [s.splat(0.0); 2],
+            };
+            Scales {
+                scales: load_two_f16(s, scales),
+                minimums,
+            }
+        }
+    }
+}
+
+/// Of one block and the outputs of a panel: `w = scale * (code - bias) + minimum`.
+pub(crate) struct Scales<S: Simd> {
+    pub(crate) scales: [S::F; 2],
+    pub(crate) minimums: [S::F; 2],
+}
+
+/// # Safety
+/// The pointer is good for two vectors' f16.
+#[inline(always)]
+pub(crate) unsafe fn load_two_f16<S: Simd>(s: S, from: *const u16) -> [S::F; 2] {
+    // SAFETY: says the caller.
+    unsafe { [s.load_f16(from), s.load_f16(from.add(S::LANES))] }
 }
 
 /// 32 signed bytes: `[group, 2, LANES, 4]`.

@@ -4,7 +4,7 @@
 
 use super::activations::{BLOCK, QuantizedRows};
 use super::float_tile::Out;
-use super::int_panel::{GROUPS, IntCodes};
+use super::int_panel::{GROUPS, IntCodes, Scales};
 use super::panel_matrix::Start;
 use super::simd::Simd;
 
@@ -96,7 +96,6 @@ unsafe fn tile<S: Simd, C: IntCodes, const ROWS: usize>(
     out: Out,
     start: Start,
 ) -> usize {
-    let block_bytes = C::block_bytes(S::LANES);
     let mut totals = [[s.splat(0.0); 2]; ROWS];
     // SAFETY: every address below is of an element that the caller vouches for.
     unsafe {
@@ -107,7 +106,7 @@ unsafe fn tile<S: Simd, C: IntCodes, const ROWS: usize>(
             }
         }
         for block in 0..left.n_blocks {
-            let weights = panel.add(block * block_bytes);
+            let weights = panel.add(C::block_at(block, S::LANES));
             let mut sums = [[s.int_splat(0); 2]; ROWS];
             for (row, sums) in sums.iter_mut().enumerate() {
                 let sum = *left.sums.add(row * left.n_blocks + block);
@@ -127,9 +126,7 @@ unsafe fn tile<S: Simd, C: IntCodes, const ROWS: usize>(
                     }
                 }
             }
-            let scales = weights.add(2 * S::LANES * C::CODE_BYTES).cast::<u16>();
-            let minimums = scales.add(2 * S::LANES);
-            let scales = [s.load_f16(scales), s.load_f16(scales.add(S::LANES))];
+            let Scales { scales, minimums } = C::scales(s, panel, block);
             for (row, totals) in totals.iter_mut().enumerate() {
                 let scale = *left.scales.add(row * left.n_blocks + block);
                 for half in 0..2 {
@@ -139,8 +136,7 @@ unsafe fn tile<S: Simd, C: IntCodes, const ROWS: usize>(
                 if C::HAS_MINIMUM {
                     let sum = *left.sums.add(row * left.n_blocks + block) as f32;
                     let sum = s.splat(scale * sum);
-                    for (half, total) in totals.iter_mut().enumerate() {
-                        let minimum = s.load_f16(minimums.add(half * S::LANES));
+                    for (total, minimum) in totals.iter_mut().zip(minimums) {
                         *total = s.fma(minimum, sum, *total);
                     }
                 }

@@ -10,6 +10,7 @@ use super::bf16_dot::n_pairs;
 use super::float_panel::NF4_BLOCK;
 use super::gemm::panel_width;
 use super::int_panel::{GROUPS, IntCodes, Q4, Q8};
+use super::k_panel::Q4K;
 use super::level::SimdLevel;
 use super::panel_matrix::PanelFormat;
 use super::parallel::{SharedMut, for_each};
@@ -48,9 +49,10 @@ impl PanelBytes {
             PanelFormat::Bf16Dot => (4 * n_pairs(n_in) * width, 0),
             PanelFormat::Int8Rowwise => (n_in * width, 4 * width),
             PanelFormat::Nf4 => (n_in / 2 * width, 4 * (n_in / NF4_BLOCK) * width),
-            PanelFormat::Q8_0 => (blocks * Q8::block_bytes(width / 2), 0),
-            PanelFormat::Q4_0 => (blocks * Q4::<false>::block_bytes(width / 2), 0),
-            PanelFormat::Q4_1 => (blocks * Q4::<true>::block_bytes(width / 2), 0),
+            PanelFormat::Q8_0 => (Q8::block_at(blocks, width / 2), 0),
+            PanelFormat::Q4_0 => (Q4::<false>::block_at(blocks, width / 2), 0),
+            PanelFormat::Q4_1 => (Q4::<true>::block_at(blocks, width / 2), 0),
+            PanelFormat::Q4K => (Q4K::block_at(blocks, width / 2), 0),
         };
         Self { codes, scales }
     }
@@ -118,9 +120,9 @@ unsafe fn slice<'a>(from: *mut u8, n_bytes: usize) -> &'a mut [u8] {
 }
 
 /// One output's place in its panel.
-struct Place {
-    lane: usize,
-    width: usize,
+pub(super) struct Place {
+    pub(super) lane: usize,
+    pub(super) width: usize,
     level: SimdLevel,
 }
 
@@ -160,6 +162,7 @@ impl Place {
                     codes[k * self.width + self.lane] = *code;
                 }
             }
+            RawRow::Ggml { blocks } if format == PanelFormat::Q4K => self.q4_k(blocks, codes),
             RawRow::Ggml { blocks } => self.ggml(format, blocks, codes),
         }
     }
@@ -168,9 +171,9 @@ impl Place {
     fn ggml(&self, format: PanelFormat, row: &[u8], panel: &mut [u8]) {
         let lanes = self.width / 2;
         let (file_bytes, panel_bytes, head) = match format {
-            PanelFormat::Q8_0 => (2 + BLOCK, Q8::block_bytes(lanes), 2),
-            PanelFormat::Q4_0 => (2 + BLOCK / 2, Q4::<false>::block_bytes(lanes), 2),
-            _ => (4 + BLOCK / 2, Q4::<true>::block_bytes(lanes), 4),
+            PanelFormat::Q8_0 => (2 + BLOCK, Q8::block_at(1, lanes), 2),
+            PanelFormat::Q4_0 => (2 + BLOCK / 2, Q4::<false>::block_at(1, lanes), 2),
+            _ => (4 + BLOCK / 2, Q4::<true>::block_at(1, lanes), 4),
         };
         let code_bytes = file_bytes - head;
         for (from, to) in row
@@ -202,7 +205,7 @@ impl Place {
     }
 
     /// Where byte `i` of this output's codes lies in a block: `[group, 2, LANES, 4]`.
-    fn byte(&self, i: usize) -> usize {
+    pub(super) fn byte(&self, i: usize) -> usize {
         i / 4 * 4 * self.width + 4 * self.lane + i % 4
     }
 }
@@ -212,7 +215,7 @@ fn byte_bias(level: SimdLevel) -> u8 {
     if level >= SimdLevel::Avx512 { 128 } else { 0 }
 }
 
-fn put<const N: usize>(to: &mut [u8], at: usize, bytes: [u8; N]) {
+pub(super) fn put<const N: usize>(to: &mut [u8], at: usize, bytes: [u8; N]) {
     to[at..at + N].copy_from_slice(&bytes);
 }
 
@@ -250,29 +253,30 @@ pub(crate) fn unpack_row(
                 NF4_CODEBOOK[usize::from(code)] * scale
             }
             PanelFormat::Q8_0 => {
-                let block = &codes[k / BLOCK * Q8::block_bytes(lanes)..];
+                let block = &codes[Q8::block_at(k / BLOCK, lanes)..];
                 let code = block[place.byte(k % BLOCK)].wrapping_sub(byte_bias(level)) as i8;
                 let scale = f16::from_le_bytes(two(block, width * BLOCK + 2 * lane));
                 f32::from(code) * scale.to_f32()
             }
             PanelFormat::Q4_0 => {
-                let block = &codes[k / BLOCK * Q4::<false>::block_bytes(lanes)..];
+                let block = &codes[Q4::<false>::block_at(k / BLOCK, lanes)..];
                 let scale = f16::from_le_bytes(two(block, width * BLOCK / 2 + 2 * lane));
                 (f32::from(place.nibble(block, k)) - 8.0) * scale.to_f32()
             }
             PanelFormat::Q4_1 => {
-                let block = &codes[k / BLOCK * Q4::<true>::block_bytes(lanes)..];
+                let block = &codes[Q4::<true>::block_at(k / BLOCK, lanes)..];
                 let at = width * BLOCK / 2 + 2 * lane;
                 let scale = f16::from_le_bytes(two(block, at)).to_f32();
                 let minimum = f16::from_le_bytes(two(block, at + 2 * width)).to_f32();
                 f32::from(place.nibble(block, k)) * scale + minimum
             }
+            PanelFormat::Q4K => place.q4_k_weight(codes, k),
         };
     }
 }
 
 impl Place {
-    fn nibble(&self, block: &[u8], k: usize) -> u8 {
+    pub(super) fn nibble(&self, block: &[u8], k: usize) -> u8 {
         const HALF: usize = GROUPS / 2 * 4;
         let k = k % BLOCK;
         block[self.byte(k % HALF)] >> (k / HALF * 4) & 15

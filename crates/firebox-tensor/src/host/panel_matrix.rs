@@ -10,6 +10,7 @@ use super::float_panel::{HalfWeights, Int8Weights, Nf4Weights, Panels};
 use super::gemm::Product;
 use super::int_matmul::int_matmul;
 use super::int_panel::{IntCodes, Q4, Q8};
+use super::k_panel::Q4K;
 use super::level::SimdLevel;
 use super::pack;
 use super::region::Arena;
@@ -38,6 +39,8 @@ pub enum PanelFormat {
     Q4_0,
     /// As [`PackedFormat::Q4_1`], times activations of 8 bits.
     Q4_1,
+    /// As [`PackedFormat::Q4K`], times activations of 8 bits.
+    Q4K,
 }
 
 /// What a product is added to.
@@ -92,6 +95,7 @@ impl PanelFormat {
             PackedFormat::Q8_0 => Some(Self::Q8_0),
             PackedFormat::Q4_0 => Some(Self::Q4_0),
             PackedFormat::Q4_1 => Some(Self::Q4_1),
+            PackedFormat::Q4K => Some(Self::Q4K),
         }
     }
 
@@ -102,7 +106,7 @@ impl PanelFormat {
 
     /// Whether activations are quantized to 8 bits for the product.
     pub fn multiplies_integers(self) -> bool {
-        matches!(self, Self::Q8_0 | Self::Q4_0 | Self::Q4_1)
+        matches!(self, Self::Q8_0 | Self::Q4_0 | Self::Q4_1 | Self::Q4K)
     }
 }
 
@@ -280,6 +284,7 @@ impl PanelMatrix {
             PanelFormat::Q8_0 => self.int::<Q8>(x, out, scratch),
             PanelFormat::Q4_0 => self.int::<Q4<false>>(x, out, scratch),
             PanelFormat::Q4_1 => self.int::<Q4<true>>(x, out, scratch),
+            PanelFormat::Q4K => self.int::<Q4K>(x, out, scratch),
         }
     }
 

@@ -53,6 +53,7 @@ fn packed_format(format: PanelFormat) -> Option<PackedFormat> {
         PanelFormat::Q8_0 => Some(PackedFormat::Q8_0),
         PanelFormat::Q4_0 => Some(PackedFormat::Q4_0),
         PanelFormat::Q4_1 => Some(PackedFormat::Q4_1),
+        PanelFormat::Q4K => Some(PackedFormat::Q4K),
     }
 }
 
@@ -71,7 +72,7 @@ fn stored(format: PanelFormat, w: &[f32], n_out: usize, n_in: usize) -> (PanelMa
     (matrix, w.iter().map(rounded).collect())
 }
 
-const FORMATS: [PanelFormat; 9] = [
+const FORMATS: [PanelFormat; 10] = [
     PanelFormat::F32,
     PanelFormat::Bf16,
     PanelFormat::Bf16Dot,
@@ -81,6 +82,7 @@ const FORMATS: [PanelFormat; 9] = [
     PanelFormat::Q8_0,
     PanelFormat::Q4_0,
     PanelFormat::Q4_1,
+    PanelFormat::Q4K,
 ];
 
 /// Inputs that the format takes, near `n`.
@@ -92,6 +94,7 @@ fn inputs(format: PanelFormat, n: usize) -> usize {
         | PanelFormat::F16
         | PanelFormat::Int8Rowwise => n,
         PanelFormat::Nf4 => n.next_multiple_of(64),
+        PanelFormat::Q4K => n.next_multiple_of(256),
         _ => n.next_multiple_of(32),
     }
 }

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::packed::{GGML_BLOCK_SIZE, K_BLOCK_SIZE};
+
 /// How a weight is packed. See the table in [`crate::packed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum PackedFormat {
@@ -25,17 +27,21 @@ pub enum PackedFormat {
     /// ggml's Q4_1: 32 nibbles, an f16 scale and an f16 minimum.
     #[serde(rename = "q4_1")]
     Q4_1,
+    /// ggml's Q4_K: 256 nibbles; for each 32 a scale and a minimum of 6 bits, times one of two f16.
+    #[serde(rename = "q4_k")]
+    Q4K,
 }
 
 impl PackedFormat {
     /// Every format, in the order of the table in [`crate::packed`].
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Nf4,
         Self::Nf4DoubleQuant,
         Self::Int8Rowwise,
         Self::Q8_0,
         Self::Q4_0,
         Self::Q4_1,
+        Self::Q4K,
     ];
 
     /// The name used in files and on the command line.
@@ -47,6 +53,16 @@ impl PackedFormat {
             Self::Q8_0 => "q8_0",
             Self::Q4_0 => "q4_0",
             Self::Q4_1 => "q4_1",
+            Self::Q4K => "q4_k",
+        }
+    }
+
+    /// The columns of a weight are a multiple of this; 1 where any number will do.
+    pub fn row_multiple(self) -> usize {
+        match self {
+            Self::Nf4 | Self::Nf4DoubleQuant | Self::Int8Rowwise => 1,
+            Self::Q8_0 | Self::Q4_0 | Self::Q4_1 => GGML_BLOCK_SIZE,
+            Self::Q4K => K_BLOCK_SIZE,
         }
     }
 }

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::packed::{
-    GGML_BLOCK_SIZE, PackError, PackedFormat, block_rounding::absmax, int8, q4_0, q4_1, q8_0,
+    PackError, PackedFormat, block_rounding::absmax, int8, q4_0, q4_1, q4_k, q8_0,
 };
 
 /// `n_rows * n_cols`, if the format can hold such a shape. No size of a part then overflows.
@@ -12,12 +12,8 @@ pub(super) fn checked_len(
     n_rows: usize,
     n_cols: usize,
 ) -> Result<usize, PackError> {
-    let needs_blocks = match format {
-        PackedFormat::Nf4 | PackedFormat::Nf4DoubleQuant | PackedFormat::Int8Rowwise => false,
-        PackedFormat::Q8_0 | PackedFormat::Q4_0 | PackedFormat::Q4_1 => true,
-    };
-    if needs_blocks && !n_cols.is_multiple_of(GGML_BLOCK_SIZE) {
-        let block_size = GGML_BLOCK_SIZE;
+    let block_size = format.row_multiple();
+    if !n_cols.is_multiple_of(block_size) {
         return Err(PackError::RowNotWholeBlocks {
             format,
             n_cols,
@@ -45,6 +41,7 @@ pub(super) fn check_values(
         PackedFormat::Q8_0 => q8_0::LIMIT,
         PackedFormat::Q4_0 => q4_0::LIMIT,
         PackedFormat::Q4_1 => q4_1::LIMIT,
+        PackedFormat::Q4K => q4_k::LIMIT,
     };
     // NaN compares as false, so it is caught by the negated test.
     let fits = |x: f32| x.abs() <= limit;

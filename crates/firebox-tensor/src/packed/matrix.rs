@@ -114,6 +114,7 @@ impl PackedMatrix {
             PackedFormat::Q8_0 => Storage::ggml(GgmlKind::Q8_0, weight),
             PackedFormat::Q4_0 => Storage::ggml(GgmlKind::Q4_0, weight),
             PackedFormat::Q4_1 => Storage::ggml(GgmlKind::Q4_1, weight),
+            PackedFormat::Q4K => Storage::ggml(GgmlKind::Q4K, weight),
         };
         Ok(Self {
             format,
@@ -163,6 +164,7 @@ impl PackedMatrix {
             PackedFormat::Q8_0 => Storage::read_ggml(GgmlKind::Q8_0, &mut parts, n)?,
             PackedFormat::Q4_0 => Storage::read_ggml(GgmlKind::Q4_0, &mut parts, n)?,
             PackedFormat::Q4_1 => Storage::read_ggml(GgmlKind::Q4_1, &mut parts, n)?,
+            PackedFormat::Q4K => Storage::read_ggml(GgmlKind::Q4K, &mut parts, n)?,
         };
         Ok(Self {
             format,

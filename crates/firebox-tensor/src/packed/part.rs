@@ -37,6 +37,7 @@ impl PartDtype {
 /// | `nf4-dq` | `codes`, `absmax_codes` U8 `[n_blocks]`, `absmax_absmax` F32 `[ceil(n_blocks / 256)]`, `absmax_offset` F32 `[1]` |
 /// | `int8` | `codes` I8 `[n_rows, n_cols]`, `absmax` F32 `[n_rows]` |
 /// | `q8_0`, `q4_0`, `q4_1` | `blocks` U8 `[n_rows, n_cols / 32 * block_bytes]`, the bytes of a GGUF tensor |
+/// | `q4_k` | `blocks` U8 `[n_rows, n_cols / 256 * block_bytes]`, likewise |
 ///
 /// `n = n_rows * n_cols` and `n_blocks = ceil(n / 64)`.
 #[derive(Clone, Debug, PartialEq)]

@@ -167,7 +167,7 @@ pub(crate) struct UseArgs {
     pub(crate) model: ModelArgs,
     /// How the CPU holds the weights: stored (what the file says, computed in f32), blocks (a GGUF's
     /// blocks times 8-bit activations), f32, bf16, bf16-dot (times activations in bf16), f16, q8_0,
-    /// q4_0, q4_1, int8, nf4 or nf4-dq
+    /// q4_0, q4_1, q4_k, int8, nf4 or nf4-dq
     #[arg(long, value_name = "FORM", default_value = "stored")]
     pub(crate) weights: HostWeights,
 }
@@ -348,7 +348,7 @@ pub(crate) struct QuantizeArgs {
     /// The model
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: String,
-    /// nf4, nf4-dq, int8, q8_0, q4_0 or q4_1
+    /// nf4, nf4-dq, int8, q8_0, q4_0, q4_1, or q4_k (rows of a multiple of 256)
     #[arg(long)]
     pub(crate) format: PackedFormat,
     /// Where the packed model is written

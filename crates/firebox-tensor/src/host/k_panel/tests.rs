@@ -1,0 +1,70 @@
+//! Q4_K panels from blocks of any bytes.
+
+use proptest::prelude::*;
+
+use crate::host::{MatmulScratch, PanelFormat, PanelMatrix, SimdLevel, Start, level};
+use crate::packed::{K_BLOCK_SIZE, PackedFormat, PackedMatrix, Q4_K_BLOCK_BYTES};
+use crate::random::CounterRng;
+
+/// A weight of random codes, scales and minimums; `d` and `dmin` of either sign.
+fn random_weight(n_out: usize, n_in: usize, seed: u64) -> PackedMatrix {
+    let mut rng = CounterRng::new(seed, 0);
+    let n_blocks = n_out * n_in / K_BLOCK_SIZE;
+    let mut bytes: Vec<u8> = (0..n_blocks * Q4_K_BLOCK_BYTES)
+        .map(|_| rng.below(256) as u8)
+        .collect();
+    for block in bytes.chunks_exact_mut(Q4_K_BLOCK_BYTES) {
+        for half in block[..4].chunks_exact_mut(2) {
+            half.copy_from_slice(&half::f16::from_f32(rng.normal()).to_le_bytes());
+        }
+    }
+    PackedMatrix::from_parts(PackedFormat::Q4K, n_out, n_in, |_| Some(bytes.clone())).unwrap()
+}
+
+/// Rows that 8 bits hold exactly: integers of at most 127, which each block has one of.
+fn integer_rows(n: usize, seed: u64) -> Vec<f32> {
+    let mut rng = CounterRng::new(seed, 1);
+    let value = |i| match i % 32 {
+        0 => 127.0,
+        _ => rng.below(255) as f32 - 127.0,
+    };
+    (0..n).map(value).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(30))]
+
+    #[test]
+    fn products_are_those_of_the_unpacked_weight(
+        rows in 1_usize..34, n_super_blocks in 1_usize..4, n_out in 1_usize..90,
+        n_threads in 1_usize..4, seed in any::<u64>(),
+    ) {
+        let _turn = level::test_turn();
+        let n_in = n_super_blocks * K_BLOCK_SIZE;
+        let packed = random_weight(n_out, n_in, seed);
+        let (weight, x) = (packed.unpack(), integer_rows(rows * n_in, seed));
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+        for level in SimdLevel::available() {
+            level.force().unwrap();
+            let matrix = PanelMatrix::from_packed(&packed);
+            prop_assert_eq!(matrix.format(), PanelFormat::Q4K);
+            let mut row = vec![0.0; n_in];
+            for (i, weight) in weight.chunks_exact(n_in).enumerate() {
+                matrix.unpack_row(i, &mut row);
+                prop_assert_eq!(&row, weight, "{} row {}", level, i);
+            }
+            let mut y = vec![0.0; rows * n_out];
+            pool.install(|| matrix.matmul(&x, &mut y, Start::Zero, &mut MatmulScratch::default()));
+            for (i, y) in y.iter().enumerate() {
+                let (x, w) = (&x[i / n_out * n_in..][..n_in], &weight[i % n_out * n_in..][..n_in]);
+                let terms = x.iter().zip(w).map(|(x, w)| f64::from(*x) * f64::from(*w));
+                let error = (f64::from(*y) - terms.sum::<f64>()).abs();
+                // Up to 48 additions, each rounded by 2^-24 of a sum that is far below this one.
+                let largest = |values: &[f32]| values.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
+                let bound = 1e-6 * n_in as f64 * 127.0 * f64::from(largest(w));
+                prop_assert!(error < bound, "{} {}: {} off by {}", level, i, y, error);
+            }
+        }
+        SimdLevel::available().pop().unwrap().force().unwrap();
+    }
+}
