@@ -7,28 +7,14 @@
 //! Source: Dao et al. (2022), algorithm 1, <https://arxiv.org/abs/2205.14135>; pages: Kwon et al.
 //! (2023), section 4, <https://arxiv.org/abs/2309.06180>.
 
-#![expect(
-    unsafe_code,
-    reason = "threads write disjoint parts of one result through a pointer"
-)]
-
-use std::cell::RefCell;
 use std::ops::Range;
 
-use super::attention_tiles::{add_product, by_rows, score_page};
-use super::float_tile::Left;
+use super::attention_task::{AttendCall, AttendTask, STACKED_ROWS, TASK_ROWS};
+use super::kv_element::KvElement;
+use super::kv_format::KvFormat;
 use super::kv_page::{AttentionShape, KvPage, PAGE_TOKENS};
-use super::math::exp;
 use super::parallel::{SharedMut, for_each};
-use super::simd::{Kernel, Simd, dispatch};
-
-/// Queries of one task; a multiple of every level's tile.
-pub(crate) const TASK_ROWS: usize = 48;
-
-thread_local! {
-    /// Scores and running results of a task.
-    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { scores: Vec::new(), rows: Vec::new() }) };
-}
+use super::simd::dispatch;
 
 /// Queries of one sequence among the rows of a batch.
 #[derive(Clone, Debug)]
@@ -72,18 +58,49 @@ pub fn attend_and_sum(
     out: &mut [f32],
     log_sums: Option<&mut [f32]>,
 ) {
+    check(
+        shape,
+        queries,
+        stride,
+        segments,
+        [
+            out.len(),
+            log_sums.as_ref().map_or(usize::MAX, |sums| sums.len()),
+        ],
+    );
+    let call = AttendCall {
+        shape,
+        queries,
+        stride,
+        out: SharedMut::new(out),
+        log_sums: log_sums.map(SharedMut::new),
+    };
+    match shape.kv_format {
+        KvFormat::F32 => attend_as::<f32>(&call, segments),
+        KvFormat::F16 => attend_as::<u16>(&call, segments),
+        KvFormat::Int8 => attend_as::<i8>(&call, segments),
+    }
+}
+
+/// # Panics
+/// As [`attend`].
+fn check(
+    shape: &AttentionShape,
+    queries: &[f32],
+    stride: usize,
+    segments: &[Segment<'_>],
+    [out_len, log_sums_len]: [usize; 2],
+) {
     let width = shape.n_heads * shape.head_dim;
     assert!(width <= stride, "queries are narrower than their heads");
-    let mut tasks = Vec::new();
     for segment in segments {
         let (end, n_tokens) = (segment.rows.end, segment.n_past + segment.rows.len());
         assert!(
-            end * stride <= queries.len() && end * width <= out.len(),
+            end * stride <= queries.len()
+                && end * width <= out_len
+                && end * shape.n_heads <= log_sums_len,
             "rows of a segment"
         );
-        if let Some(log_sums) = &log_sums {
-            assert!(end * shape.n_heads <= log_sums.len(), "rows of a segment");
-        }
         assert!(
             n_tokens <= segment.pages.len() * PAGE_TOKENS,
             "pages of a segment"
@@ -91,200 +108,34 @@ pub fn attend_and_sum(
         for page in segment.pages {
             assert_eq!(
                 page.n_bytes(),
-                4 * shape.page_len(),
+                shape.page_bytes(),
                 "a page of another shape"
             );
         }
+    }
+}
+
+fn attend_as<E: KvElement>(call: &AttendCall<'_>, segments: &[Segment<'_>]) {
+    let shape = call.shape;
+    let group = shape.n_heads / shape.n_kv_heads;
+    let mut tasks = Vec::new();
+    for segment in segments {
+        let end = segment.rows.end;
         for first in segment.rows.clone().step_by(TASK_ROWS) {
             let rows = first..end.min(first + TASK_ROWS);
-            tasks.extend((0..shape.n_heads).map(|head| (segment, rows.clone(), head)));
-        }
-    }
-    // The longest first: they are the last blocks.
-    tasks.reverse();
-    let out = SharedMut::new(out);
-    let log_sums = log_sums.map(SharedMut::new);
-    for_each(tasks.len(), |task| {
-        let (segment, rows, head) = &tasks[task];
-        let task = AttendTask {
-            shape,
-            queries,
-            stride,
-            segment,
-            rows: rows.clone(),
-            head: *head,
-            out,
-            log_sums,
-        };
-        dispatch(shape.level, task);
-    });
-}
-
-/// Some queries of one head.
-struct AttendTask<'a> {
-    shape: &'a AttentionShape,
-    queries: &'a [f32],
-    stride: usize,
-    segment: &'a Segment<'a>,
-    rows: Range<usize>,
-    head: usize,
-    out: SharedMut<f32>,
-    log_sums: Option<SharedMut<f32>>,
-}
-
-#[derive(Default)]
-struct Scratch {
-    /// `[rows, 64]`: scores, then probabilities.
-    scores: Vec<f32>,
-    /// `[rows, value_stride]`: sums of values, not yet divided.
-    rows: Vec<f32>,
-}
-
-/// A query's running maximum and sum.
-#[derive(Clone, Copy)]
-struct Running {
-    max: f32,
-    sum: f32,
-}
-
-impl Kernel for AttendTask<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let (head_dim, value_stride) = (self.shape.head_dim, self.shape.value_stride());
-        let n_rows = self.rows.len();
-        let first_token = self.segment.n_past + self.rows.start - self.segment.rows.start;
-        let n_tokens = first_token + n_rows;
-        let scale = 1.0 / (head_dim as f32).sqrt();
-        let mut scratch = SCRATCH.take();
-        scratch.scores.resize(n_rows * PAGE_TOKENS, 0.0);
-        scratch.rows.clear();
-        scratch.rows.resize(n_rows * value_stride, 0.0);
-        let mut running = [Running {
-            max: f32::NEG_INFINITY,
-            sum: 0.0,
-        }; TASK_ROWS];
-        for (page, first_key) in (0..n_tokens).step_by(PAGE_TOKENS).enumerate() {
-            let n_keys = PAGE_TOKENS.min(n_tokens - first_key);
-            let (keys, values) = self.page(page);
-            self.scores(s, keys, n_keys, &mut scratch.scores);
-            let rows = scratch.scores.chunks_exact_mut(PAGE_TOKENS);
-            let rows = rows
-                .zip(scratch.rows.chunks_exact_mut(value_stride))
-                .zip(&mut running);
-            for (row, ((scores, sums), running)) in rows.enumerate() {
-                let n_visible = (first_token + row + 1)
-                    .saturating_sub(first_key)
-                    .min(n_keys);
-                soften(s, scores, n_visible, scale, running, sums);
-            }
-            let left = by_rows(&scratch.scores);
-            // SAFETY: the scores are `[n_rows, 64]`.
-            unsafe {
-                let sums = &mut scratch.rows;
-                add_product(s, n_rows, left, values, n_keys, sums, value_stride);
-            }
-        }
-        self.finish(&scratch.rows, &running);
-        SCRATCH.set(scratch);
-    }
-}
-
-impl AttendTask<'_> {
-    /// Keys and values of this head in a page.
-    #[inline(always)]
-    fn page(&self, page: usize) -> (&[f32], &[f32]) {
-        let kv_head = self.head / (self.shape.n_heads / self.shape.n_kv_heads);
-        self.segment.pages[page].head(self.shape, kv_head)
-    }
-
-    /// `Q Kᵀ` for one page, `[rows, 64]`; what lies behind `n_keys` means nothing.
-    #[inline(always)]
-    fn scores<S: Simd>(&self, s: S, keys: &[f32], n_keys: usize, scores: &mut [f32]) {
-        let head_dim = self.shape.head_dim;
-        let queries = &self.queries[self.rows.start * self.stride + self.head * head_dim..];
-        let left = Left {
-            values: queries.as_ptr(),
-            row_stride: self.stride,
-            depth_stride: 1,
-        };
-        // SAFETY: the queries are the task's rows.
-        unsafe { score_page(s, self.rows.len(), left, keys, head_dim, n_keys, scores) };
-    }
-
-    #[inline(always)]
-    fn finish(&self, sums: &[f32], running: &[Running]) {
-        let (head_dim, width) = (
-            self.shape.head_dim,
-            self.shape.n_heads * self.shape.head_dim,
-        );
-        let rows = sums.chunks_exact(self.shape.value_stride()).zip(running);
-        for (row, (sums, running)) in self.rows.clone().zip(rows) {
-            let inverse = 1.0 / running.sum;
-            if let Some(log_sums) = self.log_sums {
-                let at = row * self.shape.n_heads + self.head;
-                // SAFETY: this head of this row is this task's.
-                unsafe { log_sums.ptr().add(at).write(running.max + running.sum.ln()) };
-            }
-            for (i, sum) in sums[..head_dim].iter().enumerate() {
-                // SAFETY: this head's part of this row is this task's.
-                unsafe {
-                    let at = row * width + self.head * head_dim + i;
-                    self.out.ptr().add(at).write(sum * inverse);
+            let n_heads = (STACKED_ROWS / rows.len()).clamp(1, group);
+            for kv_head in 0..shape.n_kv_heads {
+                for head in (0..group).step_by(n_heads) {
+                    let first_head = kv_head * group + head;
+                    let heads = first_head..first_head + n_heads.min(group - head);
+                    tasks.push(AttendTask::<E>::new(call, segment, rows.clone(), heads));
                 }
             }
         }
     }
-}
-
-/// Turns the scores of a page into probabilities relative to the running maximum, and what was
-/// summed before to the new one.
-#[inline(always)]
-fn soften<S: Simd>(
-    s: S,
-    scores: &mut [f32],
-    n_visible: usize,
-    scale: f32,
-    running: &mut Running,
-    sums: &mut [f32],
-) {
-    if n_visible == 0 {
-        return scores.fill(0.0);
-    }
-    scores[n_visible..].fill(f32::NEG_INFINITY);
-    let mut max = s.splat(f32::NEG_INFINITY);
-    for at in (0..PAGE_TOKENS).step_by(S::LANES) {
-        // SAFETY: the scores of a row are 64, a multiple of every level's lanes.
-        max = s.max(max, unsafe { s.load(scores.as_ptr().add(at)) });
-    }
-    let new_max = running.max.max(s.reduce_max(max) * scale);
-    for at in (0..PAGE_TOKENS).step_by(S::LANES) {
-        // SAFETY: as above.
-        unsafe {
-            let score = s.load(scores.as_ptr().add(at));
-            let p = exp(s, s.sub(s.mul(score, s.splat(scale)), s.splat(new_max)));
-            s.store(scores.as_mut_ptr().add(at), p);
-        }
-    }
-    // `exp` gives no zero.
-    scores[n_visible..].fill(0.0);
-    let mut sum = s.splat(0.0);
-    for at in (0..PAGE_TOKENS).step_by(S::LANES) {
-        // SAFETY: as above.
-        sum = s.add(sum, unsafe { s.load(scores.as_ptr().add(at)) });
-    }
-    if new_max > running.max {
-        let correction = s.reduce_max(exp(s, s.splat(running.max - new_max)));
-        running.sum *= correction;
-        for at in (0..sums.len()).step_by(S::LANES) {
-            // SAFETY: the sums of a row are whole panels.
-            unsafe {
-                let old = s.load(sums.as_ptr().add(at));
-                s.store(sums.as_mut_ptr().add(at), s.mul(old, s.splat(correction)));
-            }
-        }
-    }
-    running.max = new_max;
-    running.sum += s.reduce_add(sum);
+    // The longest first: they are the last blocks.
+    tasks.reverse();
+    for_each(tasks.len(), |task| {
+        dispatch(shape.level, tasks[task].clone())
+    });
 }

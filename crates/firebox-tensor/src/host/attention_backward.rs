@@ -12,8 +12,8 @@
 
 use std::ops::Range;
 
-use super::attention::TASK_ROWS;
-use super::attention_tiles::{add_product, by_rows, put_key, score_page};
+use super::attention_task::TASK_ROWS;
+use super::attention_tiles::{Right, add_product, by_rows, put_key, score_page};
 use super::float_tile::Left;
 use super::gemm::panel_width;
 use super::kv_page::{AttentionShape, PAGE_TOKENS};
@@ -144,13 +144,13 @@ impl Kernel for Task<'_> {
                     let rows = by_rows(&scores.gradients);
                     let d_scores = by_columns(&scores.gradients);
                     let probabilities = by_columns(&scores.probabilities);
-                    let right = &keys.rows[at..];
+                    let right = Right::rows(&keys.rows[at..], stride);
                     // SAFETY: scores and gradients are `[n_rows, 64]`, with `n_keys` columns in use.
                     unsafe {
                         add_product(s, n_rows, rows, right, n_keys, &mut d_queries, stride);
-                        let (d, right) = (&mut d_keys[at..], &block.queries);
+                        let (d, right) = (&mut d_keys[at..], Right::rows(&block.queries, stride));
                         add_product(s, n_keys, d_scores, right, n_rows, d, stride);
-                        let (d, right) = (&mut d_values[at..], &block.d_out);
+                        let (d, right) = (&mut d_values[at..], Right::rows(&block.d_out, stride));
                         add_product(s, n_keys, probabilities, right, n_rows, d, stride);
                     }
                 }
@@ -186,7 +186,7 @@ impl Task<'_> {
             let at = ((self.first_row + token) * shape.n_kv_heads + self.kv_head) * head_dim;
             let row = &all[at..at + head_dim];
             side.rows[token * stride..][..head_dim].copy_from_slice(row);
-            put_key(&mut side.panels, width, token, row);
+            put_key(&mut side.panels, width, token, row.iter().copied());
         }
         side
     }

@@ -233,8 +233,12 @@ pub(crate) struct HalfWeights<'a, const BF16: bool> {
     pub(crate) n_in: usize,
 }
 
+/// Rows of bf16 or f16, two vectors wide; `stride` values from one to the next.
 #[derive(Clone, Copy)]
-pub(crate) struct HalfPanel<const BF16: bool>(*const u16);
+pub(crate) struct HalfPanel<const BF16: bool> {
+    pub(crate) values: *const u16,
+    pub(crate) stride: usize,
+}
 
 impl<const BF16: bool> FloatWeights for HalfWeights<'_, BF16> {
     type Value = f32;
@@ -242,9 +246,10 @@ impl<const BF16: bool> FloatWeights for HalfWeights<'_, BF16> {
 
     #[inline(always)]
     unsafe fn panel<S: Simd>(&self, _: S, index: usize) -> HalfPanel<BF16> {
-        let at = index * self.n_in * 2 * S::LANES;
+        let stride = 2 * S::LANES;
         // SAFETY: there is such a panel, says the caller.
-        HalfPanel(unsafe { self.values.as_ptr().add(at) })
+        let values = unsafe { self.values.as_ptr().add(index * self.n_in * stride) };
+        HalfPanel { values, stride }
     }
 }
 
@@ -255,12 +260,33 @@ impl<S: Simd, const BF16: bool> FloatPanel<S> for HalfPanel<BF16> {
     unsafe fn load(self, s: S, k: usize) -> [S::F; 2] {
         // SAFETY: the panel has a row `k`, says the caller.
         unsafe {
-            let row = self.0.add(k * 2 * S::LANES);
+            let row = self.values.add(k * self.stride);
             if BF16 {
                 [s.load_bf16(row), s.load_bf16(row.add(S::LANES))]
             } else {
                 [s.load_f16(row), s.load_f16(row.add(S::LANES))]
             }
+        }
+    }
+}
+
+/// Rows of signed bytes whose scales are applied elsewhere, two vectors wide; `stride` codes from
+/// one to the next.
+#[derive(Clone, Copy)]
+pub(crate) struct CodePanel {
+    pub(crate) codes: *const i8,
+    pub(crate) stride: usize,
+}
+
+impl<S: Simd> FloatPanel<S> for CodePanel {
+    multiplied_in_f32!();
+
+    #[inline(always)]
+    unsafe fn load(self, s: S, k: usize) -> [S::F; 2] {
+        // SAFETY: the panel has a row `k`, says the caller.
+        unsafe {
+            let row = self.codes.add(k * self.stride);
+            [s.load_i8(row), s.load_i8(row.add(S::LANES))]
         }
     }
 }

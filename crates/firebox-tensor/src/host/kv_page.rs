@@ -1,19 +1,23 @@
 //! Keys and values in pages.
 
 use super::aligned::AlignedBuffer;
-use super::attention_tiles::put_key;
+use super::attention_tiles::{put_key, put_value};
 use super::gemm::panel_width;
+use super::kv_element::KvElement;
+use super::kv_format::KvFormat;
 use super::level::SimdLevel;
 
 /// Tokens of a page.
 pub(crate) const PAGE_TOKENS: usize = 64;
 
-/// Sizes of an attention layer, and the instruction set that its pages are laid out for.
+/// Sizes of an attention layer, the form of its keys and values, and the instruction set that its
+/// pages are laid out for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttentionShape {
     pub(crate) n_heads: usize,
     pub(crate) n_kv_heads: usize,
     pub(crate) head_dim: usize,
+    pub(crate) kv_format: KvFormat,
     pub(crate) level: SimdLevel,
 }
 
@@ -21,6 +25,8 @@ impl AttentionShape {
     /// Tokens of a page.
     pub const PAGE_TOKENS: usize = PAGE_TOKENS;
 
+    /// A layer whose pages are f32.
+    ///
     /// # Panics
     /// When a size is zero, or the query heads are not a multiple of the key heads.
     pub fn new(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> Self {
@@ -33,8 +39,15 @@ impl AttentionShape {
             n_heads,
             n_kv_heads,
             head_dim,
+            kv_format: KvFormat::F32,
             level: SimdLevel::current(),
         }
+    }
+
+    /// The same with pages in another form.
+    #[must_use]
+    pub fn with_kv_format(self, kv_format: KvFormat) -> Self {
+        Self { kv_format, ..self }
     }
 
     /// Width of a value's row in a page: whole panels.
@@ -42,25 +55,48 @@ impl AttentionShape {
         self.head_dim.next_multiple_of(panel_width(self.level))
     }
 
-    /// Values of one head in a page: keys, then values.
-    fn head_len(&self) -> usize {
-        PAGE_TOKENS * (self.head_dim + self.value_stride())
+    /// Bytes of one head in a page.
+    fn head_bytes(&self) -> usize {
+        let n_elements = PAGE_TOKENS * (self.head_dim + self.value_stride());
+        match self.kv_format {
+            KvFormat::F32 => 4 * n_elements,
+            KvFormat::F16 => 2 * n_elements,
+            KvFormat::Int8 => n_elements + 4 * 2 * PAGE_TOKENS,
+        }
     }
 
-    pub(crate) fn page_len(&self) -> usize {
-        self.n_kv_heads * self.head_len()
+    pub(crate) fn page_bytes(&self) -> usize {
+        self.n_kv_heads * self.head_bytes()
     }
 }
 
 /// Keys and values of 64 tokens of one layer. For each head: the keys as panels,
-/// `[64 / width, head_dim, width]`, then the values, `[64, head_dim]`.
+/// `[64 / width, head_dim, width]`, the values as panels, `[head_dim / width, 64, width]`, and where
+/// the form has scales, those of the keys and those of the values, `[64]` f32 each.
 #[derive(Clone, Debug)]
 pub struct KvPage(AlignedBuffer);
+
+fn encoded<E: KvElement>(vector: &[f32], scale: f32) -> impl ExactSizeIterator<Item = E> {
+    vector.iter().map(move |x| E::encode(*x, scale))
+}
+
+/// One head of a page.
+#[derive(Clone, Copy)]
+pub(crate) struct PageHead<'a, E> {
+    /// `[64 / width, head_dim, width]`.
+    pub(crate) keys: &'a [E],
+    /// `[value_stride / width, 64, width]`.
+    pub(crate) values: &'a [E],
+    /// `[64]`, or empty.
+    pub(crate) key_scales: &'a [f32],
+    /// `[64]`, or empty.
+    pub(crate) value_scales: &'a [f32],
+}
 
 impl KvPage {
     /// A page for a layer of this shape.
     pub fn new(shape: &AttentionShape) -> Self {
-        Self(AlignedBuffer::zeroed(4 * shape.page_len()))
+        Self(AlignedBuffer::zeroed(shape.page_bytes()))
     }
 
     /// Puts a token's keys and values, `[kv_heads, head_dim]` each, into a place of the page.
@@ -68,38 +104,73 @@ impl KvPage {
     /// # Panics
     /// When the place is not below 64, or a length is wrong.
     pub fn write(&mut self, shape: &AttentionShape, place: usize, keys: &[f32], values: &[f32]) {
-        let head_dim = shape.head_dim;
         assert!(
             place < PAGE_TOKENS,
             "place {place} of a page of {PAGE_TOKENS} tokens"
         );
         assert_eq!(
             keys.len(),
-            shape.n_kv_heads * head_dim,
+            shape.n_kv_heads * shape.head_dim,
             "length of the keys"
         );
         assert_eq!(values.len(), keys.len(), "length of the values");
-        let width = panel_width(shape.level);
-        let heads = self
-            .0
-            .values_mut::<f32>()
-            .chunks_exact_mut(shape.head_len());
+        match shape.kv_format {
+            KvFormat::F32 => self.write_as::<f32>(shape, place, keys, values),
+            KvFormat::F16 => self.write_as::<u16>(shape, place, keys, values),
+            KvFormat::Int8 => self.write_as::<i8>(shape, place, keys, values),
+        }
+    }
+
+    fn write_as<E: KvElement>(
+        &mut self,
+        shape: &AttentionShape,
+        place: usize,
+        keys: &[f32],
+        values: &[f32],
+    ) {
+        let (width, head_dim) = (panel_width(shape.level), shape.head_dim);
+        let bytes = self.0.values_mut::<u8>();
+        let heads = bytes.chunks_exact_mut(shape.head_bytes());
         let new = keys
             .chunks_exact(head_dim)
             .zip(values.chunks_exact(head_dim));
         for (head, (key, value)) in heads.zip(new) {
-            let (keys, values) = head.split_at_mut(PAGE_TOKENS * head_dim);
-            put_key(keys, width, place, key);
-            values[place * shape.value_stride()..][..head_dim].copy_from_slice(value);
+            let key_bytes = PAGE_TOKENS * head_dim * size_of::<E>();
+            let value_bytes = PAGE_TOKENS * shape.value_stride() * size_of::<E>();
+            let (keys, rest) = head.split_at_mut(key_bytes);
+            let (values, scales) = rest.split_at_mut(value_bytes);
+            let (key_scale, value_scale) = (E::scale(key), E::scale(value));
+            let keys = bytemuck::cast_slice_mut::<_, E>(keys);
+            put_key(keys, width, place, encoded(key, key_scale));
+            let values = bytemuck::cast_slice_mut::<_, E>(values);
+            put_value(values, width, place, encoded(value, value_scale));
+            if E::SCALED {
+                let scales = bytemuck::cast_slice_mut::<_, f32>(scales);
+                scales[place] = key_scale;
+                scales[PAGE_TOKENS + place] = value_scale;
+            }
         }
     }
 
-    /// Keys and values of one head: `[64 / width, head_dim, width]` and `[64, value_stride]`.
+    /// Keys and values of one head; `E` is the element of the shape's form.
     #[inline(always)]
-    pub(crate) fn head(&self, shape: &AttentionShape, kv_head: usize) -> (&[f32], &[f32]) {
-        let head_len = shape.head_len();
-        let head = &self.0.values::<f32>()[kv_head * head_len..][..head_len];
-        head.split_at(PAGE_TOKENS * shape.head_dim)
+    pub(crate) fn head<E: KvElement>(
+        &self,
+        shape: &AttentionShape,
+        kv_head: usize,
+    ) -> PageHead<'_, E> {
+        let head_bytes = shape.head_bytes();
+        let head = &self.0.values::<u8>()[kv_head * head_bytes..][..head_bytes];
+        let (keys, rest) = head.split_at(PAGE_TOKENS * shape.head_dim * size_of::<E>());
+        let (values, scales) = rest.split_at(PAGE_TOKENS * shape.value_stride() * size_of::<E>());
+        let scales = bytemuck::cast_slice::<_, f32>(scales);
+        let (key_scales, value_scales) = scales.split_at(scales.len() / 2);
+        PageHead {
+            keys: bytemuck::cast_slice(keys),
+            values: bytemuck::cast_slice(values),
+            key_scales,
+            value_scales,
+        }
     }
 
     /// Bytes in memory.

@@ -6,6 +6,8 @@ use super::*;
 use crate::packed::{PackedFormat, PackedMatrix};
 use crate::random::CounterRng;
 
+mod attention;
+
 fn normal(n: usize, seed: u64) -> Vec<f32> {
     let mut rng = CounterRng::new(seed, 0);
     (0..n).map(|_| rng.normal()).collect()
@@ -190,95 +192,8 @@ proptest! {
     }
 }
 
-/// Attention of one sequence, by definition, in f64.
-fn attention_reference(
-    q: &[f32],
-    k: &[f32],
-    v: &[f32],
-    n_past: usize,
-    heads: [usize; 2],
-    head_dim: usize,
-) -> Vec<f64> {
-    let [n_heads, n_kv_heads] = heads;
-    let n_rows = q.len() / (n_heads * head_dim);
-    let mut out = Vec::new();
-    for row in 0..n_rows {
-        for head in 0..n_heads {
-            let q = &q[(row * n_heads + head) * head_dim..][..head_dim];
-            let at = |token: usize| (token * n_kv_heads + head * n_kv_heads / n_heads) * head_dim;
-            let scores: Vec<f64> = (0..=n_past + row)
-                .map(|token| {
-                    let k = &k[at(token)..][..head_dim];
-                    let dot: f64 = q
-                        .iter()
-                        .zip(k)
-                        .map(|(q, k)| f64::from(*q) * f64::from(*k))
-                        .sum();
-                    dot / (head_dim as f64).sqrt()
-                })
-                .collect();
-            let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let sum: f64 = scores.iter().map(|x| (x - max).exp()).sum();
-            for i in 0..head_dim {
-                let weighted = scores.iter().enumerate();
-                let weighted =
-                    weighted.map(|(token, x)| (x - max).exp() * f64::from(v[at(token) + i]));
-                out.push(weighted.sum::<f64>() / sum);
-            }
-        }
-    }
-    out
-}
-
-fn pages(shape: &AttentionShape, k: &[f32], v: &[f32], width: usize) -> Vec<KvPage> {
-    let n_tokens = k.len() / width;
-    let n_pages = n_tokens.div_ceil(AttentionShape::PAGE_TOKENS);
-    let mut pages: Vec<KvPage> = (0..n_pages).map(|_| KvPage::new(shape)).collect();
-    for (token, (k, v)) in k.chunks_exact(width).zip(v.chunks_exact(width)).enumerate() {
-        let (page, place) = (
-            token / AttentionShape::PAGE_TOKENS,
-            token % AttentionShape::PAGE_TOKENS,
-        );
-        pages[page].write(shape, place, k, v);
-    }
-    pages
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
-
-    #[test]
-    fn attention_matches_the_reference_in_any_chunks(
-        n_tokens in 1_usize..200, chunk in 1_usize..120, group in 1_usize..4, n_kv_heads in 1_usize..3,
-        head_dim in prop::sample::select(vec![2_usize, 8, 30, 32, 64, 80]),
-    ) {
-        let n_heads = group * n_kv_heads;
-        let (q_width, kv_width) = (n_heads * head_dim, n_kv_heads * head_dim);
-        let q = normal(n_tokens * q_width, 1);
-        let (k, v) = (normal(n_tokens * kv_width, 2), normal(n_tokens * kv_width, 3));
-        let expected = attention_reference(&q, &k, &v, 0, [n_heads, n_kv_heads], head_dim);
-        at_each_level(|level| {
-            let shape = AttentionShape::new(n_heads, n_kv_heads, head_dim);
-            let pages = pages(&shape, &k, &v, kv_width);
-            let all = |chunk: usize| {
-                let mut out = vec![0.0; q.len()];
-                for first in (0..n_tokens).step_by(chunk) {
-                    let n = chunk.min(n_tokens - first);
-                    let segment = Segment { rows: 0..n, n_past: first, pages: &pages };
-                    let at = first * q_width..(first + n) * q_width;
-                    attend(&shape, &q[at.clone()], q_width, &[segment], &mut out[at]);
-                }
-                out
-            };
-            let whole = on_threads(2, || all(n_tokens));
-            for (y, expected) in whole.iter().zip(&expected) {
-                // Averages of values of about one, from some hundred roundings.
-                assert!((f64::from(*y) - expected).abs() < 2e-5, "{level}: {y} against {expected}");
-            }
-            assert_eq!(all(chunk), whole, "{level}: chunks of {chunk}");
-            assert_eq!(all(1), whole, "{level}: one by one");
-        });
-    }
 
     #[test]
     fn norm_gate_and_rotation_match_their_formulas(rows in 1_usize..70, width in 1_usize..330, pairs in 1_usize..40) {

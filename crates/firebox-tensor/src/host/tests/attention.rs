@@ -1,0 +1,138 @@
+//! Attention against its definition, over pages of every form.
+
+use half::f16;
+use proptest::prelude::*;
+
+use super::super::*;
+use super::{at_each_level, normal, on_threads};
+
+/// Attention of one sequence, by definition, in f64.
+fn attention_reference(
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    n_past: usize,
+    heads: [usize; 2],
+    head_dim: usize,
+) -> Vec<f64> {
+    let [n_heads, n_kv_heads] = heads;
+    let n_rows = q.len() / (n_heads * head_dim);
+    let mut out = Vec::new();
+    for row in 0..n_rows {
+        for head in 0..n_heads {
+            let q = &q[(row * n_heads + head) * head_dim..][..head_dim];
+            let at = |token: usize| (token * n_kv_heads + head * n_kv_heads / n_heads) * head_dim;
+            let scores: Vec<f64> = (0..=n_past + row)
+                .map(|token| {
+                    let k = &k[at(token)..][..head_dim];
+                    let dot: f64 = q
+                        .iter()
+                        .zip(k)
+                        .map(|(q, k)| f64::from(*q) * f64::from(*k))
+                        .sum();
+                    dot / (head_dim as f64).sqrt()
+                })
+                .collect();
+            let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = scores.iter().map(|x| (x - max).exp()).sum();
+            for i in 0..head_dim {
+                let weighted = scores.iter().enumerate();
+                let weighted =
+                    weighted.map(|(token, x)| (x - max).exp() * f64::from(v[at(token) + i]));
+                out.push(weighted.sum::<f64>() / sum);
+            }
+        }
+    }
+    out
+}
+
+fn pages(shape: &AttentionShape, k: &[f32], v: &[f32], width: usize) -> Vec<KvPage> {
+    let n_tokens = k.len() / width;
+    let n_pages = n_tokens.div_ceil(AttentionShape::PAGE_TOKENS);
+    let mut pages: Vec<KvPage> = (0..n_pages).map(|_| KvPage::new(shape)).collect();
+    for (token, (k, v)) in k.chunks_exact(width).zip(v.chunks_exact(width)).enumerate() {
+        let (page, place) = (
+            token / AttentionShape::PAGE_TOKENS,
+            token % AttentionShape::PAGE_TOKENS,
+        );
+        pages[page].write(shape, place, k, v);
+    }
+    pages
+}
+
+/// All queries of one sequence, `chunk` at a time.
+fn attend_in_chunks(shape: &AttentionShape, q: &[f32], pages: &[KvPage], chunk: usize) -> Vec<f32> {
+    let width = shape.n_heads * shape.head_dim;
+    let mut out = vec![0.0; q.len()];
+    let chunks = q.chunks(chunk * width).zip(out.chunks_mut(chunk * width));
+    for (i, (q, out)) in chunks.enumerate() {
+        let segment = Segment {
+            rows: 0..q.len() / width,
+            n_past: i * chunk,
+            pages,
+        };
+        attend(shape, q, width, &[segment], out);
+    }
+    out
+}
+
+/// Keys or values, heads of `head_dim`, as a page holds them.
+fn rounded(format: KvFormat, x: &[f32], head_dim: usize) -> Vec<f32> {
+    let int8 = |vector: &[f32]| -> Vec<f32> {
+        let scale = vector.iter().fold(0.0_f32, |max, x| max.max(x.abs())) / 127.0;
+        let code = |x: &f32| (x / scale).round_ties_even();
+        vector.iter().map(|x| code(x) * scale).collect()
+    };
+    match format {
+        KvFormat::F32 => x.to_vec(),
+        KvFormat::F16 => x.iter().map(|x| f16::from_f32(*x).to_f32()).collect(),
+        KvFormat::Int8 => x.chunks_exact(head_dim).flat_map(int8).collect(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn attention_matches_the_reference_in_any_chunks(
+        n_tokens in 1_usize..180, chunk in 1_usize..120, n_kv_heads in 1_usize..3,
+        group in prop::sample::select(vec![1_usize, 2, 3, 13]),
+        head_dim in prop::sample::select(vec![2_usize, 8, 30, 32, 64, 80]),
+    ) {
+        let n_heads = group * n_kv_heads;
+        let (q_width, kv_width) = (n_heads * head_dim, n_kv_heads * head_dim);
+        let q = normal(n_tokens * q_width, 1);
+        let (k, v) = (normal(n_tokens * kv_width, 2), normal(n_tokens * kv_width, 3));
+        for format in KvFormat::ALL {
+            let seen = [&k, &v].map(|x| rounded(format, x, head_dim));
+            let expected = attention_reference(&q, &seen[0], &seen[1], 0, [n_heads, n_kv_heads], head_dim);
+            at_each_level(|level| {
+                let shape = AttentionShape::new(n_heads, n_kv_heads, head_dim).with_kv_format(format);
+                let pages = pages(&shape, &k, &v, kv_width);
+                let all = |chunk| attend_in_chunks(&shape, &q, &pages, chunk);
+                let whole = all(n_tokens);
+                for (y, expected) in whole.iter().zip(&expected) {
+                    // Averages of values of about one, from some hundred roundings.
+                    let error = (f64::from(*y) - expected).abs();
+                    assert!(error < 2e-5, "{level} {format}: {y} against {expected}");
+                }
+                for n_threads in 1..=3 {
+                    on_threads(n_threads, || {
+                        assert_eq!(all(chunk), whole, "{level} {format}: chunks of {chunk}");
+                        assert_eq!(all(1), whole, "{level} {format}: one by one");
+                    });
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn smaller_forms_take_a_half_and_about_a_quarter() {
+    let bytes =
+        |format| KvPage::new(&AttentionShape::new(9, 3, 64).with_kv_format(format)).n_bytes();
+    let full = bytes(KvFormat::F32);
+    assert_eq!(full, 3 * 64 * 2 * 64 * 4);
+    assert_eq!(bytes(KvFormat::F16), full / 2);
+    assert_eq!(bytes(KvFormat::Int8), full / 4 + 3 * 64 * 2 * 4);
+}
