@@ -8,8 +8,8 @@ mod linear;
 mod load;
 
 use firebox_tensor::host::{
-    AttentionShape, PanelMatrix, Segment, SimdLevel, Start, attend, in_team, rms_norm, rotate,
-    softmax_nll, swiglu,
+    AttentionShape, KvFormat, PanelMatrix, Segment, SimdLevel, Start, attend, in_team, rms_norm,
+    rotate, softmax_nll, swiglu,
 };
 
 pub use self::cache::HostCache;
@@ -73,6 +73,14 @@ impl HostLlama {
         });
         let head = self.lm_head.as_ref().map_or(0, PanelMatrix::n_bytes);
         layers.map(HostLinear::n_bytes).sum::<usize>() + self.embed_tokens.n_bytes() + head
+    }
+
+    /// The same with keys and values held in this form; caches made before keep theirs, and are not
+    /// for this model any more.
+    #[must_use]
+    pub fn with_kv_format(mut self, kv_format: KvFormat) -> Self {
+        self.shape = self.shape.with_kv_format(kv_format);
+        self
     }
 
     /// An empty cache for one sequence.

@@ -224,6 +224,57 @@ fn finetune_merge_and_quantize_give_models_that_load() {
 }
 
 #[test]
+fn weights_and_cache_in_other_forms_move_the_score_a_little() {
+    let work = Workplace::new();
+    let text = work.path("text");
+    fs::write(&text, "the heart pumps blood through the body").unwrap();
+    let nll = |more: &[&str]| {
+        let args = [
+            "eval",
+            "perplexity",
+            "--model",
+            &work.base,
+            "--text",
+            &text,
+            "--json",
+        ];
+        json_of(&[&args[..], more].concat())["nll"]
+            .as_f64()
+            .unwrap()
+    };
+    let exact = nll(&[]);
+    assert_eq!(nll(&["--kv-cache", "f32", "--weights", "stored"]), exact);
+    for other in [
+        ["--kv-cache", "f16"],
+        ["--kv-cache", "int8"],
+        ["--weights", "int8"],
+    ] {
+        let change = (nll(&other) - exact).abs();
+        assert!(change > 0.0 && change < 0.02, "{other:?}: {change}");
+    }
+    let generate = [
+        "generate",
+        "--model",
+        &work.base,
+        "--prompt",
+        "x",
+        "--kv-cache",
+    ];
+    let error = error_of(&[&generate[..], &["int4"]].concat());
+    assert!(
+        error.contains("`int4`") && error.contains("`int8`"),
+        "{error}"
+    );
+    let adapter = work.path("adapter");
+    json_of(&work.finetune(&work.base, &adapter, &["--seq", "16", "--steps", "1"]));
+    let error = error_of(&[&generate[..], &["f16", "--adapter", &adapter]].concat());
+    assert!(
+        error.contains("--kv-cache f16") && error.contains("firebox merge"),
+        "{error}"
+    );
+}
+
+#[test]
 fn wrong_input_is_told_apart_and_explained() {
     let dir = TempDir::new().unwrap();
     let base = model(dir.path());

@@ -88,6 +88,43 @@ fn any_chunks_give_the_same_bits() {
 }
 
 #[test]
+fn smaller_caches_score_nearly_the_same_in_any_chunks() {
+    let (_dir, checkpoint) = saved(&tiny(), Dtype::F32);
+    let ids = ids(150);
+    let load = |format| {
+        let model = HostLlama::load(&checkpoint, HostWeights::Stored).unwrap();
+        model.with_kv_format(format)
+    };
+    let mean_nll = |model: &HostLlama| {
+        let nll = model.token_nll(&ids).unwrap();
+        nll.iter().sum::<f32>() / nll.len() as f32
+    };
+    let exact = load(KvFormat::F32);
+    let bytes = |model: &HostLlama| {
+        let mut cache = model.new_cache();
+        model.forward(&ids, &mut cache).unwrap();
+        cache.n_bytes()
+    };
+    for (format, smaller) in [(KvFormat::F16, 2.0), (KvFormat::Int8, 3.0)] {
+        let model = load(format);
+        // A key is off by 2^-11, or by 1/254 of its largest number.
+        let change = (mean_nll(&model) - mean_nll(&exact)).abs();
+        assert!(change > 0.0 && change < 5e-3, "{format}: {change}");
+        assert!(
+            bytes(&model) as f64 * smaller <= bytes(&exact) as f64,
+            "{format}"
+        );
+        let whole = hidden(&model, &[&ids]);
+        assert_eq!(
+            hidden(&model, &[&ids[..70], &ids[70..71], &ids[71..]]),
+            whole,
+            "{format}"
+        );
+        assert_ne!(hidden(&exact, &[&ids]), whole, "{format}");
+    }
+}
+
+#[test]
 fn packed_weights_stay_packed() {
     let config = crate::LlamaConfig {
         n_kv_heads: 2,

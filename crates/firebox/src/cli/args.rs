@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use firebox_model::HostWeights;
 use firebox_tensor::DeviceChoice;
-use firebox_tensor::host::SimdLevel;
+use firebox_tensor::host::{KvFormat, SimdLevel};
 use firebox_tensor::kernels::MatmulPrecision;
 use firebox_tensor::packed::PackedFormat;
 
@@ -160,7 +160,7 @@ pub(crate) struct ModelArgs {
     pub(crate) adapter: Option<PathBuf>,
 }
 
-/// A model to be used, and how its weights are held.
+/// A model to be used, and how its weights and its cache are held.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct UseArgs {
     #[command(flatten)]
@@ -170,6 +170,10 @@ pub(crate) struct UseArgs {
     /// q4_0, q4_1, q4_k, int8, nf4 or nf4-dq
     #[arg(long, value_name = "FORM", default_value = "stored")]
     pub(crate) weights: HostWeights,
+    /// How the CPU holds the keys and values of what was read: f32, f16 (half the memory) or int8 (a
+    /// quarter; a scale for each token)
+    #[arg(long, value_name = "FORM", default_value = "f32")]
+    pub(crate) kv_cache: KvFormat,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ use firebox_data::{ChatTemplate, Message, Tokenizer};
 use firebox_hub::{PullOptions, Source};
 use firebox_model::{HostLlama, HostWeights, InferenceModel, Llama, token_ids};
 use firebox_tensor::burn::tensor::Device;
+use firebox_tensor::host::KvFormat;
 use firebox_tensor::kernels::is_cpu;
 use serde_json::Value;
 
@@ -166,20 +167,27 @@ impl LoadedModel {
         let device = globals.device.open()?;
         if args.model.adapter.is_none() && is_cpu(&device) {
             let files = ModelFiles::open(globals, &args.model.model)?;
-            let model = HostLlama::load(&files.checkpoint, args.weights)?.into();
+            let model = HostLlama::load(&files.checkpoint, args.weights)?;
+            let model = model.with_kv_format(args.kv_cache).into();
             return Ok(Self { files, model });
         }
         if args.weights != HostWeights::Stored {
-            return Err(UserError(format!(
-                "--weights {}: expected the CPU and no --adapter (hint: `firebox merge` makes one model of the two)",
-                args.weights
-            ))
-            .into());
+            return Err(only_laid_out(&format!("--weights {}", args.weights)));
+        }
+        if args.kv_cache != KvFormat::F32 {
+            return Err(only_laid_out(&format!("--kv-cache {}", args.kv_cache)));
         }
         let Loaded { files, model } = Trainable::open(globals, &args.model)?;
         let model = model.into();
         Ok(Self { files, model })
     }
+}
+
+/// An option that only a model laid out for this CPU has.
+fn only_laid_out(option: &str) -> anyhow::Error {
+    let wanted =
+        "expected the CPU and no --adapter (hint: `firebox merge` makes one model of the two)";
+    UserError(format!("{option}: {wanted}")).into()
 }
 
 impl Trainable {
