@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Int, Tensor, activation};
 use firebox_tensor::host::RotaryTable;
-use firebox_tensor::kernels;
+use firebox_tensor::kernels::{self, RotaryAttention};
 
 use crate::kv_cache::LayerCache;
 use crate::linear::Linear;
@@ -43,6 +43,10 @@ pub(crate) struct Positions {
     rope: OnceCell<RopeTable>,
     /// `[seq, start + seq]`, true = hidden; `None` when nothing is hidden.
     mask: OnceCell<Option<Tensor<2, Bool>>>,
+    /// Where packed documents begin among the rows, and the end of the last.
+    cu_seqlens: Option<Arc<Vec<usize>>>,
+    /// The first row of each packed document, and its own positions.
+    documents: OnceCell<Vec<(usize, Positions)>>,
     inv_freq: Vec<f64>,
     /// Tokens before this pass.
     start: usize,
@@ -56,11 +60,28 @@ impl Positions {
             rotary: OnceCell::new(),
             rope: OnceCell::new(),
             mask: OnceCell::new(),
+            cu_seqlens: None,
+            documents: OnceCell::new(),
             inv_freq: inv_freq.to_vec(),
             start,
             seq,
             device: device.clone(),
         }
+    }
+
+    /// The same for rows into which documents are packed.
+    pub(crate) fn packed(self, cu_seqlens: &[usize]) -> Self {
+        let cu_seqlens = Some(Arc::new(cu_seqlens.to_vec()));
+        Self { cu_seqlens, ..self }
+    }
+
+    fn documents(&self, cu_seqlens: &[usize]) -> &[(usize, Self)] {
+        let new = |ends: &[usize]| {
+            let seq = ends[1] - ends[0];
+            (ends[0], Self::new(&self.inv_freq, 0, seq, &self.device))
+        };
+        let all = || cu_seqlens.windows(2).map(new).collect();
+        self.documents.get_or_init(all)
     }
 
     fn rotary(&self) -> &Arc<RotaryTable> {
@@ -105,16 +126,37 @@ impl Attention {
             self.k_proj.forward(x.clone()),
             self.v_proj.forward(x),
         );
-        let (n_heads, n_kv_heads) = (self.n_heads, self.n_kv_heads);
+        let attention = RotaryAttention {
+            n_heads: self.n_heads,
+            n_kv_heads: self.n_kv_heads,
+            table: Arc::clone(positions.rotary()),
+            cu_seqlens: positions.cu_seqlens.clone(),
+        };
         // Without a cache the sequences are whole: they begin at their first token.
         if cache.is_none()
-            && let Some(context) =
-                kernels::rotary_attention([&q, &k, &v], n_heads, n_kv_heads, positions.rotary())
+            && let Some(context) = kernels::rotary_attention([&q, &k, &v], &attention)
         {
             return self.o_proj.forward(context);
         }
-        self.o_proj
-            .forward(self.attend([q, k, v], positions, cache))
+        let context = match &positions.cu_seqlens {
+            Some(cu_seqlens) => self.attend_packed([q, k, v], positions.documents(cu_seqlens)),
+            None => self.attend([q, k, v], positions, cache),
+        };
+        self.o_proj.forward(context)
+    }
+
+    /// [`Self::attend`] for each packed document.
+    fn attend_packed(&self, qkv: [Tensor<3>; 3], documents: &[(usize, Positions)]) -> Tensor<3> {
+        let [batch, seq, width] = qkv[0].dims();
+        let qkv = qkv.map(|x| {
+            let [_, _, width] = x.dims();
+            x.reshape([1, batch * seq, width])
+        });
+        let attend = |(first, positions): &(usize, Positions)| {
+            let rows = |x: &Tensor<3>| x.clone().narrow(1, *first, positions.seq);
+            self.attend(qkv.each_ref().map(rows), positions, None)
+        };
+        Tensor::cat(documents.iter().map(attend).collect(), 1).reshape([batch, seq, width])
     }
 
     /// The same by ordinary operations, and over a cache.

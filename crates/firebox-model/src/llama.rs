@@ -118,9 +118,24 @@ impl Llama {
     /// Hidden states after the final norm: `[batch, seq]` to `[batch, seq, d_model]`.
     pub fn hidden(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         let positions = self.positions(0, &ids);
+        self.hidden_at(ids, &positions)
+    }
+
+    /// As [`Llama::hidden`] for rows into which documents are packed: `cu_seqlens` has the place of
+    /// each document's first token among the `batch * seq` tokens, and then their number. A document
+    /// sees only itself, from position 0 on, and none reaches over the end of a row.
+    ///
+    /// # Panics
+    /// When `cu_seqlens` is not that of the rows.
+    pub fn hidden_packed(&self, ids: Tensor<2, Int>, cu_seqlens: &[usize]) -> Tensor<3> {
+        let positions = self.positions(0, &ids).packed(cu_seqlens);
+        self.hidden_at(ids, &positions)
+    }
+
+    fn hidden_at(&self, ids: Tensor<2, Int>, positions: &Positions) -> Tensor<3> {
         let mut x = self.embed(ids);
         for layer in &self.layers {
-            x = layer.forward(x, &positions, None);
+            x = layer.forward(x, positions, None);
         }
         self.norm.forward(x)
     }

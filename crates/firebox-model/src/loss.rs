@@ -56,9 +56,40 @@ impl Llama {
         let ids = self.ids_tensor(input_ids)?;
         let [batch, seq] = ids.dims();
         self.check_context(seq)?;
-        let (rows, targets) = self.labelled_rows(labels, seq)?;
+        let starts: Vec<usize> = (0..batch).map(|row| row * seq).collect();
+        let labelled = self.labelled_rows(labels, seq, &starts)?;
+        Ok(self.head_loss_at(self.hidden(ids), labelled))
+    }
+
+    /// As [`Llama::loss`] for rows into which documents are packed, see [`Llama::hidden_packed`]. The
+    /// first token of a document never counts.
+    ///
+    /// # Errors
+    /// As [`Llama::loss`]; the context is that of a document.
+    ///
+    /// # Panics
+    /// As [`Llama::hidden_packed`].
+    pub fn loss_packed(
+        &self,
+        input_ids: &[Vec<u32>],
+        labels: &[Vec<i64>],
+        cu_seqlens: &[usize],
+    ) -> Result<Loss, ModelError> {
+        let ids = self.ids_tensor(input_ids)?;
+        let [_, seq] = ids.dims();
+        let lengths = cu_seqlens
+            .windows(2)
+            .map(|ends| ends[1].saturating_sub(ends[0]));
+        self.check_context(lengths.max().unwrap_or(0))?;
+        let labelled = self.labelled_rows(labels, seq, cu_seqlens)?;
+        Ok(self.head_loss_at(self.hidden_packed(ids, cu_seqlens), labelled))
+    }
+
+    /// The loss of hidden states, `[batch, seq, d_model]`, at some rows with their targets.
+    fn head_loss_at(&self, hidden: Tensor<3>, (rows, targets): (Vec<i64>, Vec<i64>)) -> Loss {
+        let [batch, seq, d_model] = hidden.dims();
         let device = self.device();
-        let hidden = self.hidden(ids).reshape([batch * seq, self.config.d_model]);
+        let hidden = hidden.reshape([batch * seq, d_model]);
         let hidden = hidden.select(0, int_tensor(&rows, &device)); // [labelled, d_model]
         let weight = self.lm_head_weight();
         let head = head_loss(hidden.clone(), weight.clone(), &targets, self.precision);
@@ -69,11 +100,11 @@ impl Llama {
         if let Some(d_weight) = head.d_weight {
             surrogate = surrogate + gradient_source(weight, d_weight);
         }
-        Ok(Loss {
+        Loss {
             mean: mean(&head.nll),
             n_tokens: targets.len(),
             surrogate,
-        })
+        }
     }
 
     /// Negative log-likelihood of each token after the first, in nats: `ids.len() - 1` values.
@@ -128,21 +159,19 @@ impl Llama {
         }
     }
 
-    /// Flat row indices into `[batch * seq]` and the token that each must predict.
+    /// Flat row indices into `[batch * seq]` and the token that each must predict; none for the
+    /// tokens at `starts`, which are in order.
     fn labelled_rows(
         &self,
         labels: &[Vec<i64>],
         seq: usize,
+        starts: &[usize],
     ) -> Result<(Vec<i64>, Vec<i64>), ModelError> {
         let (mut rows, mut targets) = (Vec::new(), Vec::new());
         for (b, row) in labels.iter().enumerate() {
-            for (t, &label) in row
-                .iter()
-                .enumerate()
-                .take(seq)
-                .skip(1)
-                .filter(|(_, label)| **label != IGNORE)
-            {
+            for (t, &label) in row.iter().enumerate().take(seq).filter(|(t, label)| {
+                **label != IGNORE && starts.binary_search(&(b * seq + t)).is_err()
+            }) {
                 match u32::try_from(label) {
                     Ok(id) if (id as usize) < self.config.vocab_size => {}
                     _ => {
@@ -153,7 +182,7 @@ impl Llama {
                         });
                     }
                 }
-                rows.push((b * seq + t - 1) as i64);
+                rows.push((b * seq + t) as i64 - 1);
                 targets.push(label);
             }
         }

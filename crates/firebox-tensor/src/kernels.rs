@@ -16,7 +16,7 @@ mod swiglu;
 #[cfg(all(test, feature = "cpu"))]
 mod tests;
 
-pub use attention::rotary_attention;
+pub use attention::{RotaryAttention, rotary_attention};
 pub use embedding::{add_rows, embedding};
 pub use gradient_source::gradient_source;
 pub use linear::linear;

@@ -41,3 +41,24 @@ fn the_mask_hides_only_later_keys() {
         [false, false, false, true, false, false, false, false]
     );
 }
+
+#[test]
+fn packed_documents_by_ordinary_operations_are_what_the_kernel_computes() {
+    let device = Device::flex();
+    let config = crate::LlamaConfig {
+        n_kv_heads: 2,
+        ..crate::LlamaConfig::new(16, 24, 8, 1, 6)
+    };
+    let attention = config.init(1, &device).layers[0].self_attn.clone();
+    let x = Tensor::<3>::random([2, 9, 24], Distribution::Normal(0.0, 1.0), &device);
+    let cu_seqlens = [0, 2, 3, 9, 14, 18];
+    let inv_freq = crate::rope::inv_freq(1e4, 4, None);
+    let positions = Positions::new(&inv_freq, 0, 9, &device).packed(&cu_seqlens);
+    let fused = attention.forward(x.clone(), &positions, None);
+    let qkv = [&attention.q_proj, &attention.k_proj, &attention.v_proj];
+    let qkv = qkv.map(|proj| proj.forward(x.clone()));
+    let plain = attention.attend_packed(qkv, positions.documents(&cu_seqlens));
+    let plain = attention.o_proj.forward(plain);
+    let difference = (fused - plain).abs().max().into_scalar::<f32>();
+    assert!(difference < 1e-5, "{difference}");
+}

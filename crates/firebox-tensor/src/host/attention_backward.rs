@@ -21,16 +21,16 @@ use super::math::exp;
 use super::parallel::{SharedMut, for_each};
 use super::simd::{Kernel, Simd, dispatch};
 
-/// What the forward pass had and gave, for sequences of one length, one after the other.
+/// What the forward pass had and gave, for sequences one after the other.
 #[derive(Debug)]
 pub struct AttentionGradient<'a> {
     /// Sizes of the heads.
     pub shape: AttentionShape,
-    /// Tokens of each sequence.
-    pub seq: usize,
-    /// `[sequences * seq, heads * head_dim]`.
+    /// The row where each sequence begins, and the end of the last.
+    pub cu_seqlens: &'a [usize],
+    /// `[rows, heads * head_dim]`.
     pub queries: &'a [f32],
-    /// `[sequences * seq, kv_heads * head_dim]`.
+    /// `[rows, kv_heads * head_dim]`.
     pub keys: &'a [f32],
     /// As the keys.
     pub values: &'a [f32],
@@ -38,7 +38,7 @@ pub struct AttentionGradient<'a> {
     pub out: &'a [f32],
     /// As the queries.
     pub d_out: &'a [f32],
-    /// `[sequences * seq, heads]`.
+    /// `[rows, heads]`.
     pub log_sums: &'a [f32],
 }
 
@@ -70,13 +70,17 @@ pub fn attend_backward(
         n_rows * shape.n_heads,
         "length of the sums"
     );
-    assert!(n_rows.is_multiple_of(gradient.seq), "whole sequences");
+    let sequences = gradient.cu_seqlens;
+    assert!(sequences.is_sorted(), "sequences one after the other");
+    assert_eq!(sequences.last(), Some(&n_rows), "whole sequences");
     let out = [d_queries, d_keys, d_values].map(SharedMut::new);
-    let n_tasks = n_rows / gradient.seq * shape.n_kv_heads;
+    let n_tasks = (sequences.len() - 1) * shape.n_kv_heads;
     for_each(n_tasks, |task| {
+        let sequence = task / shape.n_kv_heads;
         let task = Task {
             gradient,
-            first_row: task / shape.n_kv_heads * gradient.seq,
+            first_row: sequences[sequence],
+            seq: sequences[sequence + 1] - sequences[sequence],
             kv_head: task % shape.n_kv_heads,
             out,
         };
@@ -88,6 +92,8 @@ pub fn attend_backward(
 struct Task<'a> {
     gradient: &'a AttentionGradient<'a>,
     first_row: usize,
+    /// Its tokens.
+    seq: usize,
     kv_head: usize,
     out: [SharedMut<f32>; 3],
 }
@@ -120,7 +126,7 @@ impl Kernel for Task<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let shape = &self.gradient.shape;
-        let (seq, stride) = (self.gradient.seq, shape.value_stride());
+        let (seq, stride) = (self.seq, shape.value_stride());
         let keys = self.side(self.gradient.keys);
         let values = self.side(self.gradient.values);
         let mut d_keys = vec![0.0; keys.rows.len()];
@@ -175,7 +181,7 @@ impl Task<'_> {
     /// This head's rows of the sequence, twice.
     fn side(&self, all: &[f32]) -> Side {
         let shape = &self.gradient.shape;
-        let (seq, head_dim, stride) = (self.gradient.seq, shape.head_dim, shape.value_stride());
+        let (seq, head_dim, stride) = (self.seq, shape.head_dim, shape.value_stride());
         let n_places = seq.next_multiple_of(PAGE_TOKENS);
         let width = panel_width(shape.level);
         let mut side = Side {

@@ -6,50 +6,87 @@ use burn::tensor::Tensor;
 
 use crate::host::RotaryTable;
 
+/// What rotary attention needs beside its tensors.
+#[derive(Debug, Clone)]
+pub struct RotaryAttention {
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key and value heads.
+    pub n_kv_heads: usize,
+    /// Angles up to the last position.
+    pub table: Arc<RotaryTable>,
+    /// Documents packed into the rows of the batch, laid end to end: the row where each begins, and
+    /// the end of all, `[0, …, batch * seq]`. None reaches over the end of a sequence. Each attends
+    /// only within itself, from position 0 on. `None`: a sequence is a document.
+    ///
+    /// Source: FlashAttention's `cu_seqlens`, Dao (2023), <https://arxiv.org/abs/2307.08691>.
+    pub cu_seqlens: Option<Arc<Vec<usize>>>,
+}
+
 /// Rotates queries and keys and attends causally, each query over the keys up to its own:
 /// `softmax(Q Kᵀ / sqrt(head_dim)) V`. Neither the scores nor repeated keys are ever held, forward
 /// or backward. `None` where there is no kernel for the tensors' device.
+///
+/// A document has the same bits wherever it is packed.
 ///
 /// Source: Dao et al. (2022), <https://arxiv.org/abs/2205.14135>; Su et al. (2021),
 /// <https://arxiv.org/abs/2104.09864>; Ainslie et al. (2023), <https://arxiv.org/abs/2305.13245>.
 ///
 /// # Shapes
 /// `q` and the result `[batch, seq, heads * head_dim]`, `k` and `v`
-/// `[batch, seq, kv_heads * head_dim]`; the table reaches position `seq - 1`.
+/// `[batch, seq, kv_heads * head_dim]`.
+///
+/// # Panics
+/// When the documents are not those of the batch, or the table ends before one of them.
 pub fn rotary_attention(
     [q, k, v]: [&Tensor<3>; 3],
-    n_heads: usize,
-    n_kv_heads: usize,
-    table: &Arc<RotaryTable>,
+    attention: &RotaryAttention,
 ) -> Option<Tensor<3>> {
+    if let Some(cu_seqlens) = &attention.cu_seqlens {
+        let [batch, seq, _] = q.dims();
+        check_documents(cu_seqlens, batch, seq);
+    }
     #[cfg(feature = "cpu")]
-    return fused::rotary_attention([q, k, v], n_heads, n_kv_heads, table);
+    return fused::rotary_attention([q, k, v], attention);
     #[cfg(not(feature = "cpu"))]
     {
-        let _ = (q, k, v, n_heads, n_kv_heads, table);
+        let _ = (q, k, v, attention);
         None
     }
 }
 
+fn check_documents(cu_seqlens: &[usize], batch: usize, seq: usize) {
+    let in_order = cu_seqlens.windows(2).all(|ends| ends[0] < ends[1]);
+    let whole = cu_seqlens.first() == Some(&0) && cu_seqlens.last() == Some(&(batch * seq));
+    let all_rows = (1..batch).all(|i| cu_seqlens.binary_search(&(i * seq)).is_ok());
+    assert!(
+        in_order && whole && all_rows,
+        "documents {cu_seqlens:?} of {batch} sequences of {seq} tokens"
+    );
+}
+
 #[cfg(feature = "cpu")]
 mod fused {
+    use std::ops::Range;
     use std::sync::Arc;
 
     use burn::backend::flex::FlexTensor;
     use burn::tensor::Tensor;
 
     use super::super::flex_op::{FlexOp, Input, apply, shaped, values};
+    use super::RotaryAttention;
     use crate::host::{
         AttentionGradient, AttentionShape, KvPage, RotaryTable, Segment, SimdLevel, attend_and_sum,
         attend_backward, rotate, rotate_back,
     };
 
     #[derive(Debug, Clone)]
-    struct RotaryAttention {
+    struct Fused {
         shape: AttentionShape,
         /// Position of each row of the batch.
         positions: Arc<Vec<usize>>,
-        seq: usize,
+        /// Where each document begins, and the end of the last.
+        cu_seqlens: Arc<Vec<usize>>,
         table: Arc<RotaryTable>,
     }
 
@@ -65,22 +102,26 @@ mod fused {
 
     pub(super) fn rotary_attention(
         [q, k, v]: [&Tensor<3>; 3],
-        n_heads: usize,
-        n_kv_heads: usize,
-        table: &Arc<RotaryTable>,
+        attention: &RotaryAttention,
     ) -> Option<Tensor<3>> {
         let [batch, seq, width] = q.dims();
         let autodiff = q.is_autodiff() || k.is_autodiff() || v.is_autodiff();
-        let op = RotaryAttention {
+        let (n_heads, n_kv_heads) = (attention.n_heads, attention.n_kv_heads);
+        let cu_seqlens = match &attention.cu_seqlens {
+            Some(cu_seqlens) => Arc::clone(cu_seqlens),
+            None => Arc::new((0..=batch).map(|i| i * seq).collect()),
+        };
+        let positions = cu_seqlens.windows(2).flat_map(|ends| 0..ends[1] - ends[0]);
+        let op = Fused {
             shape: AttentionShape::new(n_heads, n_kv_heads, width / n_heads),
-            positions: Arc::new((0..batch * seq).map(|row| row % seq).collect()),
-            seq,
-            table: Arc::clone(table),
+            positions: Arc::new(positions.collect()),
+            cu_seqlens,
+            table: Arc::clone(&attention.table),
         };
         apply(op, [q, k, v].map(|x| Input::new(x, autodiff)))
     }
 
-    impl RotaryAttention {
+    impl Fused {
         /// A rotated copy of rows of `n_heads` heads.
         fn rotated(&self, x: &FlexTensor, n_heads: usize) -> Vec<f32> {
             let mut x = values(x).to_vec();
@@ -96,27 +137,26 @@ mod fused {
             x
         }
 
-        /// Each sequence's keys and values in pages.
-        fn pages(&self, keys: &[f32], values: &[f32]) -> Vec<Vec<KvPage>> {
+        /// Each document's rows, and its keys and values in pages.
+        fn documents(&self, keys: &[f32], values: &[f32]) -> Vec<(Range<usize>, Vec<KvPage>)> {
             let width = self.shape.n_kv_heads * self.shape.head_dim;
-            let sequences = keys.chunks_exact(self.seq * width);
-            let sequences = sequences.zip(values.chunks_exact(self.seq * width));
-            let fill = |(keys, values): (&[f32], &[f32])| {
-                let n_pages = self.seq.div_ceil(AttentionShape::PAGE_TOKENS);
+            let fill = |ends: &[usize]| {
+                let rows = ends[0]..ends[1];
+                let n_pages = rows.len().div_ceil(AttentionShape::PAGE_TOKENS);
                 let mut pages: Vec<_> = (0..n_pages).map(|_| KvPage::new(&self.shape)).collect();
-                let tokens = keys.chunks_exact(width).zip(values.chunks_exact(width));
-                for (token, (keys, values)) in tokens.enumerate() {
+                for (token, row) in rows.clone().enumerate() {
                     let place = token % AttentionShape::PAGE_TOKENS;
                     let page = &mut pages[token / AttentionShape::PAGE_TOKENS];
-                    page.write(&self.shape, place, keys, values);
+                    let at = row * width..(row + 1) * width;
+                    page.write(&self.shape, place, &keys[at.clone()], &values[at]);
                 }
-                pages
+                (rows, pages)
             };
-            sequences.map(fill).collect()
+            self.cu_seqlens.windows(2).map(fill).collect()
         }
     }
 
-    impl FlexOp<3> for RotaryAttention {
+    impl FlexOp<3> for Fused {
         type Saved = Saved;
 
         fn forward(&self, [q, k, v]: [&FlexTensor; 3]) -> (FlexTensor, Saved) {
@@ -127,12 +167,11 @@ mod fused {
                 ..
             } = self.shape;
             let (queries, keys) = (self.rotated(q, n_heads), self.rotated(k, n_kv_heads));
-            let pages = self.pages(&keys, values(v));
-            let segments: Vec<_> = pages
+            let documents = self.documents(&keys, values(v));
+            let segments: Vec<_> = documents
                 .iter()
-                .enumerate()
-                .map(|(i, pages)| Segment {
-                    rows: i * self.seq..(i + 1) * self.seq,
+                .map(|(rows, pages)| Segment {
+                    rows: rows.clone(),
                     n_past: 0,
                     pages,
                 })
@@ -161,7 +200,7 @@ mod fused {
         ) -> [Option<FlexTensor>; 3] {
             let gradient = AttentionGradient {
                 shape: self.shape,
-                seq: self.seq,
+                cu_seqlens: &self.cu_seqlens,
                 queries: &saved.queries,
                 keys: &saved.keys,
                 values: values(&saved.values),

@@ -1,15 +1,15 @@
 //! Each kernel against ordinary operations, forward and backward.
 
-use std::sync::Arc;
-
-use burn::tensor::{Bool, Device, Distribution, Int, Tensor, activation};
+use burn::tensor::{Device, Distribution, Int, Tensor};
 use proptest::prelude::*;
 
 use super::rms_norm::rms_norm_reference;
 use super::softmax_nll::softmax_nll_reference;
 use super::swiglu::swiglu_reference;
 use super::*;
-use crate::host::{RotaryTable, test_turn};
+use crate::host::test_turn;
+
+mod attention;
 
 fn normal<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
@@ -38,63 +38,6 @@ fn pull<const N: usize>(
         y.inner(),
         tracked.map(|x| x.grad(&grads).expect("a gradient")),
     )
-}
-
-/// Rotation and attention by ordinary operations.
-fn attention_reference(
-    [q, k, v]: [Tensor<3>; 3],
-    n_heads: usize,
-    n_kv_heads: usize,
-    frequencies: &[f64],
-) -> Tensor<3> {
-    let [batch, seq, width] = q.dims();
-    let head_dim = width / n_heads;
-    let device = q.device();
-    let split = |x: Tensor<3>, n: usize| x.reshape([batch, seq, n, head_dim]).swap_dims(1, 2);
-    let angles = |f: fn(f32) -> f32| {
-        let row = |position: usize| {
-            let half: Vec<f32> = frequencies
-                .iter()
-                .map(|w| f(position as f32 * *w as f32))
-                .collect();
-            [half.clone(), half].concat()
-        };
-        let all: Vec<f32> = (0..seq).flat_map(row).collect();
-        Tensor::<1>::from_floats(all.as_slice(), &device).reshape([1, 1, seq, head_dim])
-    };
-    let (cos, sin) = (angles(f32::cos), angles(f32::sin));
-    let rotate = |x: Tensor<4>| {
-        let half = head_dim / 2;
-        let swapped = Tensor::cat(
-            vec![
-                x.clone().narrow(3, half, half).neg(),
-                x.clone().narrow(3, 0, half),
-            ],
-            3,
-        );
-        x * cos.clone() + swapped * sin.clone()
-    };
-    let repeat = |x: Tensor<4>| {
-        let group = n_heads / n_kv_heads;
-        let shape = [batch, n_kv_heads, group, seq, head_dim];
-        x.unsqueeze_dim::<5>(2)
-            .expand(shape)
-            .reshape([batch, n_heads, seq, head_dim])
-    };
-    let (q, k) = (
-        rotate(split(q, n_heads)),
-        repeat(rotate(split(k, n_kv_heads))),
-    );
-    let scores = q
-        .matmul(k.swap_dims(2, 3))
-        .div_scalar((head_dim as f64).sqrt());
-    let at = Tensor::<1, Int>::arange(0..seq as i64, &device);
-    let keys = at.clone().unsqueeze_dim::<2>(0).expand([seq, seq]);
-    let mask: Tensor<2, Bool> = keys.greater(at.unsqueeze_dim::<2>(1).expand([seq, seq]));
-    let mask = mask.unsqueeze::<4>().expand([batch, n_heads, seq, seq]);
-    let p = activation::softmax(scores.mask_fill(mask, f32::NEG_INFINITY), 3);
-    let out = p.matmul(repeat(split(v, n_kv_heads)));
-    out.swap_dims(1, 2).reshape([batch, seq, width])
 }
 
 proptest! {
@@ -127,34 +70,6 @@ proptest! {
         prop_assert!(difference(fused.0, plain.0) < 2e-6);
         for (fused, plain) in fused.1.into_iter().zip(plain.1) {
             prop_assert!(difference(fused, plain) < 2e-6);
-        }
-    }
-
-    #[test]
-    fn attention_matches_ordinary_operations(
-        batch in 1_usize..3, seq in 1_usize..150, n_kv_heads in 1_usize..3, group in 1_usize..4,
-        head_dim in prop::sample::select(vec![2_usize, 16, 30, 64]),
-    ) {
-        let n_heads = n_kv_heads * group;
-        let frequencies: Vec<f64> = (0..head_dim / 2).map(|i| 0.7_f64.powi(i as i32)).collect();
-        let mut table = RotaryTable::new(&frequencies);
-        table.reach(seq);
-        let table = Arc::new(table);
-        let (q, kv) = ([batch, seq, n_heads * head_dim], [batch, seq, n_kv_heads * head_dim]);
-        let (inputs, grad) = ([normal(q), normal(kv), normal(kv)], normal(q));
-        let fused = |[q, k, v]: [Tensor<3>; 3]| {
-            rotary_attention([&q, &k, &v], n_heads, n_kv_heads, &table).expect("on the CPU")
-        };
-        let plain = pull(|x| attention_reference(x, n_heads, n_kv_heads, &frequencies), &inputs, &grad);
-        let fused = pull(fused, &inputs, &grad);
-        prop_assert!(difference(fused.0, plain.0) < 1e-5);
-        // Of the queries' and keys' gradients little is left where one key has all the weight: what
-        // cancels is as large as the values' gradient.
-        let size = plain.1.each_ref().map(|x| x.clone().abs().max().into_scalar::<f32>());
-        let size = size.into_iter().fold(0.0, f32::max);
-        for (fused, plain) in fused.1.into_iter().zip(plain.1) {
-            let error = (fused - plain).abs().max().into_scalar::<f32>();
-            prop_assert!(error < 1e-5 * size, "{error} of {size}");
         }
     }
 
