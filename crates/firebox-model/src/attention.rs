@@ -47,6 +47,8 @@ pub(crate) struct Positions {
     cu_seqlens: Option<Arc<Vec<usize>>>,
     /// The first row of each packed document, and its own positions.
     documents: OnceCell<Vec<(usize, Positions)>>,
+    /// Keys that a query sees; `None` for all.
+    window: Option<usize>,
     inv_freq: Vec<f64>,
     /// Tokens before this pass.
     start: usize,
@@ -62,11 +64,17 @@ impl Positions {
             mask: OnceCell::new(),
             cu_seqlens: None,
             documents: OnceCell::new(),
+            window: None,
             inv_freq: inv_freq.to_vec(),
             start,
             seq,
             device: device.clone(),
         }
+    }
+
+    /// The same where a query sees only its last keys.
+    pub(crate) fn with_window(self, window: Option<usize>) -> Self {
+        Self { window, ..self }
     }
 
     /// The same for rows into which documents are packed.
@@ -78,7 +86,8 @@ impl Positions {
     fn documents(&self, cu_seqlens: &[usize]) -> &[(usize, Self)] {
         let new = |ends: &[usize]| {
             let seq = ends[1] - ends[0];
-            (ends[0], Self::new(&self.inv_freq, 0, seq, &self.device))
+            let positions = Self::new(&self.inv_freq, 0, seq, &self.device);
+            (ends[0], positions.with_window(self.window))
         };
         let all = || cu_seqlens.windows(2).map(new).collect();
         self.documents.get_or_init(all)
@@ -98,18 +107,27 @@ impl Positions {
     }
 
     fn mask(&self) -> Option<&Tensor<2, Bool>> {
-        let new = || (self.seq > 1).then(|| causal_mask(self.start, self.seq, &self.device));
-        self.mask.get_or_init(new).as_ref()
+        let n_keys = self.start + self.seq;
+        let window = self.window.unwrap_or(n_keys);
+        let new = || causal_mask(self.start, self.seq, window, &self.device);
+        let hides = self.seq > 1 || window < n_keys;
+        self.mask.get_or_init(|| hides.then(new)).as_ref()
     }
 }
 
-/// True where query `i` (token `start + i`) must not see key `j`, that is `j > start + i`.
-fn causal_mask(start: usize, seq: usize, device: &Device) -> Tensor<2, Bool> {
+/// True where query `i` (token `start + i`) must not see key `j`: `j > start + i`, or
+/// `j <= start + i - window`.
+fn causal_mask(start: usize, seq: usize, window: usize, device: &Device) -> Tensor<2, Bool> {
+    let shape = [seq, start + seq];
     let keys = Tensor::<1, Int>::arange(0..(start + seq) as i64, device).unsqueeze_dim::<2>(0);
     let queries = Tensor::<1, Int>::arange(start as i64..(start + seq) as i64, device);
     let queries = queries.unsqueeze_dim::<2>(1); // [seq, 1]
-    keys.expand([seq, start + seq])
-        .greater(queries.expand([seq, start + seq]))
+    let (keys, queries) = (keys.expand(shape), queries.expand(shape));
+    let later = keys.clone().greater(queries.clone());
+    if window >= start + seq {
+        return later;
+    }
+    later.bool_or(keys.add_scalar(window as i64).lower_equal(queries))
 }
 
 impl Attention {
@@ -131,6 +149,7 @@ impl Attention {
             n_kv_heads: self.n_kv_heads,
             table: Arc::clone(positions.rotary()),
             cu_seqlens: positions.cu_seqlens.clone(),
+            window: positions.window,
         };
         // Without a cache the sequences are whole: they begin at their first token.
         if cache.is_none()

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::error::ModelError;
 use crate::rope::RopeScaling;
 
-/// Sizes and constants of a Llama-family decoder (Llama, SmolLM2, Qwen2, Mistral without window).
+/// Sizes and constants of a Llama-family decoder (Llama, SmolLM2, Qwen2, Mistral).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LlamaConfig {
     /// Rows of the embedding.
@@ -25,6 +25,10 @@ pub struct LlamaConfig {
     pub head_dim: usize,
     /// Longest sequence, in tokens (`max_position_embeddings`).
     pub max_seq_len: usize,
+    /// How many keys a query sees, its own and those before it (`sliding_window` of Mistral); `None`
+    /// for all.
+    #[serde(default)]
+    pub sliding_window: Option<usize>,
     /// Base of the rotary frequencies (`rope_theta`).
     pub rope_base: f64,
     /// Llama 3 frequency scaling, if any.
@@ -73,6 +77,7 @@ impl LlamaConfig {
             n_kv_heads: n_heads,
             head_dim: d_model / n_heads.max(1),
             max_seq_len: 2048,
+            sliding_window: None,
             rope_base: 10_000.0,
             rope_scaling: None,
             rms_eps: 1e-5,
@@ -110,7 +115,6 @@ impl LlamaConfig {
                 hint: "the feed-forward block is SwiGLU",
             });
         }
-        check_no_window(config, model_type)?;
         let d_model = size(config, "hidden_size")?;
         let n_heads = size(config, "num_attention_heads")?;
         let n_kv_heads = optional_size(config, "num_key_value_heads")?.unwrap_or(n_heads);
@@ -128,6 +132,7 @@ impl LlamaConfig {
             n_kv_heads,
             head_dim,
             max_seq_len: optional_size(config, "max_position_embeddings")?.unwrap_or(2048),
+            sliding_window: sliding_window(config, model_type)?,
             rope_base: rope_base(config)?,
             rope_scaling: RopeScaling::from_hf(config)?,
             rms_eps: number(config, "rms_norm_eps")?.unwrap_or(1e-6),
@@ -193,6 +198,15 @@ impl LlamaConfig {
                 hint: "rotary embeddings turn pairs of numbers",
             });
         }
+        // Mistral has no biases that its config could state.
+        if self.sliding_window == Some(0) || (self.sliding_window.is_some() && self.qkv_bias) {
+            return Err(ModelError::Config {
+                field: "sliding_window",
+                expected: "a positive whole number, and no `attention_bias`".into(),
+                found: format!("`{}`", self.sliding_window.unwrap_or(0)),
+                hint: "4096 is Mistral's",
+            });
+        }
         if !(self.rms_eps.is_finite() && self.rms_eps > 0.0) {
             return Err(ModelError::Config {
                 field: "rms_norm_eps",
@@ -214,10 +228,16 @@ impl LlamaConfig {
 
     /// The Hugging Face `config.json` of this model.
     pub fn to_hf(&self) -> Value {
-        let qwen2 = self.qkv_bias && !self.o_bias;
+        let (architecture, model_type) = if self.sliding_window.is_some() {
+            ("MistralForCausalLM", "mistral")
+        } else if self.qkv_bias && !self.o_bias {
+            ("Qwen2ForCausalLM", "qwen2")
+        } else {
+            ("LlamaForCausalLM", "llama")
+        };
         json!({
-            "architectures": [if qwen2 { "Qwen2ForCausalLM" } else { "LlamaForCausalLM" }],
-            "model_type": if qwen2 { "qwen2" } else { "llama" },
+            "architectures": [architecture],
+            "model_type": model_type,
             "vocab_size": self.vocab_size,
             "hidden_size": self.d_model,
             "intermediate_size": self.d_ff,
@@ -226,6 +246,7 @@ impl LlamaConfig {
             "num_key_value_heads": self.n_kv_heads,
             "head_dim": self.head_dim,
             "max_position_embeddings": self.max_seq_len,
+            "sliding_window": self.sliding_window,
             "hidden_act": "silu",
             "rms_norm_eps": self.rms_eps,
             "rope_theta": self.rope_base,
@@ -260,21 +281,22 @@ impl LlamaConfig {
     }
 }
 
-/// Attention here sees the whole context. Mistral always uses its window, Qwen2 where told so.
-fn check_no_window(config: &Value, model_type: &str) -> Result<(), ModelError> {
-    let window = &config["sliding_window"];
+/// Mistral's window; `None` where it is as long as the context. Qwen2 has one where told so, and
+/// then not in all layers.
+fn sliding_window(config: &Value, model_type: &str) -> Result<Option<usize>, ModelError> {
+    let context = optional_size(config, "max_position_embeddings")?.unwrap_or(usize::MAX);
     let used = model_type == "mistral" || config["use_sliding_window"] == true;
-    let context = config["max_position_embeddings"]
-        .as_u64()
-        .unwrap_or(u64::MAX);
-    match window.as_u64() {
-        Some(size) if used && size < context => Err(ModelError::Config {
+    if !used {
+        return Ok(None);
+    }
+    match optional_size(config, "sliding_window")?.filter(|window| *window < context) {
+        Some(_) if model_type != "mistral" => Err(ModelError::Config {
             field: "sliding_window",
             expected: "`null`".into(),
-            found: found(window),
-            hint: "attention over a sliding window is not supported",
+            found: found(&config["sliding_window"]),
+            hint: "a window is supported where all layers have it, as in Mistral",
         }),
-        _ => Ok(()),
+        window => Ok(window),
     }
 }
 

@@ -179,7 +179,8 @@ impl Llama {
     }
 
     fn positions(&self, start: usize, ids: &Tensor<2, Int>) -> Positions {
-        Positions::new(&self.inv_freq, start, ids.dims()[1], &self.device())
+        let positions = Positions::new(&self.inv_freq, start, ids.dims()[1], &self.device());
+        positions.with_window(self.config.sliding_window)
     }
 
     fn embed(&self, ids: Tensor<2, Int>) -> Tensor<3> {

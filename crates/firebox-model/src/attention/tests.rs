@@ -15,7 +15,7 @@ fn grouped_attention_equals_plain_attention_with_repeated_keys() {
         )
     };
     let (q, k, v) = (random(heads), random(kv_heads), random(kv_heads));
-    let mask = causal_mask(0, seq, &device);
+    let mask = causal_mask(0, seq, seq, &device);
     let grouped = grouped_attention(q.clone(), k.clone(), v.clone(), Some(&mask));
     for head in 0..heads {
         let pick = |x: &Tensor<4>, head: usize| x.clone().narrow(1, head, 1);
@@ -31,8 +31,8 @@ fn grouped_attention_equals_plain_attention_with_repeated_keys() {
 }
 
 #[test]
-fn the_mask_hides_only_later_keys() {
-    let mask = causal_mask(2, 2, &Device::flex())
+fn the_mask_hides_later_keys_and_those_before_the_window() {
+    let mask = causal_mask(2, 2, 4, &Device::flex())
         .into_data()
         .try_into_vec::<bool>()
         .unwrap();
@@ -40,6 +40,11 @@ fn the_mask_hides_only_later_keys() {
         mask,
         [false, false, false, true, false, false, false, false]
     );
+    let mask = causal_mask(2, 2, 2, &Device::flex())
+        .into_data()
+        .try_into_vec::<bool>()
+        .unwrap();
+    assert_eq!(mask, [true, false, false, true, true, true, false, false]);
 }
 
 #[test]
@@ -53,12 +58,15 @@ fn packed_documents_by_ordinary_operations_are_what_the_kernel_computes() {
     let x = Tensor::<3>::random([2, 9, 24], Distribution::Normal(0.0, 1.0), &device);
     let cu_seqlens = [0, 2, 3, 9, 14, 18];
     let inv_freq = crate::rope::inv_freq(1e4, 4, None);
-    let positions = Positions::new(&inv_freq, 0, 9, &device).packed(&cu_seqlens);
-    let fused = attention.forward(x.clone(), &positions, None);
-    let qkv = [&attention.q_proj, &attention.k_proj, &attention.v_proj];
-    let qkv = qkv.map(|proj| proj.forward(x.clone()));
-    let plain = attention.attend_packed(qkv, positions.documents(&cu_seqlens));
-    let plain = attention.o_proj.forward(plain);
-    let difference = (fused - plain).abs().max().into_scalar::<f32>();
-    assert!(difference < 1e-5, "{difference}");
+    for window in [None, Some(1), Some(3)] {
+        let positions = Positions::new(&inv_freq, 0, 9, &device).with_window(window);
+        let positions = positions.packed(&cu_seqlens);
+        let fused = attention.forward(x.clone(), &positions, None);
+        let qkv = [&attention.q_proj, &attention.k_proj, &attention.v_proj];
+        let qkv = qkv.map(|proj| proj.forward(x.clone()));
+        let plain = attention.attend_packed(qkv, positions.documents(&cu_seqlens));
+        let plain = attention.o_proj.forward(plain);
+        let difference = (fused - plain).abs().max().into_scalar::<f32>();
+        assert!(difference < 1e-5, "{window:?}: {difference}");
+    }
 }

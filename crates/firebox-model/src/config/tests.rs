@@ -41,6 +41,28 @@ fn a_written_config_reads_back_the_same() {
 }
 
 #[test]
+fn a_window_is_mistrals_and_shorter_than_the_context() {
+    let read = |kind: &str, window: Value| {
+        let mut config = smollm2();
+        config["model_type"] = json!(kind);
+        config["sliding_window"] = window;
+        LlamaConfig::from_hf(&config).unwrap()
+    };
+    let config = read("mistral", json!(4096));
+    assert_eq!(config.sliding_window, Some(4096));
+    assert_eq!(config.to_hf()["model_type"], "mistral");
+    assert_eq!(LlamaConfig::from_hf(&config.to_hf()).unwrap(), config);
+    assert_eq!(read("mistral", json!(8192)).sliding_window, None);
+    assert_eq!(read("mistral", json!(null)).sliding_window, None);
+    assert_eq!(read("qwen2", json!(4096)).sliding_window, None);
+    let biased = LlamaConfig {
+        qkv_bias: true,
+        ..config
+    };
+    assert!(biased.validate().is_err());
+}
+
+#[test]
 fn kv_heads_that_do_not_divide_are_named() {
     let text = message(|c| c["num_key_value_heads"] = json!(4));
     assert_eq!(
@@ -61,9 +83,15 @@ fn bad_fields_are_named() {
     assert!(message(|c| c["rms_norm_eps"] = json!("x")).contains("`rms_norm_eps`"));
     assert!(message(|c| c["rope_scaling"] = json!({"rope_type": "yarn"})).contains("found `yarn`"));
     let window = message(|c| {
-        c["model_type"] = json!("mistral");
+        c["model_type"] = json!("qwen2");
+        c["use_sliding_window"] = json!(true);
         c["sliding_window"] = json!(4096);
     });
     assert!(window.contains("`sliding_window`"), "{window}");
+    let none = message(|c| {
+        c["model_type"] = json!("mistral");
+        c["sliding_window"] = json!(0);
+    });
+    assert!(none.contains("`sliding_window`"), "{none}");
     assert!(message(|c| c["head_dim"] = json!(63)).contains("an even number"));
 }

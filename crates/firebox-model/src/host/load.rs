@@ -132,7 +132,8 @@ impl HostLlama {
         let layers: Result<_, _> = (0..config.n_layers).map(|i| loader.layer(i)).collect();
         Ok(Self {
             level: SimdLevel::current(),
-            shape: AttentionShape::new(config.n_heads, config.n_kv_heads, config.head_dim),
+            shape: AttentionShape::new(config.n_heads, config.n_kv_heads, config.head_dim)
+                .with_window(config.sliding_window),
             inv_freq: inv_freq(
                 config.rope_base,
                 config.head_dim,

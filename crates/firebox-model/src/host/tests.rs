@@ -39,7 +39,14 @@ fn hidden(model: &HostLlama, chunks: &[&[u32]]) -> Vec<f32> {
 
 #[test]
 fn it_computes_what_the_decoder_on_burn_computes() {
-    let model = tiny();
+    let mut windowed = tiny();
+    windowed.config.sliding_window = Some(50);
+    for model in [tiny(), windowed] {
+        check_against_burn(&model);
+    }
+}
+
+fn check_against_burn(model: &Llama) {
     let ids = ids(200);
     let expected = model.token_nll(&ids).unwrap();
     for (dtype, weights) in [
@@ -47,7 +54,7 @@ fn it_computes_what_the_decoder_on_burn_computes() {
         (Dtype::BF16, HostWeights::F32),
         (Dtype::BF16, HostWeights::Stored),
     ] {
-        let (_dir, checkpoint) = saved(&model, dtype);
+        let (_dir, checkpoint) = saved(model, dtype);
         let host = HostLlama::load(&checkpoint, weights).unwrap();
         let on_burn = Llama::load(&checkpoint, &burn::tensor::Device::flex()).unwrap();
         let expected = match dtype {

@@ -35,7 +35,25 @@ fn ids(n: usize) -> Vec<u32> {
 
 #[test]
 fn decode_with_cache_matches_full_prefill() {
-    let model = tiny();
+    check_cached_decode(&tiny());
+}
+
+#[test]
+fn decode_with_cache_matches_full_prefill_through_a_window() {
+    let mut model = tiny();
+    model.config.sliding_window = Some(70);
+    check_cached_decode(&model);
+    let whole = tiny();
+    let ids = ids(80);
+    let hidden = |model: &Llama| model.hidden(model.ids_tensor(&[&ids]).unwrap());
+    let (windowed, whole) = (hidden(&model), hidden(&whole));
+    let first = |x: &Tensor<3>, n| x.clone().narrow(1, 0, n);
+    assert!(max_difference(first(&windowed, 70), first(&whole, 70)) == 0.0);
+    assert!(max_difference(windowed, whole) > 1e-3);
+}
+
+#[track_caller]
+fn check_cached_decode(model: &Llama) {
     let ids = ids(300); // past the cache's first capacity
     let full = model.hidden(model.ids_tensor(&[&ids]).unwrap());
     let mut cache = KvCache::new(model.config());

@@ -27,7 +27,8 @@ pub struct Segment<'a> {
     pub pages: &'a [KvPage],
 }
 
-/// `softmax(Q Kᵀ / sqrt(head_dim)) V`, each query over the keys up to its own.
+/// `softmax(Q Kᵀ / sqrt(head_dim)) V`, each query over the keys up to its own, the last ones where
+/// the shape has a window; pages before it are not read.
 ///
 /// # Shapes
 /// `queries`: rows of `stride` values that begin with `[heads, head_dim]`; `out`:

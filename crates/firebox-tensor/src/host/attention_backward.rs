@@ -16,9 +16,10 @@ use super::attention_task::TASK_ROWS;
 use super::attention_tiles::{Right, add_product, by_rows, put_key, score_page};
 use super::float_tile::Left;
 use super::gemm::panel_width;
-use super::kv_page::{AttentionShape, PAGE_TOKENS};
+use super::kv_page::{AttentionShape, PAGE_TOKENS, part_of};
 use super::math::exp;
 use super::parallel::{SharedMut, for_each};
+use super::running_softmax::fill_around;
 use super::simd::{Kernel, Simd, dispatch};
 
 /// What the forward pass had and gave, for sequences one after the other.
@@ -140,7 +141,9 @@ impl Kernel for Task<'_> {
             for first in (0..seq).step_by(TASK_ROWS) {
                 let block = self.block(first..seq.min(first + TASK_ROWS), head);
                 let mut d_queries = vec![0.0; block.rows.len() * stride];
-                for first_key in (0..block.rows.end).step_by(PAGE_TOKENS) {
+                let first_page = shape.visible(block.rows.start).start / PAGE_TOKENS;
+                for page in first_page..block.rows.end.div_ceil(PAGE_TOKENS) {
+                    let first_key = page * PAGE_TOKENS;
                     let n_keys = PAGE_TOKENS.min(block.rows.end - first_key);
                     let page = first_key..first_key + n_keys;
                     self.score(s, &block, head, [&keys, &values], page, &mut scores);
@@ -256,8 +259,9 @@ impl Task<'_> {
             block.rows.clone().zip(&block.dots).zip(rows)
         {
             let log_sum = self.gradient.log_sums[(self.first_row + row) * shape.n_heads + head];
-            let n_visible = (row + 1).saturating_sub(page.start).min(page.len());
-            for at in (0..n_visible).step_by(S::LANES) {
+            let visible = part_of(&shape.visible(row), page.start, page.len());
+            let first = visible.start / S::LANES * S::LANES;
+            for at in (first..visible.end).step_by(S::LANES) {
                 // SAFETY: a row is 64 wide, a multiple of every level's lanes.
                 unsafe {
                     let score = s.load(probabilities.as_ptr().add(at));
@@ -268,8 +272,8 @@ impl Task<'_> {
                     s.store(gradients.as_mut_ptr().add(at), d);
                 }
             }
-            probabilities[n_visible..].fill(0.0);
-            gradients[n_visible..].fill(0.0);
+            fill_around(probabilities, &visible, 0.0);
+            fill_around(gradients, &visible, 0.0);
         }
     }
 

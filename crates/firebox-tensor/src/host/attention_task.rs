@@ -13,7 +13,7 @@ use super::attention::Segment;
 use super::attention_tiles::{Right, add_product, by_rows, score_page};
 use super::float_tile::Left;
 use super::kv_element::KvElement;
-use super::kv_page::{AttentionShape, PAGE_TOKENS, PageHead};
+use super::kv_page::{AttentionShape, PAGE_TOKENS, PageHead, part_of};
 use super::parallel::SharedMut;
 use super::running_softmax::{Running, scale_by, soften};
 use super::simd::{Kernel, Simd};
@@ -80,13 +80,15 @@ impl<E: KvElement> Kernel for AttendTask<'_, E> {
         scratch.sums.clear();
         scratch.sums.resize(n_rows * value_stride, 0.0);
         let mut running = [Running::START; TASK_ROWS];
-        for (page, first_key) in (0..n_tokens).step_by(PAGE_TOKENS).enumerate() {
+        let first_page = shape.visible(first_token).start / PAGE_TOKENS;
+        for page in first_page..n_tokens.div_ceil(PAGE_TOKENS) {
+            let first_key = page * PAGE_TOKENS;
             let n_keys = PAGE_TOKENS.min(n_tokens - first_key);
             let page = self.segment.pages[page].head::<E>(shape, kv_head);
             let token = |row: usize| first_token + row % self.rows.len();
-            let n_visible = |row| (token(row) + 1).saturating_sub(first_key).min(n_keys);
+            let visible = |row| part_of(&shape.visible(token(row)), first_key, n_keys);
             self.score(s, &page, n_keys, &mut scratch);
-            self.soften(s, &page, n_visible, &mut scratch, &mut running);
+            self.soften(s, &page, visible, &mut scratch, &mut running);
             let left = by_rows(&scratch.scores);
             // SAFETY: the scores are `[n_rows, 64]`.
             unsafe {
@@ -152,7 +154,7 @@ impl<'a, E: KvElement> AttendTask<'a, E> {
         &self,
         s: S,
         page: &PageHead<'_, E>,
-        n_visible: impl Fn(usize) -> usize,
+        visible: impl Fn(usize) -> Range<usize>,
         scratch: &mut Scratch,
         running: &mut [Running],
     ) {
@@ -166,7 +168,7 @@ impl<'a, E: KvElement> AttendTask<'a, E> {
             if E::SCALED {
                 scale_by(s, scores, page.key_scales);
             }
-            soften(s, scores, n_visible(row), scale, running, sums);
+            soften(s, scores, visible(row), scale, running, sums);
             if E::SCALED {
                 scale_by(s, scores, page.value_scales);
             }

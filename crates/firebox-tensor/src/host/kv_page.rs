@@ -1,5 +1,7 @@
 //! Keys and values in pages.
 
+use std::ops::Range;
+
 use super::aligned::AlignedBuffer;
 use super::attention_tiles::{put_key, put_value};
 use super::gemm::panel_width;
@@ -18,6 +20,7 @@ pub struct AttentionShape {
     pub(crate) n_kv_heads: usize,
     pub(crate) head_dim: usize,
     pub(crate) kv_format: KvFormat,
+    pub(crate) window: Option<usize>,
     pub(crate) level: SimdLevel,
 }
 
@@ -40,6 +43,7 @@ impl AttentionShape {
             n_kv_heads,
             head_dim,
             kv_format: KvFormat::F32,
+            window: None,
             level: SimdLevel::current(),
         }
     }
@@ -48,6 +52,26 @@ impl AttentionShape {
     #[must_use]
     pub fn with_kv_format(self, kv_format: KvFormat) -> Self {
         Self { kv_format, ..self }
+    }
+
+    /// The same where a query sees only the last `window` keys, its own included.
+    ///
+    /// Source: Jiang et al. (2023), section 2, <https://arxiv.org/abs/2310.06825>.
+    ///
+    /// # Panics
+    /// When the window is zero.
+    #[must_use]
+    pub fn with_window(self, window: Option<usize>) -> Self {
+        assert_ne!(window, Some(0), "a window without keys");
+        Self { window, ..self }
+    }
+
+    /// The tokens that a token's query sees.
+    pub(crate) fn visible(&self, token: usize) -> Range<usize> {
+        let n_visible = self
+            .window
+            .map_or(token + 1, |window| window.min(token + 1));
+        token + 1 - n_visible..token + 1
     }
 
     /// Width of a value's row in a page: whole panels.
@@ -68,6 +92,12 @@ impl AttentionShape {
     pub(crate) fn page_bytes(&self) -> usize {
         self.n_kv_heads * self.head_bytes()
     }
+}
+
+/// The part of some tokens that is among `n` from `first` on, counted from there.
+pub(crate) fn part_of(tokens: &Range<usize>, first: usize, n: usize) -> Range<usize> {
+    let place = |token: usize| token.saturating_sub(first).min(n);
+    place(tokens.start)..place(tokens.end)
 }
 
 /// Keys and values of 64 tokens of one layer. For each head: the keys as panels,

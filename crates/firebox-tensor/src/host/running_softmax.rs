@@ -4,6 +4,8 @@
 
 #![expect(unsafe_code, reason = "vectors are loaded and stored through pointers")]
 
+use std::ops::Range;
+
 use super::kv_page::PAGE_TOKENS;
 use super::math::exp;
 use super::simd::Simd;
@@ -29,15 +31,15 @@ impl Running {
 pub(crate) fn soften<S: Simd>(
     s: S,
     scores: &mut [f32],
-    n_visible: usize,
+    visible: Range<usize>,
     scale: f32,
     running: &mut Running,
     sums: &mut [f32],
 ) {
-    if n_visible == 0 {
+    if visible.is_empty() {
         return scores.fill(0.0);
     }
-    scores[n_visible..].fill(f32::NEG_INFINITY);
+    fill_around(scores, &visible, f32::NEG_INFINITY);
     let mut max = s.splat(f32::NEG_INFINITY);
     for at in (0..PAGE_TOKENS).step_by(S::LANES) {
         // SAFETY: the scores of a row are 64, a multiple of every level's lanes.
@@ -53,7 +55,7 @@ pub(crate) fn soften<S: Simd>(
         }
     }
     // `exp` gives no zero.
-    scores[n_visible..].fill(0.0);
+    fill_around(scores, &visible, 0.0);
     let mut sum = s.splat(0.0);
     for at in (0..PAGE_TOKENS).step_by(S::LANES) {
         // SAFETY: as above.
@@ -72,6 +74,12 @@ pub(crate) fn soften<S: Simd>(
     }
     running.max = new_max;
     running.sum += s.reduce_add(sum);
+}
+
+/// Writes `x` to all places but some.
+pub(crate) fn fill_around(scores: &mut [f32], places: &Range<usize>, x: f32) {
+    scores[..places.start].fill(x);
+    scores[places.end..].fill(x);
 }
 
 /// Multiplies the scores of a page by one number a token.

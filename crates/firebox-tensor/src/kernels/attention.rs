@@ -21,6 +21,10 @@ pub struct RotaryAttention {
     ///
     /// Source: FlashAttention's `cu_seqlens`, Dao (2023), <https://arxiv.org/abs/2307.08691>.
     pub cu_seqlens: Option<Arc<Vec<usize>>>,
+    /// How many keys a query sees, its own and those before it; `None` for all.
+    ///
+    /// Source: Jiang et al. (2023), section 2, <https://arxiv.org/abs/2310.06825>.
+    pub window: Option<usize>,
 }
 
 /// Rotates queries and keys and attends causally, each query over the keys up to its own:
@@ -37,7 +41,8 @@ pub struct RotaryAttention {
 /// `[batch, seq, kv_heads * head_dim]`.
 ///
 /// # Panics
-/// When the documents are not those of the batch, or the table ends before one of them.
+/// When the documents are not those of the batch, the table ends before one of them, or the window
+/// is zero.
 pub fn rotary_attention(
     [q, k, v]: [&Tensor<3>; 3],
     attention: &RotaryAttention,
@@ -113,7 +118,8 @@ mod fused {
         };
         let positions = cu_seqlens.windows(2).flat_map(|ends| 0..ends[1] - ends[0]);
         let op = Fused {
-            shape: AttentionShape::new(n_heads, n_kv_heads, width / n_heads),
+            shape: AttentionShape::new(n_heads, n_kv_heads, width / n_heads)
+                .with_window(attention.window),
             positions: Arc::new(positions.collect()),
             cu_seqlens,
             table: Arc::clone(&attention.table),

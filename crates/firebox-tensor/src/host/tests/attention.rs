@@ -6,12 +6,12 @@ use proptest::prelude::*;
 use super::super::*;
 use super::{at_each_level, normal, on_threads};
 
-/// Attention of one sequence, by definition, in f64.
+/// Attention of one sequence, each query over its last `window` keys, by definition, in f64.
 fn attention_reference(
     q: &[f32],
     k: &[f32],
     v: &[f32],
-    n_past: usize,
+    window: usize,
     heads: [usize; 2],
     head_dim: usize,
 ) -> Vec<f64> {
@@ -20,9 +20,11 @@ fn attention_reference(
     let mut out = Vec::new();
     for row in 0..n_rows {
         for head in 0..n_heads {
+            let tokens = (row + 1).saturating_sub(window)..row + 1;
             let q = &q[(row * n_heads + head) * head_dim..][..head_dim];
             let at = |token: usize| (token * n_kv_heads + head * n_kv_heads / n_heads) * head_dim;
-            let scores: Vec<f64> = (0..=n_past + row)
+            let scores: Vec<f64> = tokens
+                .clone()
                 .map(|token| {
                     let k = &k[at(token)..][..head_dim];
                     let dot: f64 = q
@@ -36,7 +38,7 @@ fn attention_reference(
             let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let sum: f64 = scores.iter().map(|x| (x - max).exp()).sum();
             for i in 0..head_dim {
-                let weighted = scores.iter().enumerate();
+                let weighted = tokens.clone().zip(&scores);
                 let weighted =
                     weighted.map(|(token, x)| (x - max).exp() * f64::from(v[at(token) + i]));
                 out.push(weighted.sum::<f64>() / sum);
@@ -98,6 +100,7 @@ proptest! {
         n_tokens in 1_usize..180, chunk in 1_usize..120, n_kv_heads in 1_usize..3,
         group in prop::sample::select(vec![1_usize, 2, 3, 13]),
         head_dim in prop::sample::select(vec![2_usize, 8, 30, 32, 64, 80]),
+        window in prop::option::of(1_usize..150),
     ) {
         let n_heads = group * n_kv_heads;
         let (q_width, kv_width) = (n_heads * head_dim, n_kv_heads * head_dim);
@@ -105,9 +108,9 @@ proptest! {
         let (k, v) = (normal(n_tokens * kv_width, 2), normal(n_tokens * kv_width, 3));
         for format in KvFormat::ALL {
             let seen = [&k, &v].map(|x| rounded(format, x, head_dim));
-            let expected = attention_reference(&q, &seen[0], &seen[1], 0, [n_heads, n_kv_heads], head_dim);
+            let expected = attention_reference(&q, &seen[0], &seen[1], window.unwrap_or(n_tokens), [n_heads, n_kv_heads], head_dim);
             at_each_level(|level| {
-                let shape = AttentionShape::new(n_heads, n_kv_heads, head_dim).with_kv_format(format);
+                let shape = AttentionShape::new(n_heads, n_kv_heads, head_dim).with_kv_format(format).with_window(window);
                 let pages = pages(&shape, &k, &v, kv_width);
                 let all = |chunk| attend_in_chunks(&shape, &q, &pages, chunk);
                 let whole = all(n_tokens);

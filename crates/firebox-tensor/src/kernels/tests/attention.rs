@@ -18,6 +18,7 @@ struct Case {
     batch: usize,
     seq: usize,
     cu_seqlens: Vec<usize>,
+    window: Option<usize>,
 }
 
 impl Case {
@@ -48,6 +49,7 @@ impl Case {
             n_kv_heads: self.n_kv_heads,
             table: Arc::new(table),
             cu_seqlens: Some(Arc::new(self.cu_seqlens.clone())),
+            window: self.window,
         };
         rotary_attention([&q, &k, &v], &attention).expect("on the CPU")
     }
@@ -57,11 +59,11 @@ impl Case {
         let places = self.places();
         let mut hidden = Vec::new();
         for rows in places.chunks_exact(self.seq) {
+            let window = self.window.unwrap_or(self.seq);
             for (document, query) in rows {
-                hidden.extend(
-                    rows.iter()
-                        .map(|(other, key)| other != document || key > query),
-                );
+                hidden.extend(rows.iter().map(|(other, key)| {
+                    other != document || key > query || key + window <= *query
+                }));
             }
         }
         let shape = [self.batch, 1, self.seq, self.seq];
@@ -127,21 +129,25 @@ fn cases() -> impl Strategy<Value = Case> {
     let head_dims = prop::sample::select(vec![2_usize, 16, 30, 64]);
     let sizes = (1_usize..3, 1_usize..150, 1_usize..3, 1_usize..4, head_dims);
     let cuts = prop::collection::vec(0_usize..300, 0..5);
-    (sizes, cuts).prop_map(|((batch, seq, n_kv_heads, group, head_dim), cuts)| {
-        let rows = batch * seq;
-        let mut cu_seqlens: Vec<usize> = (0..=batch).map(|i| i * seq).collect();
-        cu_seqlens.extend(cuts.iter().map(|cut| cut % rows));
-        cu_seqlens.sort_unstable();
-        cu_seqlens.dedup();
-        Case {
-            n_heads: n_kv_heads * group,
-            n_kv_heads,
-            head_dim,
-            batch,
-            seq,
-            cu_seqlens,
-        }
-    })
+    let windows = prop::option::of(1_usize..150);
+    (sizes, cuts, windows).prop_map(
+        |((batch, seq, n_kv_heads, group, head_dim), cuts, window)| {
+            let rows = batch * seq;
+            let mut cu_seqlens: Vec<usize> = (0..=batch).map(|i| i * seq).collect();
+            cu_seqlens.extend(cuts.iter().map(|cut| cut % rows));
+            cu_seqlens.sort_unstable();
+            cu_seqlens.dedup();
+            Case {
+                n_heads: n_kv_heads * group,
+                n_kv_heads,
+                head_dim,
+                batch,
+                seq,
+                cu_seqlens,
+                window,
+            }
+        },
+    )
 }
 
 proptest! {
@@ -196,6 +202,7 @@ fn documents_that_are_not_those_of_the_batch_are_refused() {
         batch: 2,
         seq: 4,
         cu_seqlens: vec![0, 7],
+        window: None,
     };
     case.fused(case.inputs());
 }
