@@ -1,7 +1,7 @@
 //! Keys and values of one sequence in pages, and the buffers of a forward pass.
 
 use firebox_tensor::host::{
-    AttentionShape, KvPage, MatmulScratch, RotaryTable, SimdLevel, rms_norm,
+    Arena, AttentionShape, KvPage, MatmulScratch, RotaryTable, SimdLevel, rms_norm,
 };
 
 /// What a sequence has computed so far: pages of 64 tokens for every layer, taken as tokens arrive
@@ -9,6 +9,8 @@ use firebox_tensor::host::{
 #[derive(Debug)]
 pub struct HostCache {
     shape: AttentionShape,
+    /// Where the pages lie.
+    arena: Arena,
     /// The pages of each layer.
     pub(super) pages: Vec<Vec<KvPage>>,
     len: usize,
@@ -36,6 +38,7 @@ impl HostCache {
     pub(super) fn new(shape: AttentionShape, n_layers: usize, inv_freq: &[f64]) -> Self {
         Self {
             shape,
+            arena: Arena::new(),
             pages: vec![Vec::new(); n_layers],
             len: 0,
             work: Workspace {
@@ -70,7 +73,7 @@ impl HostCache {
         let n_tokens = self.len + n_rows;
         let n_pages = n_tokens.div_ceil(AttentionShape::PAGE_TOKENS);
         for pages in &mut self.pages {
-            pages.resize_with(n_pages, || KvPage::new(&self.shape));
+            pages.resize_with(n_pages, || KvPage::new_in(&mut self.arena, &self.shape));
         }
         let work = &mut self.work;
         work.positions.clear();

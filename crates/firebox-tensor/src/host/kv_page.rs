@@ -8,6 +8,7 @@ use super::gemm::panel_width;
 use super::kv_element::KvElement;
 use super::kv_format::KvFormat;
 use super::level::SimdLevel;
+use super::region::Arena;
 
 /// Tokens of a page.
 pub(crate) const PAGE_TOKENS: usize = 64;
@@ -127,6 +128,11 @@ impl KvPage {
     /// A page for a layer of this shape.
     pub fn new(shape: &AttentionShape) -> Self {
         Self(AlignedBuffer::zeroed(shape.page_bytes()))
+    }
+
+    /// A page beside others.
+    pub fn new_in(arena: &mut Arena, shape: &AttentionShape) -> Self {
+        Self(AlignedBuffer::zeroed_in(arena, shape.page_bytes()))
     }
 
     /// Puts a token's keys and values, `[kv_heads, head_dim]` each, into a place of the page.
