@@ -7,7 +7,7 @@ use crate::sampling::{Sampler, SamplingConfig};
 use crate::stop::StopMatcher;
 
 /// Prompt tokens computed in one pass; bounds the memory of a long prompt.
-pub(crate) const PREFILL_CHUNK: usize = 512;
+pub(crate) const PREFILL_CHUNK: usize = 256;
 
 /// What to generate, and when to end.
 #[derive(Debug, Clone, PartialEq)]

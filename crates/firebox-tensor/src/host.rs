@@ -49,7 +49,7 @@ mod swiglu;
 mod team;
 
 pub use aligned::AlignedBuffer;
-pub use allocator::keep_freed_memory;
+pub use allocator::{keep_freed_memory, return_freed_memory};
 pub use attention::{Segment, attend, attend_and_sum};
 pub use attention_backward::{AttentionGradient, attend_backward};
 pub use bf16_products::{bf16_add_outer, bf16_matmul, bf16_matmul_transposed};

@@ -166,6 +166,7 @@ impl LoadedModel {
     pub(crate) fn open(globals: &Globals, args: &UseArgs) -> anyhow::Result<Self> {
         let device = globals.device.open()?;
         if args.model.adapter.is_none() && is_cpu(&device) {
+            firebox_tensor::host::return_freed_memory();
             let files = ModelFiles::open(globals, &args.model.model)?;
             let model = HostLlama::load(&files.checkpoint, args.weights)?;
             let model = model.with_kv_format(args.kv_cache).into();
