@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use firebox_tensor::kernels::{MatmulPrecision, linear, lora_linear};
+use firebox_tensor::kernels::{MatmulPrecision, PackedOnDevice, linear, lora_linear};
 use firebox_tensor::packed::PackedMatrix;
 
 use crate::lora::LoraFactors;
@@ -31,7 +31,7 @@ pub struct Linear {
 pub enum Weight {
     /// Floating point on the model's device, `[out, in]`.
     Dense(Param<Tensor<2>>),
-    /// Packed bytes on the host; frozen.
+    /// Packed bytes on the host, and a copy on the GPU that multiplied with them; frozen.
     Packed(PackedWeight),
 }
 
@@ -40,6 +40,8 @@ pub enum Weight {
 pub struct PackedWeight {
     #[module(skip)]
     pub(crate) matrix: PackedMatrix,
+    #[module(skip)]
+    on_device: PackedOnDevice,
 }
 
 impl Linear {
@@ -56,7 +58,10 @@ impl Linear {
     /// A layer over packed bytes.
     pub fn packed(matrix: PackedMatrix, bias: Option<Tensor<1>>) -> Self {
         Self {
-            weight: Weight::Packed(PackedWeight { matrix }),
+            weight: Weight::Packed(PackedWeight {
+                matrix,
+                on_device: PackedOnDevice::default(),
+            }),
             bias: bias.map(Param::from_tensor),
             lora: None,
             precision: MatmulPrecision::F32,
@@ -117,9 +122,13 @@ impl PackedWeight {
         Tensor::from_data(TensorData::new(self.matrix.unpack(), shape), device)
     }
 
-    /// Few rows are multiplied on the packed bytes; many rows, and rows that gradients flow
-    /// through, by a dense gemm over the weight unpacked for this one call.
+    /// A GPU multiplies by a packed copy of its own. Elsewhere few rows are multiplied on the packed
+    /// bytes; many rows, and rows that gradients flow through, by a dense gemm over the weight
+    /// unpacked for this one call.
     fn apply(&self, x: Tensor<2>) -> Tensor<2> {
+        if let Some(y) = self.on_device.linear(&x, &self.matrix) {
+            return y;
+        }
         let [rows, _] = x.dims();
         let device = x.device();
         if rows >= DENSE_FROM_ROWS || x.is_autodiff() {

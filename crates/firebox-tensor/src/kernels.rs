@@ -1,27 +1,33 @@
 //! Fused operations, each beside the ordinary operations that it equals.
 
-mod attention;
+pub(crate) mod adamw;
+pub(crate) mod attention;
 mod embedding;
 #[cfg(feature = "cpu")]
 mod flex_op;
+#[cfg(any(feature = "cpu", feature = "gpu"))]
+pub(crate) mod fused_op;
 mod gradient_source;
 mod linear;
 mod lora_linear;
 mod outer;
+mod packed_linear;
 mod pool;
 mod precision;
-mod rms_norm;
-mod softmax_nll;
-mod swiglu;
+pub(crate) mod rms_norm;
+pub(crate) mod softmax_nll;
+pub(crate) mod swiglu;
 #[cfg(all(test, feature = "cpu"))]
 mod tests;
 
+pub use adamw::{AdamWFactors, adamw_step};
 pub use attention::{RotaryAttention, rotary_attention};
 pub use embedding::{add_rows, embedding};
 pub use gradient_source::gradient_source;
 pub use linear::linear;
 pub use lora_linear::{LoraPath, lora_linear};
 pub use outer::{add_outer, product};
+pub use packed_linear::PackedOnDevice;
 pub use pool::{in_pool, is_cpu};
 pub use precision::{MatmulPrecision, UnknownPrecision};
 pub use rms_norm::rms_norm;

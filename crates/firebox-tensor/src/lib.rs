@@ -4,6 +4,8 @@
 mod device;
 
 pub mod cpu;
+#[cfg(feature = "gpu")]
+mod gpu;
 pub mod host;
 #[cfg(feature = "burn")]
 pub mod kernels;

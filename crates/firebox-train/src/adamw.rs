@@ -8,6 +8,7 @@ use burn::{
     module::ParamId,
     tensor::{DType, Tensor},
 };
+use firebox_tensor::kernels::{AdamWFactors, adamw_step};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -57,7 +58,8 @@ impl AdamWConfig {
 /// ```
 ///
 /// with `t` counting the updates of that parameter, from 1. On the CPU all four lines are one pass
-/// over the elements, in place; elsewhere they are ordinary tensor operations.
+/// over the elements, in place; so they are on a GPU, in one kernel; elsewhere they are ordinary
+/// tensor operations.
 ///
 /// Source: Loshchilov and Hutter (2019), algorithm 2, <https://arxiv.org/abs/1711.05101>;
 /// PyTorch's `_single_tensor_adamw` for the order of operations.
@@ -76,30 +78,17 @@ struct Moments {
 }
 
 /// The factors of one update, computed in f64 as PyTorch does and rounded once.
-#[derive(Debug, Clone, Copy)]
-struct Factors {
-    keep: f32,
-    lerp_first: f32,
-    beta_2: f32,
-    one_minus_beta_2: f32,
-    sqrt_bias_correction_2: f32,
-    eps: f32,
-    step_size: f32,
-}
-
-impl Factors {
-    fn new(config: &AdamWConfig, n_updates: i32, learning_rate: f64) -> Self {
-        let bias_correction_1 = 1.0 - config.beta_1.powi(n_updates);
-        let bias_correction_2 = 1.0 - config.beta_2.powi(n_updates);
-        Self {
-            keep: (1.0 - learning_rate * config.weight_decay) as f32,
-            lerp_first: (1.0 - config.beta_1) as f32,
-            beta_2: config.beta_2 as f32,
-            one_minus_beta_2: (1.0 - config.beta_2) as f32,
-            sqrt_bias_correction_2: bias_correction_2.sqrt() as f32,
-            eps: config.eps as f32,
-            step_size: (learning_rate / bias_correction_1) as f32,
-        }
+fn factors(config: &AdamWConfig, n_updates: i32, learning_rate: f64) -> AdamWFactors {
+    let bias_correction_1 = 1.0 - config.beta_1.powi(n_updates);
+    let bias_correction_2 = 1.0 - config.beta_2.powi(n_updates);
+    AdamWFactors {
+        keep: (1.0 - learning_rate * config.weight_decay) as f32,
+        lerp_first: (1.0 - config.beta_1) as f32,
+        beta_2: config.beta_2 as f32,
+        one_minus_beta_2: (1.0 - config.beta_2) as f32,
+        sqrt_bias_correction_2: bias_correction_2.sqrt() as f32,
+        eps: config.eps as f32,
+        step_size: (learning_rate / bias_correction_1) as f32,
     }
 }
 
@@ -120,11 +109,11 @@ impl Optimizer for AdamW {
             }
         });
         let n_updates = moments.n_updates + 1;
-        let factors = Factors::new(&self.config, n_updates, learning_rate);
+        let factors = factors(&self.config, n_updates, learning_rate);
         let tensors = [value, gradient, moments.first, moments.second];
         let [value, first, second] = match HostElements::take(tensors) {
             Ok(elements) => update_in_place(factors, elements),
-            Err(tensors) => update_by_tensor_ops(factors, tensors),
+            Err(tensors) => adamw_step(tensors, factors),
         };
         let moments = Moments {
             n_updates,
@@ -138,7 +127,7 @@ impl Optimizer for AdamW {
 
 /// One pass over value, gradient and moments, in parallel over fixed chunks.
 fn update_in_place(
-    factors: Factors,
+    factors: AdamWFactors,
     [mut value, gradient, mut first, mut second]: [HostElements; 4],
 ) -> [Tensor<1>; 3] {
     value
@@ -163,23 +152,6 @@ fn update_in_place(
     ]
 }
 
-/// The same rule by tensor operations, for devices whose memory is not this process's.
-fn update_by_tensor_ops(factors: Factors, [p, g, m, v]: [Tensor<1>; 4]) -> [Tensor<1>; 3] {
-    // Moments and arithmetic stay in f32 whatever the parameter's dtype.
-    let dtype = p.dtype();
-    let (p, g) = (p.cast(DType::F32), g.cast(DType::F32));
-    let m = m.clone() + (g.clone() - m).mul_scalar(factors.lerp_first);
-    let v = v.mul_scalar(factors.beta_2) + (g.clone() * g).mul_scalar(factors.one_minus_beta_2);
-    let denominator = v
-        .clone()
-        .sqrt()
-        .div_scalar(factors.sqrt_bias_correction_2)
-        .add_scalar(factors.eps);
-    let step = m.clone().mul_scalar(factors.step_size) / denominator;
-    let p = p.mul_scalar(factors.keep) - step;
-    [p.cast(dtype), m, v]
-}
-
 #[cfg(all(test, feature = "cpu"))]
 mod tests {
     use super::*;
@@ -197,8 +169,8 @@ mod tests {
             random(Distribution::Normal(0.0, 0.1)),
             random(Distribution::Uniform(0.0, 0.1)),
         ];
-        let factors = Factors::new(&AdamWConfig::default(), 3, 1e-3);
-        let expected = update_by_tensor_ops(factors, tensors.clone());
+        let factors = factors(&AdamWConfig::default(), 3, 1e-3);
+        let expected = adamw_step(tensors.clone(), factors);
         let found = update_in_place(factors, HostElements::take(tensors).unwrap());
         for (expected, found) in expected.into_iter().zip(found) {
             // Same operations in the same order on f32; one unit in the last place for a

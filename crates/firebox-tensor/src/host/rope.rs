@@ -1,5 +1,8 @@
 //! Rotary position embeddings, in place.
 
+#[cfg(feature = "gpu")]
+use std::sync::OnceLock;
+
 use super::level::SimdLevel;
 use super::parallel::{SharedMut, for_each_rows};
 use super::simd::{Kernel, Simd, dispatch};
@@ -10,6 +13,9 @@ pub struct RotaryTable {
     frequencies: Vec<f32>,
     cos: Vec<f32>,
     sin: Vec<f32>,
+    /// The same on the first GPU that asked: all cosines, then all sines.
+    #[cfg(feature = "gpu")]
+    on_gpu: OnceLock<Box<burn::tensor::Tensor<1>>>,
 }
 
 impl RotaryTable {
@@ -19,6 +25,8 @@ impl RotaryTable {
             frequencies: frequencies.iter().map(|f| *f as f32).collect(),
             cos: Vec::new(),
             sin: Vec::new(),
+            #[cfg(feature = "gpu")]
+            on_gpu: OnceLock::new(),
         }
     }
 
@@ -26,6 +34,10 @@ impl RotaryTable {
     /// transformers, so that long positions agree to the last bit.
     pub fn reach(&mut self, n_positions: usize) {
         let half = self.frequencies.len();
+        #[cfg(feature = "gpu")]
+        if self.cos.len() < n_positions * half {
+            self.on_gpu = OnceLock::new();
+        }
         for position in self.cos.len() / half.max(1)..n_positions {
             for frequency in &self.frequencies {
                 let angle = position as f32 * frequency;
@@ -33,6 +45,22 @@ impl RotaryTable {
                 self.sin.push(angle.sin());
             }
         }
+    }
+}
+
+/// For the GPU's kernels.
+#[cfg(feature = "gpu")]
+impl RotaryTable {
+    pub(crate) fn cos(&self) -> &[f32] {
+        &self.cos
+    }
+
+    pub(crate) fn sin(&self) -> &[f32] {
+        &self.sin
+    }
+
+    pub(crate) fn on_gpu(&self) -> &OnceLock<Box<burn::tensor::Tensor<1>>> {
+        &self.on_gpu
     }
 }
 

@@ -52,12 +52,15 @@ pub fn rotary_attention(
         check_documents(cu_seqlens, batch, seq);
     }
     #[cfg(feature = "cpu")]
-    return fused::rotary_attention([q, k, v], attention);
-    #[cfg(not(feature = "cpu"))]
-    {
-        let _ = (q, k, v, attention);
-        None
+    if let Some(y) = fused::rotary_attention([q, k, v], attention) {
+        return Some(y);
     }
+    #[cfg(feature = "gpu")]
+    if let Some(y) = crate::gpu::rotary_attention([q, k, v], attention) {
+        return Some(y);
+    }
+    let _ = (q, k, v, attention); // used in builds that have a kernel
+    None
 }
 
 fn check_documents(cu_seqlens: &[usize], batch: usize, seq: usize) {
@@ -75,10 +78,11 @@ mod fused {
     use std::ops::Range;
     use std::sync::Arc;
 
-    use burn::backend::flex::FlexTensor;
+    use burn::backend::{Flex, flex::FlexTensor};
     use burn::tensor::Tensor;
 
-    use super::super::flex_op::{FlexOp, Input, apply, shaped, values};
+    use super::super::flex_op::{shaped, values};
+    use super::super::fused_op::{FusedOp, Input, apply};
     use super::RotaryAttention;
     use crate::host::{
         AttentionGradient, AttentionShape, KvPage, RotaryTable, Segment, SimdLevel, attend_and_sum,
@@ -162,7 +166,7 @@ mod fused {
         }
     }
 
-    impl FlexOp<3> for Fused {
+    impl FusedOp<Flex, 3> for Fused {
         type Saved = Saved;
 
         fn forward(&self, [q, k, v]: [&FlexTensor; 3]) -> (FlexTensor, Saved) {

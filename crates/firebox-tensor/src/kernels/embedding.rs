@@ -47,7 +47,8 @@ mod fused {
     use burn::backend::{Flex, flex::FlexTensor};
     use burn::tensor::{Int, Tensor, TensorData};
 
-    use super::super::flex_op::{FlexOp, Input, apply, host_f32, values};
+    use super::super::flex_op::{host_f32, values};
+    use super::super::fused_op::{FusedOp, Input, apply};
 
     #[derive(Debug, Clone)]
     struct Embedding {
@@ -83,7 +84,7 @@ mod fused {
         }
     }
 
-    impl FlexOp<1> for Embedding {
+    impl FusedOp<Flex, 1> for Embedding {
         /// `[vocab, d_model]`.
         type Saved = [usize; 2];
 

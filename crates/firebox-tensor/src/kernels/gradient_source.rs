@@ -17,11 +17,11 @@ pub fn gradient_source(x: Tensor<2>, gradient: Tensor<2>) -> Tensor<1> {
 
 #[cfg(feature = "cpu")]
 mod fused {
-    use burn::backend::flex::FlexTensor;
-    use burn::backend::{Flex, ops::FloatTensorOps};
+    use burn::backend::{Flex, flex::FlexTensor, ops::FloatTensorOps};
     use burn::tensor::{Tensor, TensorData};
 
-    use super::super::flex_op::{FlexOp, Input, apply, values};
+    use super::super::flex_op::values;
+    use super::super::fused_op::{FusedOp, Input, apply};
 
     #[derive(Debug, Clone)]
     struct Source {
@@ -36,7 +36,7 @@ mod fused {
         apply(Source { gradient }, [Input::new(x, true)])
     }
 
-    impl FlexOp<1> for Source {
+    impl FusedOp<Flex, 1> for Source {
         type Saved = ();
 
         fn forward(&self, _: [&FlexTensor; 1]) -> (FlexTensor, ()) {

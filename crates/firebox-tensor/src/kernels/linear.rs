@@ -140,10 +140,10 @@ mod few_rows {
 /// not at all for a frozen weight.
 #[cfg(feature = "cpu")]
 mod on_flex {
-    use burn::backend::flex::FlexTensor;
+    use burn::backend::{Flex, flex::FlexTensor};
     use burn::tensor::Tensor;
 
-    use super::super::flex_op::{FlexOp, Input, apply};
+    use super::super::fused_op::{FusedOp, Input, apply};
     use super::MatmulPrecision;
 
     #[derive(Debug, Clone)]
@@ -164,7 +164,7 @@ mod on_flex {
         apply(Linear(precision), inputs)
     }
 
-    impl FlexOp<2> for Linear {
+    impl FusedOp<Flex, 2> for Linear {
         type Saved = [FlexTensor; 2];
 
         fn forward(&self, [x, weight]: [&FlexTensor; 2]) -> (FlexTensor, Self::Saved) {

@@ -65,7 +65,8 @@ mod on_flex {
     use burn::backend::{Flex, ops::FloatTensorOps};
     use burn::tensor::Tensor;
 
-    use super::super::flex_op::{FlexOp, Input, apply, values};
+    use super::super::flex_op::values;
+    use super::super::fused_op::{FusedOp, Input, apply};
     use super::{LoraPath, MatmulPrecision};
     use crate::host::{self, MatmulScratch, PanelFormat, PanelMatrix, SimdLevel, Start};
 
@@ -103,7 +104,7 @@ mod on_flex {
         Flex::float_mul_scalar(x, scaling.into())
     }
 
-    impl FlexOp<4> for LoraLinear {
+    impl FusedOp<Flex, 4> for LoraLinear {
         /// `x`, the weight, A, B, and `scaling · x Aᵀ`.
         type Saved = [FlexTensor; 5];
 

@@ -2,8 +2,8 @@
 
 use burn::tensor::Tensor;
 
-/// `y = x / sqrt(mean(x²) + eps) * gamma` over the last axis; on the CPU in one pass forward and
-/// one backward.
+/// `y = x / sqrt(mean(x²) + eps) * gamma` over the last axis; on the CPU and on a GPU in one pass
+/// forward and one backward.
 ///
 /// Source: Zhang and Sennrich (2019), equation 4, <https://arxiv.org/abs/1910.07467>.
 ///
@@ -12,6 +12,10 @@ use burn::tensor::Tensor;
 pub fn rms_norm(x: Tensor<3>, gamma: Tensor<1>, eps: f64) -> Tensor<3> {
     #[cfg(feature = "cpu")]
     if let Some(y) = fused::rms_norm(&x, &gamma, eps as f32) {
+        return y;
+    }
+    #[cfg(feature = "gpu")]
+    if let Some(y) = crate::gpu::rms_norm(&x, &gamma, eps as f32) {
         return y;
     }
     rms_norm_reference(x, gamma, eps)
@@ -26,10 +30,11 @@ pub(crate) fn rms_norm_reference(x: Tensor<3>, gamma: Tensor<1>, eps: f64) -> Te
 
 #[cfg(feature = "cpu")]
 mod fused {
-    use burn::backend::flex::FlexTensor;
+    use burn::backend::{Flex, flex::FlexTensor};
     use burn::tensor::Tensor;
 
-    use super::super::flex_op::{FlexOp, Input, apply, shaped, values};
+    use super::super::flex_op::{shaped, values};
+    use super::super::fused_op::{FusedOp, Input, apply};
     use crate::host::{self, SimdLevel};
 
     #[derive(Debug, Clone)]
@@ -43,7 +48,7 @@ mod fused {
         apply(RmsNorm { eps }, inputs)
     }
 
-    impl FlexOp<2> for RmsNorm {
+    impl FusedOp<Flex, 2> for RmsNorm {
         type Saved = [FlexTensor; 2];
 
         fn forward(&self, [x, gamma]: [&FlexTensor; 2]) -> (FlexTensor, Self::Saved) {

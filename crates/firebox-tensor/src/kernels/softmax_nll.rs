@@ -13,8 +13,8 @@ pub struct SoftmaxNll {
     pub sum: Tensor<2>,
 }
 
-/// Turns logits into their unnormalized softmax; on the CPU in their own memory, when nobody else
-/// holds it.
+/// Turns logits into their unnormalized softmax; on the CPU and on a GPU in their own memory,
+/// when nobody else holds it.
 ///
 /// # Shapes
 /// `logits` `[rows, vocab]`, outside autodiff; one target a row.
@@ -31,6 +31,10 @@ pub fn softmax_nll(logits: Tensor<2>, targets: &[usize]) -> SoftmaxNll {
     #[cfg(feature = "cpu")]
     if super::flex_op::is_host_f32(&logits) {
         return fused::softmax_nll(logits, targets);
+    }
+    #[cfg(feature = "gpu")]
+    if rows > 0 && vocab > 0 && crate::gpu::is_gpu_f32(&logits) {
+        return crate::gpu::softmax_nll(logits, targets);
     }
     softmax_nll_reference(logits, targets)
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, activation};
 
-/// `silu(gate) * up`; on the CPU in one pass forward and one backward.
+/// `silu(gate) * up`; on the CPU and on a GPU in one pass forward and one backward.
 ///
 /// Source: Shazeer (2020), equation 6, <https://arxiv.org/abs/2002.05202>.
 ///
@@ -11,6 +11,10 @@ use burn::tensor::{Tensor, activation};
 pub fn swiglu(gate: Tensor<3>, up: Tensor<3>) -> Tensor<3> {
     #[cfg(feature = "cpu")]
     if let Some(y) = fused::swiglu(&gate, &up) {
+        return y;
+    }
+    #[cfg(feature = "gpu")]
+    if let Some(y) = crate::gpu::swiglu(&gate, &up) {
         return y;
     }
     swiglu_reference(gate, up)
@@ -23,10 +27,11 @@ pub(crate) fn swiglu_reference(gate: Tensor<3>, up: Tensor<3>) -> Tensor<3> {
 
 #[cfg(feature = "cpu")]
 mod fused {
-    use burn::backend::flex::FlexTensor;
+    use burn::backend::{Flex, flex::FlexTensor};
     use burn::tensor::Tensor;
 
-    use super::super::flex_op::{FlexOp, Input, apply, shaped, values};
+    use super::super::flex_op::{shaped, values};
+    use super::super::fused_op::{FusedOp, Input, apply};
     use crate::host::{self, SimdLevel};
 
     #[derive(Debug, Clone)]
@@ -43,7 +48,7 @@ mod fused {
         )
     }
 
-    impl FlexOp<2> for SwiGlu {
+    impl FusedOp<Flex, 2> for SwiGlu {
         type Saved = [FlexTensor; 2];
 
         fn forward(&self, [gate, up]: [&FlexTensor; 2]) -> (FlexTensor, Self::Saved) {

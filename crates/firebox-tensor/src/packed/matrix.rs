@@ -303,6 +303,20 @@ impl PackedMatrix {
         }
     }
 
+    /// The scale of each block of NF4; `None` in other formats.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn nf4_scales(&self) -> Option<Vec<f32>> {
+        let n_blocks = nf4::n_blocks(self.n_rows * self.n_cols);
+        match &self.storage {
+            Storage::Nf4 { absmax, .. } => Some(absmax.to_vec()),
+            Storage::Nf4DoubleQuant { absmax, .. } => {
+                let codebook = dynamic_codebook();
+                Some((0..n_blocks).map(|i| absmax.get(codebook, i)).collect())
+            }
+            Storage::Int8 { .. } | Storage::Ggml { .. } => None,
+        }
+    }
+
     /// `y = x W^T`: the plain reference that fast kernels are tested against.
     ///
     /// Each row of the weight is unpacked once and multiplied with each row of `x`, in f32. An
