@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::ensure_exists;
+use crate::linear;
 
 /// What is timed, always in tokens per second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -22,6 +23,12 @@ pub(crate) enum Metric {
     TrainFull,
     /// Fine-tuning an adapter (r=8 on q_proj and v_proj).
     TrainLora,
+    /// One row times one NF4 weight, which may stay in the cache; rows per second.
+    LinearCached,
+    /// One row times NF4 weights that take turns and come from memory.
+    LinearStreamed,
+    /// 512 rows times one NF4 weight.
+    LinearMany,
 }
 
 impl fmt::Display for Metric {
@@ -31,6 +38,9 @@ impl fmt::Display for Metric {
             Self::Decode => "decode",
             Self::TrainFull => "train full",
             Self::TrainLora => "train LoRA",
+            Self::LinearCached => "NF4 linear 2048 → 8192, 1 row",
+            Self::LinearStreamed => "NF4 linear 2048 → 8192, 1 row, weights from memory",
+            Self::LinearMany => "NF4 linear 2048 → 8192, 512 rows",
         })
     }
 }
@@ -75,7 +85,7 @@ pub(crate) struct Contender {
     pub(crate) name: String,
     pub(crate) jobs: Vec<Job>,
     /// What must be there, and what makes it.
-    needs: Vec<(PathBuf, &'static str)>,
+    pub(crate) needs: Vec<(PathBuf, &'static str)>,
 }
 
 impl Contender {
@@ -96,7 +106,7 @@ pub(crate) struct Job {
 
 /// Where a figure stands in the JSON that a contender prints.
 #[derive(Debug)]
-pub(crate) struct Field(&'static str);
+pub(crate) struct Field(pub(crate) &'static str);
 
 impl Field {
     pub(crate) fn read(&self, answer: &Value) -> Option<f64> {
@@ -110,16 +120,18 @@ impl fmt::Display for Field {
     }
 }
 
-const SETUP: &str = "benches/peers/setup.sh";
-const BUILD: &str = "cargo build --release";
+pub(crate) const SETUP: &str = "benches/peers/setup.sh";
+pub(crate) const BUILD: &str = "cargo build --release";
 
 /// The GGUF forms that llama.cpp is timed with.
 const GGUF_FORMATS: [&str; 4] = ["f32", "f16", "q8_0", "q4_1"];
 
-/// The forms that firebox is timed with: name, file of the model, `--weights`.
-const FIREBOX_FORMS: [(&str, &str, &str); 5] = [
+/// The forms that firebox is timed with: name, file of the model, `--weights`. Keys and values are
+/// f16, as llama.cpp's are.
+const FIREBOX_FORMS: [(&str, &str, &str); 6] = [
     ("f32", "smollm2-bf16", "f32"),
     ("bf16", "smollm2-bf16", "stored"),
+    ("bf16-dot", "smollm2-bf16", "bf16-dot"),
     ("f16", "smollm2-f16.gguf", "stored"),
     ("q8_0", "smollm2-q8_0.gguf", "blocks"),
     ("q4_1", "smollm2-q4_1.gguf", "blocks"),
@@ -146,8 +158,11 @@ pub(crate) fn contenders(
         .iter()
         .map(|(name, file, weights)| form(name, &work.join("models").join(file), weights))
         .collect();
-    let training = firebox_training(firebox, &checkpoint, n_threads, workload);
-    all[0].jobs.extend(training);
+    for (of, precision) in [(0, "f32"), (2, "bf16")] {
+        let training = firebox_training(firebox, &checkpoint, precision, n_threads, workload);
+        all[of].jobs.extend(training);
+    }
+    all.extend(linear::contenders(work, firebox, n_threads));
     all.extend(models.iter().map(|(name, path)| form(name, path, "stored")));
     all.extend(GGUF_FORMATS.map(|format| llama_contender(format, work, n_threads, workload)));
     for dtype in ["fp32", "bf16"] {
@@ -177,6 +192,7 @@ struct Form<'a> {
 fn firebox_training(
     firebox: &Path,
     model: &Path,
+    precision: &str,
     n_threads: usize,
     workload: &Workload,
 ) -> [Job; 2] {
@@ -195,6 +211,8 @@ fn firebox_training(
             workload.n_seq_tokens.to_string(),
             "--steps",
             workload.n_steps.to_string(),
+            "--precision",
+            precision,
             "--threads",
             n_threads.to_string(),
             "--json",
@@ -227,6 +245,8 @@ fn firebox_decoder(
             model,
             "--weights",
             weights,
+            "--kv-cache",
+            "f16",
             "--prompt-tokens",
             workload.n_prompt_tokens.to_string(),
             "--new-tokens",

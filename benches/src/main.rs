@@ -6,6 +6,8 @@
 //! an order that shifts from round to round, so that a machine which warms up or slows down favours nobody.
 
 mod contender;
+mod limits;
+mod linear;
 mod machine;
 mod report;
 mod summary;
@@ -19,6 +21,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
 use contender::{Contender, Job, Workload, contenders};
+use limits::Limits;
 use machine::Machine;
 use report::Report;
 use summary::Samples;
@@ -89,9 +92,9 @@ fn main() -> Result<()> {
         "expected a contender called `{wanted}`, found none"
     );
 
-    let samples = run_rounds(&contenders, arguments.rounds)?;
+    let (samples, limits) = run_rounds(&contenders, &firebox, &arguments)?;
     let machine = Machine::read(&firebox, arguments.threads)?;
-    let report = Report::new(machine, workload, arguments.rounds, samples);
+    let report = Report::new(machine, workload, arguments.rounds, limits, samples);
     let (json, markdown) = report.write(&arguments.out, arguments.smoke)?;
     write!(std::io::stdout(), "{}", report.markdown()).context("print the report")?;
     note(&format!(
@@ -103,9 +106,15 @@ fn main() -> Result<()> {
 }
 
 /// Every job of every contender, `n_rounds` times; round `r` begins with contender `r`.
-fn run_rounds(contenders: &[Contender], n_rounds: usize) -> Result<Samples> {
-    let mut samples = Samples::default();
+fn run_rounds(
+    contenders: &[Contender],
+    firebox: &Path,
+    arguments: &Arguments,
+) -> Result<(Samples, Limits)> {
+    let (mut samples, mut limits) = (Samples::default(), Vec::new());
+    let n_rounds = arguments.rounds;
     for round in 0..n_rounds {
+        limits.push(Limits::measure(firebox, arguments.threads)?);
         for index in 0..contenders.len() {
             let contender = &contenders[(round + index) % contenders.len()];
             for job in &contender.jobs {
@@ -118,7 +127,7 @@ fn run_rounds(contenders: &[Contender], n_rounds: usize) -> Result<Samples> {
             machine::load()
         ));
     }
-    Ok(samples)
+    Ok((samples, Limits::median(&limits)))
 }
 
 fn run_job(contender: &Contender, job: &Job, samples: &mut Samples) -> Result<()> {

@@ -9,12 +9,13 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::contender::{Metric, Workload};
+use crate::limits::Limits;
 use crate::machine::Machine;
 use crate::summary::{Samples, Summary};
 use crate::targets;
 
 /// Version of the JSON form.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 /// Everything that one run found out.
 #[derive(Debug, Serialize)]
@@ -23,6 +24,7 @@ pub(crate) struct Report {
     machine: Machine,
     workload: Workload,
     n_rounds: usize,
+    limits: Limits,
     /// Tokens per second, by metric.
     results: BTreeMap<Metric, Vec<Summary>>,
 }
@@ -32,6 +34,7 @@ impl Report {
         machine: Machine,
         workload: Workload,
         n_rounds: usize,
+        limits: Limits,
         samples: Samples,
     ) -> Self {
         let results = samples.summaries();
@@ -40,6 +43,7 @@ impl Report {
             machine,
             workload,
             n_rounds,
+            limits,
             results,
         }
     }
@@ -64,7 +68,7 @@ impl Report {
 
     /// The page.
     pub(crate) fn markdown(&self) -> String {
-        let mut page = self.heading() + &targets::table(&self.results);
+        let mut page = self.heading() + &targets::table(&self.results, &self.limits);
         for (metric, rows) in &self.results {
             // Writing to a string can't fail.
             let _ = write!(page, "\n## {metric}\n\n{}", table(rows));
@@ -98,7 +102,9 @@ impl Report {
              Prefill of {n_prompt_tokens} tokens, decode of {n_new_tokens} after them, training of \
              {batch_size} × {n_seq_tokens} tokens a step (median of {n_steps} steps a run).\n\
              Tokens per second; median, least and most of {rounds} runs, the contenders by turns; spread is \
-             (most − least) / median. The last column of each table is firebox f32 over the contender.\n",
+             (most − least) / median. The last column of each table is firebox f32 over the contender.\n\n\
+             {limits}\n",
+            limits = self.limits.text(),
             rounds = self.n_rounds,
             threads = self.machine.n_threads,
             simd = self.machine.simd.join(" "),
@@ -158,7 +164,13 @@ mod tests {
             commit: "abc1234".to_owned(),
             rustc: "rustc 1.95.0".to_owned(),
         };
-        Report::new(machine, Workload::standard(), 3, samples)
+        let limits = Limits {
+            read: 32e9,
+            f32: 200e9,
+            bf16: 400e9,
+            int8: 600e9,
+        };
+        Report::new(machine, Workload::standard(), 3, limits, samples)
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod cache;
 mod linear;
 mod load;
+mod weights;
 
 use firebox_tensor::host::{
     AttentionShape, KvFormat, PanelMatrix, Segment, SimdLevel, Start, attend, in_team, rms_norm,
@@ -13,7 +14,7 @@ use firebox_tensor::host::{
 };
 
 pub use self::cache::HostCache;
-pub use self::load::{HostWeights, UnknownHostWeights};
+pub use self::weights::{HostWeights, UnknownHostWeights};
 
 use self::cache::Workspace;
 use self::linear::HostLinear;

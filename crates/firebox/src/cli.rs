@@ -3,6 +3,7 @@
 
 mod args;
 mod bench;
+mod bench_kernels;
 mod chat;
 mod convert;
 mod data;
@@ -57,6 +58,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Eval(EvalCommand::Perplexity(args)) => eval::perplexity(&globals, &args),
         Command::Bench(BenchCommand::Decode(args)) => bench::decode(&globals, &args),
         Command::Bench(BenchCommand::Train(args)) => bench::train(&globals, &args),
+        Command::Bench(BenchCommand::Linear(args)) => bench_kernels::linear(&globals, &args),
+        Command::Bench(BenchCommand::Machine) => bench_kernels::machine(&globals),
         Command::Serve(args) => serve::run(&globals, &args),
         Command::Loop(args) => learning_loop::run(&globals, &args),
     }

@@ -1,8 +1,5 @@
 //! From a checkpoint to panels.
 
-use std::fmt;
-use std::str::FromStr;
-
 use firebox_checkpoint::{Checkpoint, Dtype, Storage};
 use firebox_tensor::host::{
     Arena, AttentionShape, PanelFormat, PanelMatrix, SimdLevel, WeightRows,
@@ -10,103 +7,12 @@ use firebox_tensor::host::{
 use firebox_tensor::packed::{PackedFormat, PackedMatrix};
 
 use super::linear::HostLinear;
+use super::weights::HostWeights;
 use super::{HostLayer, HostLlama};
 use crate::config::LlamaConfig;
 use crate::error::ModelError;
 use crate::load::{check_shape, config_of, field_of, tensor_of_shape};
 use crate::rope::inv_freq;
-
-/// In which form weights are held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum HostWeights {
-    /// As the checkpoint stores them (f32, bf16, f16, packed by Firebox), GGUF's blocks as f16: what
-    /// is computed is what the file says.
-    #[default]
-    Stored,
-    /// As [`Self::Stored`], but GGUF's Q8_0, Q4_0, Q4_1 and Q4_K stay blocks and are multiplied by
-    /// activations of 8 bits, as llama.cpp does: smaller and faster, and logits move by some tenths.
-    Blocks,
-    /// 32 bits.
-    F32,
-    /// 16 bits.
-    Bf16,
-    /// 16 bits, times activations rounded to bf16 as well, as PyTorch computes a bfloat16 model: twice
-    /// the speed of a long prompt on a CPU with AVX-512 BF16.
-    Bf16Dot,
-    /// 16 bits.
-    F16,
-    /// The projections packed now; the embedding and the head in 8 bits for ggml's formats, and in
-    /// bf16 for the others.
-    Packed(PackedFormat),
-}
-
-impl HostWeights {
-    /// Those that are not [`Self::Packed`], with their names.
-    const NOT_PACKED: [(&str, Self); 6] = [
-        ("stored", Self::Stored),
-        ("blocks", Self::Blocks),
-        ("f32", Self::F32),
-        ("bf16", Self::Bf16),
-        ("bf16-dot", Self::Bf16Dot),
-        ("f16", Self::F16),
-    ];
-
-    pub(super) fn names() -> Vec<&'static str> {
-        let packed = PackedFormat::ALL.map(PackedFormat::name);
-        let others = Self::NOT_PACKED.map(|(name, _)| name);
-        others.into_iter().chain(packed).collect()
-    }
-
-    /// The form of the embedding and the head.
-    fn of_embedding(self) -> Self {
-        match self {
-            Self::Packed(
-                PackedFormat::Q8_0 | PackedFormat::Q4_0 | PackedFormat::Q4_1 | PackedFormat::Q4K,
-            ) => Self::Packed(PackedFormat::Q8_0),
-            Self::Packed(_) => Self::Bf16,
-            other => other,
-        }
-    }
-}
-
-impl fmt::Display for HostWeights {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = Self::NOT_PACKED.iter().find(|(_, form)| form == self);
-        match (self, named) {
-            (Self::Packed(format), _) => format.fmt(f),
-            (_, Some((name, _))) => f.pad(name),
-            (_, None) => unreachable!("every form has a name"),
-        }
-    }
-}
-
-impl FromStr for HostWeights {
-    type Err = UnknownHostWeights;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let named = Self::NOT_PACKED.iter().find(|(known, _)| *known == name);
-        match named {
-            Some((_, form)) => Ok(*form),
-            None => name
-                .parse()
-                .map(Self::Packed)
-                .map_err(|_| UnknownHostWeights {
-                    found: name.to_owned(),
-                }),
-        }
-    }
-}
-
-/// A name that is no [`HostWeights`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "weights `{found}`: expected one of {}",
-    HostWeights::names().iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-)]
-pub struct UnknownHostWeights {
-    /// The name that was given.
-    pub found: String,
-}
 
 impl HostLlama {
     /// Loads a model, one tensor at a time.
@@ -184,6 +90,14 @@ impl Source {
                 values: Values::Packed(matrix),
             },
         }
+    }
+
+    /// NF4 to be multiplied in bf16.
+    fn in_bf16(mut self) -> Self {
+        if self.format == PanelFormat::Nf4 {
+            self.format = PanelFormat::Nf4Dot;
+        }
+        self
     }
 
     fn rows(&self) -> WeightRows<'_> {
@@ -290,6 +204,10 @@ impl Loader<'_> {
             (HostWeights::Bf16Dot, _) => PanelFormat::Bf16Dot,
             (HostWeights::F16, _) => PanelFormat::F16,
             (HostWeights::Packed(format), _) => return self.packed(name, shape, format),
+            (HostWeights::Nf4Dot, _) => {
+                let source = self.packed(name, shape, PackedFormat::Nf4)?;
+                return Ok(source.in_bf16());
+            }
             (HostWeights::Stored | HostWeights::Blocks, storage) => {
                 if let Some(found) = self.checkpoint.shape(name) {
                     check_shape(name, &shape, &found, field)?;

@@ -23,21 +23,20 @@ pub(crate) fn n_pairs(n_in: usize) -> usize {
 }
 
 impl PairedRows {
-    /// Replaces what is held by the rows of `x`, `[rows, n_in]`.
-    pub(crate) fn fill(&mut self, level: SimdLevel, x: &[f32], n_in: usize) {
-        let (n_rows, width) = (x.len() / n_in, n_pairs(n_in));
-        self.pairs.resize(n_rows * width, 0);
+    /// Replaces what is held by the rows of `x`, `[rows, n_in]`, `stride` pairs from one to the next.
+    pub(crate) fn fill(&mut self, level: SimdLevel, x: &[f32], n_in: usize, stride: usize) {
+        let n_rows = x.len() / n_in;
+        self.pairs.resize(n_rows * stride, 0);
         let pairs = SharedMut::new(&mut self.pairs);
         for_each_rows(n_rows, n_in, |rows| {
-            dispatch(
-                level,
-                PairRows {
-                    x,
-                    n_in,
-                    rows,
-                    pairs,
-                },
-            );
+            let kernel = PairRows {
+                x,
+                n_in,
+                stride,
+                rows,
+                pairs,
+            };
+            dispatch(level, kernel);
         });
     }
 }
@@ -45,6 +44,7 @@ impl PairedRows {
 struct PairRows<'a> {
     x: &'a [f32],
     n_in: usize,
+    stride: usize,
     rows: Range<usize>,
     pairs: SharedMut<u32>,
 }
@@ -54,13 +54,13 @@ impl Kernel for PairRows<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let width = n_pairs(self.n_in);
+        let n_pairs = n_pairs(self.n_in);
         for row in self.rows {
-            let x = &self.x[row * self.n_in..][..self.n_in];
             // SAFETY: the output has this row, and it is this task's alone.
-            let pairs =
-                unsafe { std::slice::from_raw_parts_mut(self.pairs.ptr().add(row * width), width) };
-            pair_row(x, pairs);
+            let pairs = unsafe {
+                std::slice::from_raw_parts_mut(self.pairs.ptr().add(row * self.stride), n_pairs)
+            };
+            pair_row(&self.x[row * self.n_in..][..self.n_in], pairs);
         }
     }
 }
@@ -79,7 +79,7 @@ pub(crate) fn pair_row(x: &[f32], pairs: &mut [u32]) {
 
 /// Rounds to the nearest bf16, ties to even; what is no number stays none.
 #[inline(always)]
-pub(crate) fn bf16_bits(x: f32) -> u32 {
+pub(crate) const fn bf16_bits(x: f32) -> u32 {
     let bits = x.to_bits();
     let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
     if x.is_nan() {

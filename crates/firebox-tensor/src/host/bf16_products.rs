@@ -11,8 +11,8 @@ use std::ops::Range;
 
 use super::aligned::AlignedBuffer;
 use super::bf16_dot::{bf16_bits, n_pairs, pair_row};
+use super::dense_panel::{Panels, RowMajor};
 use super::float_matmul::{LeftRows, float_matmul, float_product};
-use super::float_panel::{Panels, RowMajor};
 use super::gemm::{Product, panel_width};
 use super::level::SimdLevel;
 use super::panel_matrix::Start;

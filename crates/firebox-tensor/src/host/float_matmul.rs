@@ -11,7 +11,8 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::float_panel::{FloatPanel, FloatWeights, RowMajor};
+use super::dense_panel::RowMajor;
+use super::float_panel::{FloatPanel, FloatWeights};
 use super::float_tile::{self, Depth, Left, Out};
 use super::gemm::{FEW_ROWS, Product, TileTask, for_each_task, panel_width, with_panel};
 use super::level::SimdLevel;

@@ -3,7 +3,8 @@
 use bytemuck::Pod;
 use half::f16;
 
-use super::float_panel::{CodePanel, F32Panel, FloatPanel, HalfPanel};
+use super::dense_panel::F32Panel;
+use super::float_panel::{CodePanel, FloatPanel, HalfPanel};
 use super::simd::Simd;
 
 /// Largest code of a key or value in 8 bits.

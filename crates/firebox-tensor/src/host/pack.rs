@@ -12,6 +12,7 @@ use super::gemm::panel_width;
 use super::int_panel::{GROUPS, IntCodes, Q4, Q8};
 use super::k_panel::Q4K;
 use super::level::SimdLevel;
+use super::nf4_dot;
 use super::panel_matrix::PanelFormat;
 use super::parallel::{SharedMut, for_each};
 use super::region::Arena;
@@ -48,6 +49,7 @@ impl PanelBytes {
             PanelFormat::Bf16 | PanelFormat::F16 => (2 * n_in * width, 0),
             PanelFormat::Bf16Dot => (4 * n_pairs(n_in) * width, 0),
             PanelFormat::Int8Rowwise => (n_in * width, 4 * width),
+            PanelFormat::Nf4Dot => (n_in / NF4_BLOCK * nf4_dot::block_bytes(width), 0),
             PanelFormat::Nf4 => (n_in / 2 * width, 4 * (n_in / NF4_BLOCK) * width),
             PanelFormat::Q8_0 => (Q8::block_at(blocks, width / 2), 0),
             PanelFormat::Q4_0 => (Q4::<false>::block_at(blocks, width / 2), 0),
@@ -143,6 +145,9 @@ impl Place {
 
     fn packed(&self, format: PanelFormat, row: RawRow<'_>, codes: &mut [u8], scales: &mut [u8]) {
         match row {
+            RawRow::Nf4 { codes: row, absmax } if format == PanelFormat::Nf4Dot => {
+                self.nf4_dot(row, &absmax, codes);
+            }
             RawRow::Nf4 { codes: row, absmax } => {
                 for (block, absmax) in absmax.iter().enumerate() {
                     put(
@@ -199,6 +204,22 @@ impl Place {
         }
     }
 
+    /// Codes in words of eight, a block's scales behind them.
+    fn nf4_dot(&self, row: &[u8], absmax: &[f32], panel: &mut [u8]) {
+        let block_bytes = nf4_dot::block_bytes(self.width);
+        let of_blocks = row.chunks_exact(NF4_BLOCK / 2).zip(absmax);
+        for (to, (row, absmax)) in panel.chunks_exact_mut(block_bytes).zip(of_blocks) {
+            let scale_at = nf4_dot::scale_at(self.width, self.lane);
+            put(to, scale_at, absmax.to_le_bytes());
+            for k in 0..NF4_BLOCK {
+                // bitsandbytes has the even input in the high nibble.
+                let code = row[k / 2] >> (4 - k % 2 * 4) & 15;
+                let (word, bit) = nf4_dot::place(self.width, self.lane, k);
+                to[word + bit / 8] |= code << (bit % 8);
+            }
+        }
+    }
+
     /// Where input `k` lies among pairs of bf16.
     fn pair_byte(&self, k: usize) -> usize {
         4 * (k / 2 * self.width + self.lane) + 2 * (k % 2)
@@ -247,6 +268,12 @@ pub(crate) fn unpack_row(
             PanelFormat::Bf16Dot => bf16::from_le_bytes(two(codes, place.pair_byte(k))).to_f32(),
             PanelFormat::F16 => f16::from_le_bytes(two(codes, 2 * at)).to_f32(),
             PanelFormat::Int8Rowwise => f32::from(codes[at] as i8) * four(scales, 4 * lane),
+            PanelFormat::Nf4Dot => {
+                let block = &codes[k / NF4_BLOCK * nf4_dot::block_bytes(width)..];
+                let (word, bit) = nf4_dot::place(width, lane, k);
+                let code = block[word + bit / 8] >> (bit % 8) & 15;
+                nf4_dot::value(code) * four(block, nf4_dot::scale_at(width, lane))
+            }
             PanelFormat::Nf4 => {
                 let code = codes[k / 2 * width + lane] >> (k % 2 * 4) & 15;
                 let scale = four(scales, 4 * (k / NF4_BLOCK * width + lane));

@@ -5,13 +5,15 @@ use crate::packed::{PackedFormat, PackedMatrix};
 use super::activations::QuantizedRows;
 use super::aligned::AlignedBuffer;
 use super::bf16_dot::{PairedRows, n_pairs};
+use super::dense_panel::Panels;
 use super::float_matmul::float_matmul;
-use super::float_panel::{HalfWeights, Int8Weights, Nf4Weights, Panels};
+use super::float_panel::{HalfWeights, Int8Weights, Nf4Weights};
 use super::gemm::Product;
 use super::int_matmul::int_matmul;
 use super::int_panel::{IntCodes, Q4, Q8};
 use super::k_panel::Q4K;
 use super::level::SimdLevel;
+use super::nf4_dot::{self, nf4_matmul};
 use super::pack;
 use super::region::Arena;
 
@@ -33,6 +35,8 @@ pub enum PanelFormat {
     Int8Rowwise,
     /// As [`PackedFormat::Nf4`], computed in f32. Scales that were quantized themselves are unpacked.
     Nf4,
+    /// As [`PackedFormat::Nf4`] with the codebook rounded to bf16, times activations rounded to bf16.
+    Nf4Dot,
     /// As [`PackedFormat::Q8_0`], times activations of 8 bits.
     Q8_0,
     /// As [`PackedFormat::Q4_0`], times activations of 8 bits.
@@ -96,6 +100,15 @@ impl PanelFormat {
             PackedFormat::Q4_0 => Some(Self::Q4_0),
             PackedFormat::Q4_1 => Some(Self::Q4_1),
             PackedFormat::Q4K => Some(Self::Q4K),
+        }
+    }
+
+    /// The form that computes the same without rounding to bf16.
+    fn exact(self) -> Self {
+        match self {
+            Self::Nf4Dot => Self::Nf4,
+            Self::Bf16Dot => Self::Bf16,
+            other => other,
         }
     }
 
@@ -167,7 +180,7 @@ impl PanelMatrix {
                     assert_eq!(matrix.n_cols(), n_in, "inputs of a packed weight");
                     assert_eq!(
                         PanelFormat::of_packed(matrix),
-                        Some(format),
+                        Some(format.exact()),
                         "format of a packed weight"
                     );
                 }
@@ -251,8 +264,8 @@ impl PanelMatrix {
                 float_matmul(level, x, n_in, &HalfWeights::<true> { values, n_in }, out);
             }
             PanelFormat::Bf16Dot => {
-                scratch.paired.fill(level, x, n_in);
                 let n_pairs = n_pairs(n_in);
+                scratch.paired.fill(level, x, n_in, n_pairs);
                 let weights = Panels::<u32> {
                     values: self.codes.values(),
                     n_in: n_pairs,
@@ -280,6 +293,12 @@ impl PanelMatrix {
                     n_in,
                 };
                 float_matmul(level, x, n_in, &weights, out);
+            }
+            PanelFormat::Nf4Dot => {
+                scratch
+                    .paired
+                    .fill(level, x, n_in, nf4_dot::row_stride(n_in));
+                nf4_matmul(level, &scratch.paired.pairs, n_in, self.codes.values(), out);
             }
             PanelFormat::Q8_0 => self.int::<Q8>(x, out, scratch),
             PanelFormat::Q4_0 => self.int::<Q4<false>>(x, out, scratch),

@@ -9,6 +9,7 @@ mod avx2;
 mod avx512;
 mod portable;
 
+use super::bf16_dot::bf16_bits;
 use super::level::SimdLevel;
 
 /// Vectors of `LANES` f32, of as many i32, and of four times as many bytes.
@@ -69,6 +70,12 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn int_splat(self, x: i32) -> Self::I;
     /// Reads `LANES` integers.
     unsafe fn load_int(self, from: *const u32) -> Self::I;
+    /// Writes `LANES` integers.
+    unsafe fn store_int(self, to: *mut u32, x: Self::I);
+    /// `x >> n` of every lane, zeros from above.
+    fn shift_right(self, x: Self::I, n: u32) -> Self::I;
+    /// The pair of bf16 that the low four bits of both halves of a lane name.
+    fn lookup_bf16(self, table: &Bf16Table, x: Self::I) -> Self::I;
     /// Adds to each lane the two products of its pair of bf16 with `x`'s.
     fn dot2_bf16(self, sum: Self::F, weights: Self::I, x: Self::I) -> Self::F;
     /// Reads `LANES` bytes as unsigned integers.
@@ -90,6 +97,29 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn dot4(self, sum: Self::I, weights: Self::B, x: i32) -> Self::I;
     /// The same for weights from 0 to 15.
     fn dot4_nibbles(self, sum: Self::I, weights: Self::B, x: i32) -> Self::I;
+}
+
+/// Sixteen values rounded to bf16.
+pub(crate) struct Bf16Table {
+    /// All of them, twice.
+    halves: [u16; 32],
+    /// As f32.
+    floats: [f32; 16],
+}
+
+impl Bf16Table {
+    pub(crate) const fn new(values: &[f32; 16]) -> Self {
+        let (mut halves, mut floats) = ([0; 32], [0.0; 16]);
+        let mut i = 0;
+        while i < 16 {
+            let bits = bf16_bits(values[i]);
+            halves[i] = bits as u16;
+            halves[i + 16] = bits as u16;
+            floats[i] = f32::from_bits(bits << 16);
+            i += 1;
+        }
+        Self { halves, floats }
+    }
 }
 
 /// Work that is compiled for each level.

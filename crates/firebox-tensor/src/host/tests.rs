@@ -51,7 +51,7 @@ fn packed_format(format: PanelFormat) -> Option<PackedFormat> {
     match format {
         PanelFormat::F32 | PanelFormat::Bf16 | PanelFormat::Bf16Dot | PanelFormat::F16 => None,
         PanelFormat::Int8Rowwise => Some(PackedFormat::Int8Rowwise),
-        PanelFormat::Nf4 => Some(PackedFormat::Nf4DoubleQuant),
+        PanelFormat::Nf4 | PanelFormat::Nf4Dot => Some(PackedFormat::Nf4DoubleQuant),
         PanelFormat::Q8_0 => Some(PackedFormat::Q8_0),
         PanelFormat::Q4_0 => Some(PackedFormat::Q4_0),
         PanelFormat::Q4_1 => Some(PackedFormat::Q4_1),
@@ -61,9 +61,18 @@ fn packed_format(format: PanelFormat) -> Option<PackedFormat> {
 
 /// A weight in some format, and its values as they are stored.
 fn stored(format: PanelFormat, w: &[f32], n_out: usize, n_in: usize) -> (PanelMatrix, Vec<f32>) {
-    if let Some(format) = packed_format(format) {
-        let packed = PackedMatrix::pack(format, w, n_out, n_in).unwrap();
-        return (PanelMatrix::from_packed(&packed), packed.unpack());
+    if let Some(packed_format) = packed_format(format) {
+        let packed = PackedMatrix::pack(packed_format, w, n_out, n_in).unwrap();
+        let rows = [WeightRows::Packed(&packed)];
+        let matrix = PanelMatrix::from_rows(format, &rows, n_in, &mut Arena::new());
+        let mut values = packed.unpack();
+        if format == PanelFormat::Nf4Dot {
+            // The codebook is rounded, not its products with the scales.
+            for (i, row) in values.chunks_exact_mut(n_in).enumerate() {
+                matrix.unpack_row(i, row);
+            }
+        }
+        return (matrix, values);
     }
     let rounded = |x: &f32| match format {
         PanelFormat::F16 => half::f16::from_f32(*x).to_f32(),
@@ -74,13 +83,14 @@ fn stored(format: PanelFormat, w: &[f32], n_out: usize, n_in: usize) -> (PanelMa
     (matrix, w.iter().map(rounded).collect())
 }
 
-const FORMATS: [PanelFormat; 10] = [
+const FORMATS: [PanelFormat; 11] = [
     PanelFormat::F32,
     PanelFormat::Bf16,
     PanelFormat::Bf16Dot,
     PanelFormat::F16,
     PanelFormat::Int8Rowwise,
     PanelFormat::Nf4,
+    PanelFormat::Nf4Dot,
     PanelFormat::Q8_0,
     PanelFormat::Q4_0,
     PanelFormat::Q4_1,
@@ -95,7 +105,7 @@ fn inputs(format: PanelFormat, n: usize) -> usize {
         | PanelFormat::Bf16Dot
         | PanelFormat::F16
         | PanelFormat::Int8Rowwise => n,
-        PanelFormat::Nf4 => n.next_multiple_of(64),
+        PanelFormat::Nf4 | PanelFormat::Nf4Dot => n.next_multiple_of(64),
         PanelFormat::Q4K => n.next_multiple_of(256),
         _ => n.next_multiple_of(32),
     }
@@ -131,7 +141,7 @@ proptest! {
             let (matrix, w) = stored(format, &w, n_out, n_in);
             let seen = match format {
                 _ if format.multiplies_integers() => through_int8(&x),
-                PanelFormat::Bf16Dot => {
+                PanelFormat::Bf16Dot | PanelFormat::Nf4Dot => {
                     x.iter().map(|x| half::bf16::from_f32(*x).to_f32()).collect()
                 }
                 _ => x.clone(),
@@ -285,6 +295,25 @@ proptest! {
                 for found in [y[i], also[i], outer[i] - 1.0] {
                     let error = (f64::from(found) - expected[i]).abs();
                     assert!(error < bound, "{level}: {found} against {}", expected[i]);
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn nf4_in_bf16_is_nf4_to_the_rounding_of_the_codebook(blocks in 1_usize..5, n_out in 1_usize..70) {
+        let n_in = 64 * blocks;
+        let packed = PackedMatrix::pack(PackedFormat::Nf4, &normal(n_out * n_in, 3), n_out, n_in).unwrap();
+        let exact = packed.unpack();
+        at_each_level(|level| {
+            let rows = [WeightRows::Packed(&packed)];
+            let matrix = PanelMatrix::from_rows(PanelFormat::Nf4Dot, &rows, n_in, &mut Arena::new());
+            let mut row = vec![0.0; n_in];
+            for (i, exact) in exact.chunks_exact(n_in).enumerate() {
+                matrix.unpack_row(i, &mut row);
+                for (x, exact) in row.iter().zip(exact) {
+                    // Half a unit in the last place of a bf16.
+                    assert!((x - exact).abs() <= exact.abs() / 256.0, "{level}: {x} and {exact}");
                 }
             }
         });

@@ -167,7 +167,7 @@ pub(crate) struct UseArgs {
     pub(crate) model: ModelArgs,
     /// How the CPU holds the weights: stored (what the file says, computed in f32), blocks (a GGUF's
     /// blocks times 8-bit activations), f32, bf16, bf16-dot (times activations in bf16), f16, q8_0,
-    /// q4_0, q4_1, q4_k, int8, nf4 or nf4-dq
+    /// q4_0, q4_1, q4_k, int8, nf4, nf4-dq or nf4-dot (times activations in bf16)
     #[arg(long, value_name = "FORM", default_value = "stored")]
     pub(crate) weights: HostWeights,
     /// How the CPU holds the keys and values of what was read: f32, f16 (half the memory) or int8 (a
@@ -404,6 +404,10 @@ pub(crate) enum BenchCommand {
     Decode(BenchDecodeArgs),
     /// Forward, backward and update
     Train(BenchTrainArgs),
+    /// One product of rows with a packed weight
+    Linear(BenchLinearArgs),
+    /// How fast memory is read and products are computed, at most
+    Machine,
 }
 
 #[derive(Debug, Args)]
@@ -419,6 +423,31 @@ pub(crate) struct BenchDecodeArgs {
     /// Counted runs, after one that is not counted
     #[arg(long, default_value_t = 5, value_parser = count::<1, 1_000_000>)]
     pub(crate) runs: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchLinearArgs {
+    /// How the weight is packed
+    #[arg(long, default_value_t = PackedFormat::Nf4)]
+    pub(crate) format: PackedFormat,
+    /// Multiply NF4 by activations in bf16
+    #[arg(long)]
+    pub(crate) bf16: bool,
+    /// Inputs
+    #[arg(long = "in", default_value_t = 2048, value_parser = count::<1, 16_384>)]
+    pub(crate) n_in: usize,
+    /// Outputs
+    #[arg(long = "out", default_value_t = 8192, value_parser = count::<1, 16_384>)]
+    pub(crate) n_out: usize,
+    /// Rows that are multiplied
+    #[arg(long, default_value_t = 1, value_parser = count::<1, 65_536>)]
+    pub(crate) rows: usize,
+    /// Megabytes of weights that take turns; 0: one weight, which may stay in the cache
+    #[arg(long, default_value_t = 0, value_parser = count::<0, 100_000>)]
+    pub(crate) rotate_mb: usize,
+    /// How long, at least
+    #[arg(long, default_value_t = 2, value_parser = count::<1, 3600>)]
+    pub(crate) seconds: usize,
 }
 
 #[derive(Debug, Args)]

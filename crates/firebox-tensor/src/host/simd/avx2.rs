@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Simd, instructions, loads};
+use super::{Bf16Table, Kernel, Simd, instructions, loads};
 
 /// Made only by [`run`]: the CPU has the instructions.
 #[derive(Clone, Copy)]
@@ -55,7 +55,27 @@ impl Simd for Avx2 {
         self.lookup_low(table, unsafe { _mm256_srli_epi32::<4>(x) })
     }
 
+    #[inline(always)]
+    unsafe fn store_int(self, to: *mut u32, x: __m256i) {
+        // SAFETY: the CPU has the instructions, and the pointer is good for eight writes.
+        unsafe { _mm256_storeu_si256(to.cast(), x) }
+    }
+
+    #[inline(always)]
+    fn lookup_bf16(self, table: &Bf16Table, x: __m256i) -> __m256i {
+        let low = self.lookup_low(&table.floats, x);
+        let high = self.lookup_low(&table.floats, self.shift_right(x, 16));
+        // SAFETY: the CPU has the instructions.
+        unsafe {
+            let low = _mm256_srli_epi32::<16>(_mm256_castps_si256(low));
+            // A value that is a bf16 has zeros in its low half.
+            _mm256_or_si256(_mm256_castps_si256(high), low)
+        }
+    }
+
     instructions! {
+        fn shift_right(x: __m256i, n: u32) -> __m256i =
+            _mm256_srl_epi32(x, _mm_cvtsi32_si128(n.cast_signed()));
         fn splat(x: f32) -> __m256 = _mm256_set1_ps(x);
         fn add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
         fn sub(a: __m256, b: __m256) -> __m256 = _mm256_sub_ps(a, b);

@@ -5,7 +5,7 @@
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
-use super::{Kernel, Simd, instructions, loads};
+use super::{Bf16Table, Kernel, Simd, instructions, loads};
 
 /// Made only by [`run`] and [`run_bf16`]: the CPU has the instructions.
 #[derive(Clone, Copy)]
@@ -60,7 +60,22 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         unsafe { _mm512_storeu_ps(to, v) }
     }
 
+    #[inline(always)]
+    unsafe fn store_int(self, to: *mut u32, x: __m512i) {
+        // SAFETY: the CPU has the instructions, and the pointer is good for sixteen writes.
+        unsafe { _mm512_storeu_si512(to.cast(), x) }
+    }
+
+    #[inline(always)]
+    fn lookup_bf16(self, table: &Bf16Table, x: __m512i) -> __m512i {
+        // SAFETY: the CPU has the instructions; the table has 64 bytes. Bit 4 of an index chooses
+        // between two halves of the table that are the same.
+        unsafe { _mm512_permutexvar_epi16(x, _mm512_loadu_si512(table.halves.as_ptr().cast())) }
+    }
+
     instructions! {
+        fn shift_right(x: __m512i, n: u32) -> __m512i =
+            _mm512_srl_epi32(x, _mm_cvtsi32_si128(n.cast_signed()));
         fn splat(x: f32) -> __m512 = _mm512_set1_ps(x);
         fn add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
         fn sub(a: __m512, b: __m512) -> __m512 = _mm512_sub_ps(a, b);

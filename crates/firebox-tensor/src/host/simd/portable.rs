@@ -11,7 +11,7 @@ use std::array;
 
 use half::{bf16, f16};
 
-use super::Simd;
+use super::{Bf16Table, Simd};
 
 /// `1.5 * 2^23`: adding it leaves the nearest integer in the low bits.
 const INTEGER_BITS: f32 = 12_582_912.0;
@@ -149,6 +149,26 @@ impl Simd for Portable {
     unsafe fn load_int(self, from: *const u32) -> Self::I {
         // SAFETY: good for 8 reads, says the caller.
         unsafe { from.cast::<[i32; 8]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store_int(self, to: *mut u32, x: Self::I) {
+        // SAFETY: good for 8 writes, says the caller.
+        unsafe { to.cast::<[i32; 8]>().write_unaligned(x) }
+    }
+
+    #[inline(always)]
+    fn shift_right(self, x: Self::I, n: u32) -> Self::I {
+        x.map(|x| (x.cast_unsigned() >> n).cast_signed())
+    }
+
+    #[inline(always)]
+    fn lookup_bf16(self, table: &Bf16Table, x: Self::I) -> Self::I {
+        let half = |x: u32| u32::from(table.halves[x as usize & 15]);
+        x.map(|x| {
+            let x = x.cast_unsigned();
+            (half(x) | half(x >> 16) << 16).cast_signed()
+        })
     }
 
     #[inline(always)]
