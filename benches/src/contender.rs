@@ -127,7 +127,7 @@ pub(crate) const BUILD: &str = "cargo build --release";
 const GGUF_FORMATS: [&str; 4] = ["f32", "f16", "q8_0", "q4_1"];
 
 /// The forms that firebox is timed with: name, file of the model, `--weights`. Keys and values are
-/// f16, as llama.cpp's are.
+/// f16, as llama.cpp's are, or f32 beside weights of f32.
 const FIREBOX_FORMS: [(&str, &str, &str); 6] = [
     ("f32", "smollm2-bf16", "f32"),
     ("bf16", "smollm2-bf16", "stored"),
@@ -246,7 +246,7 @@ fn firebox_decoder(
             "--weights",
             weights,
             "--kv-cache",
-            "f16",
+            if weights == "f32" { "f32" } else { "f16" },
             "--prompt-tokens",
             workload.n_prompt_tokens.to_string(),
             "--new-tokens",

@@ -94,6 +94,9 @@ pub struct Sampler {
     rng: CounterRng,
 }
 
+/// Tokens that top-p sorts at first.
+const FIRST_SORTED: usize = 64;
+
 impl Sampler {
     /// # Errors
     /// As [`SamplingConfig::validate`].
@@ -151,14 +154,28 @@ impl Sampler {
             kept.sort_unstable_by_key(|&(id, _)| id);
             return;
         }
-        kept.sort_unstable_by(by_probability);
-        let total: f32 = kept.iter().map(|(_, p)| p).sum();
-        let mut sum = 0.0;
-        let enough = kept.iter().position(|(_, p)| {
-            sum += p;
-            sum >= self.config.top_p * total
-        });
-        kept.truncate(enough.map_or(kept.len(), |at| at + 1));
+        let total: f64 = kept.iter().map(|(_, p)| f64::from(*p)).sum();
+        let wanted = f64::from(self.config.top_p) * total;
+        // The most likely few are nearly always enough: the rest of the vocabulary stays unsorted.
+        let mut n_sorted = FIRST_SORTED.min(kept.len());
+        loop {
+            if n_sorted < kept.len() {
+                kept.select_nth_unstable_by(n_sorted - 1, by_probability);
+            }
+            kept[..n_sorted].sort_unstable_by(by_probability);
+            let mut sum = 0.0;
+            let enough = kept[..n_sorted].iter().position(|(_, p)| {
+                sum += f64::from(*p);
+                sum >= wanted
+            });
+            if let Some(at) = enough {
+                return kept.truncate(at + 1);
+            }
+            if n_sorted == kept.len() {
+                return;
+            }
+            n_sorted = (n_sorted * 8).min(kept.len());
+        }
     }
 }
 

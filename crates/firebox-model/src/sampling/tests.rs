@@ -163,3 +163,29 @@ fn logits_that_are_no_numbers_are_never_drawn() {
         );
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    // Flat distributions, of which top-p keeps more than it sorts at first, and steep ones.
+    #[test]
+    fn top_p_keeps_what_sorting_everything_would_keep(
+        n in 1_usize..3000, spread in 0.0_f32..6.0, top_p in 0.01_f32..0.999, seed: u64,
+    ) {
+        let mut rng = CounterRng::new(seed, 0);
+        let all: Vec<(u32, f32)> = (0..n as u32).map(|id| (id, (rng.normal() * spread).exp())).collect();
+        let mut sorted = all.clone();
+        sorted.sort_by(by_probability);
+        let total: f64 = all.iter().map(|(_, p)| f64::from(*p)).sum();
+        let mut sum = 0.0;
+        let enough = sorted.iter().position(|(_, p)| {
+            sum += f64::from(*p);
+            sum >= f64::from(top_p) * total
+        });
+        sorted.truncate(enough.map_or(n, |at| at + 1));
+        let sampler = Sampler::new(SamplingConfig { top_p, ..Default::default() }).unwrap();
+        let mut kept = all;
+        sampler.cut_top_p(&mut kept);
+        prop_assert_eq!(kept, sorted);
+    }
+}

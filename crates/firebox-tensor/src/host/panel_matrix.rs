@@ -138,7 +138,7 @@ impl PanelMatrix {
             format,
             &[WeightRows::Dense(weight)],
             n_in,
-            &mut Arena::new(),
+            &mut Arena::apart(),
         )
     }
 
@@ -149,7 +149,7 @@ impl PanelMatrix {
         match PanelFormat::of_packed(matrix) {
             Some(format) => {
                 let rows = [WeightRows::Packed(matrix)];
-                Self::from_rows(format, &rows, n_in, &mut Arena::new())
+                Self::from_rows(format, &rows, n_in, &mut Arena::apart())
             }
             None => Self::from_dense(PanelFormat::F32, &matrix.unpack(), n_out, n_in),
         }

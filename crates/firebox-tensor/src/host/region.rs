@@ -68,8 +68,9 @@ impl Drop for Region {
 
 /// Gives out memory that lies together and is given back together, when everything that was taken
 /// from a chunk of it is dropped.
-#[derive(Default)]
 pub struct Arena {
+    /// Bytes that are taken from the system at a time; 0 for every buffer apart.
+    chunk_bytes: usize,
     chunk: Option<Arc<Region>>,
     /// Bytes of the chunk that are given out.
     n_taken: usize,
@@ -78,23 +79,39 @@ pub struct Arena {
 impl Arena {
     /// Nothing is taken from the system yet.
     pub fn new() -> Self {
-        Self::default()
+        Self::of_chunks(CHUNK_BYTES)
+    }
+
+    /// Every buffer is given back by itself: for what does not live long.
+    pub fn apart() -> Self {
+        Self::of_chunks(0)
+    }
+
+    fn of_chunks(chunk_bytes: usize) -> Self {
+        Self {
+            chunk_bytes,
+            chunk: None,
+            n_taken: 0,
+        }
     }
 
     /// A region and where in it `n_bytes` zeros lie that nobody else has.
     pub(super) fn take(&mut self, n_bytes: usize) -> (Arc<Region>, usize) {
         let n_bytes = n_bytes.next_multiple_of(LINE);
-        if n_bytes > CHUNK_BYTES / 4 {
+        if n_bytes > self.chunk_bytes / 4 {
             return (Arc::new(Region::zeroed(n_bytes)), 0);
         }
-        if self.n_taken + n_bytes > CHUNK_BYTES {
+        if self.n_taken + n_bytes > self.chunk_bytes {
             self.chunk = None;
         }
         let chunk = match &self.chunk {
             Some(chunk) => Arc::clone(chunk),
             None => {
                 self.n_taken = 0;
-                Arc::clone(self.chunk.insert(Arc::new(Region::zeroed(CHUNK_BYTES))))
+                Arc::clone(
+                    self.chunk
+                        .insert(Arc::new(Region::zeroed(self.chunk_bytes))),
+                )
             }
         };
         let offset = self.n_taken;
@@ -103,9 +120,16 @@ impl Arena {
     }
 }
 
+impl Default for Arena {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl std::fmt::Debug for Arena {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Arena({} of {CHUNK_BYTES} bytes taken)", self.n_taken)
+        let (n_taken, n) = (self.n_taken, self.chunk_bytes);
+        write!(f, "Arena({n_taken} of {n} bytes taken)")
     }
 }
 
