@@ -15,6 +15,16 @@ step() {
   step_results+=("$result")
 }
 
+# cargo goes by the files' times: after a build of a clone elsewhere it would take that one's programs,
+# with that one's paths inside, for this one's.
+own_cache() {
+  local mark="$CARGO_TARGET_DIR/clone"
+  [[ $(cat "$mark" 2>/dev/null) == "$PWD" ]] && return
+  git ls-files -z '*.rs' | xargs -0 touch
+  mkdir -p "$CARGO_TARGET_DIR"
+  printf '%s' "$PWD" >"$mark"
+}
+
 # Prints the table; fails if a step did.
 finish() {
   local i failed=0

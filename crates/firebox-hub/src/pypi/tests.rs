@@ -46,7 +46,8 @@ mod with_a_fake_pip {
             fs::write(dir.path().join("x.whl"), wheel).unwrap();
             fs::write(dir.path().join("behaviour.sh"), script).unwrap();
             let python = dir.path().join("python");
-            let fake = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pypi/fake_python.sh");
+            // From where the tests run, not where they were built: builds are cached.
+            let fake = fs::canonicalize("src/pypi/fake_python.sh").unwrap();
             std::os::unix::fs::symlink(fake, &python).unwrap();
             let mut options = PullOptions::new(dir.path().join("cache"));
             options.python = python;
