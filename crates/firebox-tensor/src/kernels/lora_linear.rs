@@ -68,7 +68,7 @@ mod on_flex {
     use super::super::flex_op::values;
     use super::super::fused_op::{FusedOp, Input, apply};
     use super::{LoraPath, MatmulPrecision};
-    use crate::host::{self, MatmulScratch, PanelFormat, PanelMatrix, SimdLevel, Start};
+    use crate::host::{self, SimdLevel};
 
     #[derive(Debug, Clone)]
     struct LoraLinear {
@@ -111,10 +111,16 @@ mod on_flex {
         fn forward(&self, [x, weight, a, b]: [&FlexTensor; 4]) -> (FlexTensor, Self::Saved) {
             let mut y = self.precision.transposed(x, weight);
             let down = scaled(MatmulPrecision::F32.transposed(x, a), self.scaling);
-            let shape = b.layout().shape();
-            let up = PanelMatrix::from_dense(PanelFormat::F32, values(b), shape[0], shape[1]);
-            let scratch = &mut MatmulScratch::default();
-            up.matmul(values(&down), y.storage_mut(), Start::Accumulate, scratch);
+            let n_out = b.layout().shape()[0];
+            let turned = Flex::float_swap_dims(b.clone(), 0, 1).to_contiguous(); // [rank, out]
+            let level = SimdLevel::current();
+            host::add_product(
+                level,
+                values(&down),
+                values(&turned),
+                n_out,
+                y.storage_mut(),
+            );
             (y, [x, weight, a, b, &down].map(Clone::clone))
         }
 
