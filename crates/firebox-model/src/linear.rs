@@ -88,7 +88,9 @@ impl Linear {
                 lora_linear(rows, weight.val(), lora.path(), self.precision)
             }
             (Weight::Packed(packed), None) => packed.apply(rows),
-            (Weight::Packed(packed), Some(lora)) => packed.apply(rows.clone()) + lora.forward(rows),
+            (Weight::Packed(packed), Some(lora)) => {
+                packed.apply(rows.clone()) + lora.path().apply(rows)
+            }
         };
         if let Some(bias) = &self.bias {
             y = y + bias.val().unsqueeze();

@@ -70,14 +70,7 @@ impl LoraFactors {
         )
     }
 
-    /// The side path: `[rows, in]` to `[rows, out]`; the product `B A` is never formed.
-    pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let down = x.matmul(self.lora_a.val().transpose()); // [rows, rank]
-        let up = down.matmul(self.lora_b.val().transpose()); // [rows, out]
-        up.mul_scalar(self.scaling)
-    }
-
-    /// The same for the fused product.
+    /// The side path.
     pub(crate) fn path(&self) -> LoraPath {
         LoraPath {
             a: self.lora_a.val(),

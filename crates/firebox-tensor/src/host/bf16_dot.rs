@@ -11,27 +11,29 @@ use super::level::SimdLevel;
 use super::parallel::{SharedMut, for_each_rows};
 use super::simd::{Kernel, Simd, dispatch};
 
-/// Rows rounded to bf16, two neighbouring inputs in each number, the first one low: `[rows, pairs]`.
-#[derive(Debug, Default)]
-pub(crate) struct PairedRows {
-    pub(crate) pairs: Vec<u32>,
+/// Pairs of `n` numbers; an odd last one is paired with zero.
+pub(crate) fn n_pairs(n: usize) -> usize {
+    n.div_ceil(2)
 }
 
-/// Pairs of `n_in` inputs; an odd last one is paired with zero.
-pub(crate) fn n_pairs(n_in: usize) -> usize {
-    n_in.div_ceil(2)
+/// Columns `columns` of rows that are `width` wide.
+#[derive(Clone)]
+pub(crate) struct RowPart<'a> {
+    pub(crate) x: &'a [f32],
+    pub(crate) width: usize,
+    pub(crate) columns: Range<usize>,
 }
 
-impl PairedRows {
-    /// Replaces what is held by the rows of `x`, `[rows, n_in]`, `stride` pairs from one to the next.
-    pub(crate) fn fill(&mut self, level: SimdLevel, x: &[f32], n_in: usize, stride: usize) {
-        let n_rows = x.len() / n_in;
-        self.pairs.resize(n_rows * stride, 0);
-        let pairs = SharedMut::new(&mut self.pairs);
-        for_each_rows(n_rows, n_in, |rows| {
+impl RowPart<'_> {
+    /// Replaces `pairs` by the rows rounded to bf16, two neighbouring columns in each number, the
+    /// first one low: `[rows, pairs]`, `stride` from one row to the next.
+    pub(crate) fn pair(&self, level: SimdLevel, stride: usize, pairs: &mut Vec<u32>) {
+        let n_rows = self.x.len() / self.width;
+        pairs.resize(n_rows * stride, 0);
+        let pairs = SharedMut::new(pairs);
+        for_each_rows(n_rows, self.columns.len(), |rows| {
             let kernel = PairRows {
-                x,
-                n_in,
+                part: self.clone(),
                 stride,
                 rows,
                 pairs,
@@ -42,8 +44,7 @@ impl PairedRows {
 }
 
 struct PairRows<'a> {
-    x: &'a [f32],
-    n_in: usize,
+    part: RowPart<'a>,
     stride: usize,
     rows: Range<usize>,
     pairs: SharedMut<u32>,
@@ -54,13 +55,14 @@ impl Kernel for PairRows<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let n_pairs = n_pairs(self.n_in);
+        let RowPart { x, width, columns } = self.part;
+        let n_pairs = n_pairs(columns.len());
         for row in self.rows {
             // SAFETY: the output has this row, and it is this task's alone.
             let pairs = unsafe {
                 std::slice::from_raw_parts_mut(self.pairs.ptr().add(row * self.stride), n_pairs)
             };
-            pair_row(&self.x[row * self.n_in..][..self.n_in], pairs);
+            pair_row(&x[row * width..][columns.clone()], pairs);
         }
     }
 }

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use super::aligned::AlignedBuffer;
-use super::bf16_dot::{bf16_bits, n_pairs, pair_row};
+use super::bf16_dot::{RowPart, bf16_bits, n_pairs, pair_row};
 use super::dense_panel::{Panels, RowMajor};
 use super::float_matmul::{LeftRows, float_matmul, float_product};
 use super::gemm::{Product, panel_width};
@@ -66,7 +66,12 @@ pub fn bf16_matmul_transposed(level: SimdLevel, x: &[f32], w: &[f32], depth: usi
     let (width, n_pairs) = (panel_width(level), n_pairs(depth));
     let band_rows = (BAND_BYTES / (4 * n_pairs * width)).max(1) * width;
     let mut scratch = SCRATCH.take();
-    pair_columns(level, x, depth, 0..depth, &mut scratch.left);
+    let rows = RowPart {
+        x,
+        width: depth,
+        columns: 0..depth,
+    };
+    rows.pair(level, n_pairs, &mut scratch.left);
     let left = std::mem::take(&mut scratch.left);
     for (band, w) in w.chunks(band_rows * depth).enumerate() {
         let n_band = w.len() / depth;
@@ -103,7 +108,12 @@ pub fn bf16_matmul(level: SimdLevel, x: &[f32], b: &[f32], n: usize, y: &mut [f3
     for first in (0..depth).step_by(band_depth) {
         let band = first..depth.min(first + band_depth);
         let n_pairs = n_pairs(band.len());
-        pair_columns(level, x, depth, band.clone(), &mut left);
+        let rows = RowPart {
+            x,
+            width: depth,
+            columns: band.clone(),
+        };
+        rows.pair(level, n_pairs, &mut left);
         let right = scratch.right(n_pairs * n);
         pair_rows(level, &b[band.start * n..band.end * n], n, right);
         let weights = RowMajor::new(&*right, n, panel_width(level));
@@ -139,59 +149,54 @@ pub fn bf16_add_outer(level: SimdLevel, a: &[f32], b: &[f32], n: usize, c: &mut 
     SCRATCH.set(scratch);
 }
 
-/// Pairs of neighbouring columns `columns` of `x`, `[rows, width]`: `[rows, pairs]`.
-fn pair_columns(
-    level: SimdLevel,
-    x: &[f32],
-    width: usize,
-    columns: Range<usize>,
-    pairs: &mut Vec<u32>,
-) {
-    let (n_rows, n_pairs) = (x.len() / width, n_pairs(columns.len()));
-    pairs.resize(n_rows * n_pairs, 0);
+/// Pairs of neighbouring rows of `x`, `[rows, width]`: `[pairs, width]`; an odd last row is paired
+/// with zeros.
+fn pair_rows(level: SimdLevel, x: &[f32], width: usize, pairs: &mut [u32]) {
     let pairs = SharedMut::new(pairs);
-    for_each_rows(n_rows, columns.len(), |rows| {
-        let kernel = Paired(|| {
-            for row in rows.clone() {
-                // SAFETY: the output has this row, and it is this task's alone.
-                let to = unsafe {
-                    std::slice::from_raw_parts_mut(pairs.ptr().add(row * n_pairs), n_pairs)
-                };
-                pair_row(&x[row * width..][columns.clone()], to);
-            }
-        });
+    for_each_rows(n_pairs(x.len() / width), 2 * width, |of_pairs| {
+        let kernel = PairNeighbours {
+            x,
+            width,
+            of_pairs,
+            pairs,
+        };
         dispatch(level, kernel);
     });
 }
 
-/// Pairs of neighbouring rows of `x`, `[rows, width]`: `[pairs, width]`; an odd last row is paired
-/// with zeros.
-fn pair_rows(level: SimdLevel, x: &[f32], width: usize, pairs: &mut [u32]) {
-    let n_rows = x.len() / width;
-    let pairs = SharedMut::new(pairs);
-    for_each_rows(n_pairs(n_rows), 2 * width, |of_pairs| {
-        let kernel = Paired(|| {
-            for pair in of_pairs.clone() {
-                // SAFETY: the output has this row, and it is this task's alone.
-                let to =
-                    unsafe { std::slice::from_raw_parts_mut(pairs.ptr().add(pair * width), width) };
-                let low = &x[2 * pair * width..][..width];
-                match x.get((2 * pair + 1) * width..(2 * pair + 2) * width) {
-                    Some(high) => {
-                        for ((to, low), high) in to.iter_mut().zip(low).zip(high) {
-                            *to = bf16_bits(*low) | bf16_bits(*high) << 16;
-                        }
+struct PairNeighbours<'a> {
+    x: &'a [f32],
+    width: usize,
+    of_pairs: Range<usize>,
+    pairs: SharedMut<u32>,
+}
+
+impl Kernel for PairNeighbours<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let width = self.width;
+        for pair in self.of_pairs {
+            // SAFETY: the output has this row, and it is this task's alone.
+            let to = unsafe {
+                std::slice::from_raw_parts_mut(self.pairs.ptr().add(pair * width), width)
+            };
+            let (low, rest) = self.x[2 * pair * width..].split_at(width);
+            match rest.get(..width) {
+                Some(high) => {
+                    for ((to, low), high) in to.iter_mut().zip(low).zip(high) {
+                        *to = bf16_bits(*low) | bf16_bits(*high) << 16;
                     }
-                    None => {
-                        for (to, low) in to.iter_mut().zip(low) {
-                            *to = bf16_bits(*low);
-                        }
+                }
+                None => {
+                    for (to, low) in to.iter_mut().zip(low) {
+                        *to = bf16_bits(*low);
                     }
                 }
             }
-        });
-        dispatch(level, kernel);
-    });
+        }
+    }
 }
 
 /// Rows of `w`, `[rows, depth]`, as panels of pairs, `[panels, pairs, width]`.
@@ -199,27 +204,41 @@ fn lay_out(level: SimdLevel, w: &[f32], depth: usize, panels: &mut [u32]) {
     let (width, n_pairs) = (panel_width(level), n_pairs(depth));
     let panels = SharedMut::new(panels);
     for_each(w.len().div_ceil(width * depth), |panel| {
-        let kernel = Paired(|| {
-            // SAFETY: the output has this panel, and it is this task's alone.
-            let to = unsafe {
-                let first = panels.ptr().add(panel * n_pairs * width);
-                std::slice::from_raw_parts_mut(first, n_pairs * width)
-            };
-            let rows = &w[panel * width * depth..];
-            let rows = &rows[..rows.len().min(width * depth)];
-            let mut paired = PAIRED.take();
-            paired.resize(width * n_pairs, 0);
-            for (row, pairs) in rows
-                .chunks_exact(depth)
-                .zip(paired.chunks_exact_mut(n_pairs))
-            {
-                pair_row(row, pairs);
-            }
-            turn(&paired, n_pairs, width, to);
-            PAIRED.set(paired);
-        });
+        let rows = &w[panel * width * depth..];
+        let kernel = LayOutPanel {
+            rows: &rows[..rows.len().min(width * depth)],
+            depth,
+            width,
+            panel: panels.skip(panel * n_pairs * width),
+        };
         dispatch(level, kernel);
     });
+}
+
+struct LayOutPanel<'a> {
+    rows: &'a [f32],
+    depth: usize,
+    width: usize,
+    panel: SharedMut<u32>,
+}
+
+impl Kernel for LayOutPanel<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let (width, n_pairs) = (self.width, n_pairs(self.depth));
+        // SAFETY: the output has this panel, and it is this task's alone.
+        let panel = unsafe { std::slice::from_raw_parts_mut(self.panel.ptr(), n_pairs * width) };
+        let mut paired = PAIRED.take();
+        paired.resize(width * n_pairs, 0);
+        let rows = self.rows.chunks_exact(self.depth);
+        for (row, pairs) in rows.zip(paired.chunks_exact_mut(n_pairs)) {
+            pair_row(row, pairs);
+        }
+        turn(&paired, n_pairs, width, panel);
+        PAIRED.set(paired);
+    }
 }
 
 /// `[width, n]` to `[n, width]`, a cache line of each row at a time.
@@ -236,17 +255,5 @@ fn turn(rows: &[u32], n: usize, width: usize, panel: &mut [u32]) {
                 *to = *pair;
             }
         }
-    }
-}
-
-/// Work that is compiled for the level's instructions, and left to the vectorizer.
-struct Paired<F>(F);
-
-impl<F: Fn()> Kernel for Paired<F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        (self.0)();
     }
 }

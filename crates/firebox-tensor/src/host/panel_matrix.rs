@@ -4,7 +4,7 @@ use crate::packed::{PackedFormat, PackedMatrix};
 
 use super::activations::QuantizedRows;
 use super::aligned::AlignedBuffer;
-use super::bf16_dot::{PairedRows, n_pairs};
+use super::bf16_dot::{RowPart, n_pairs};
 use super::dense_panel::Panels;
 use super::float_matmul::float_matmul;
 use super::float_panel::{HalfWeights, Int8Weights, Nf4Weights};
@@ -84,7 +84,8 @@ pub struct PanelMatrix {
 #[derive(Debug, Default)]
 pub struct MatmulScratch {
     quantized: QuantizedRows,
-    paired: PairedRows,
+    /// Rows in pairs of bf16.
+    paired: Vec<u32>,
 }
 
 impl PanelFormat {
@@ -254,6 +255,11 @@ impl PanelMatrix {
         }
         let out = &Product::new(&mut y[first..], stride, [n_rows, self.n_out], start);
         let (level, n_in) = (self.level, self.n_in);
+        let rows = RowPart {
+            x,
+            width: n_in,
+            columns: 0..n_in,
+        };
         match self.format {
             PanelFormat::F32 => {
                 let values = self.codes.values();
@@ -265,12 +271,12 @@ impl PanelMatrix {
             }
             PanelFormat::Bf16Dot => {
                 let n_pairs = n_pairs(n_in);
-                scratch.paired.fill(level, x, n_in, n_pairs);
+                rows.pair(level, n_pairs, &mut scratch.paired);
                 let weights = Panels::<u32> {
                     values: self.codes.values(),
                     n_in: n_pairs,
                 };
-                float_matmul(level, &scratch.paired.pairs, n_pairs, &weights, out);
+                float_matmul(level, &scratch.paired, n_pairs, &weights, out);
             }
             PanelFormat::F16 => {
                 let values = self.codes.values();
@@ -295,10 +301,8 @@ impl PanelMatrix {
                 float_matmul(level, x, n_in, &weights, out);
             }
             PanelFormat::Nf4Dot => {
-                scratch
-                    .paired
-                    .fill(level, x, n_in, nf4_dot::row_stride(n_in));
-                nf4_matmul(level, &scratch.paired.pairs, n_in, self.codes.values(), out);
+                rows.pair(level, nf4_dot::row_stride(n_in), &mut scratch.paired);
+                nf4_matmul(level, &scratch.paired, n_in, self.codes.values(), out);
             }
             PanelFormat::Q8_0 => self.int::<Q8>(x, out, scratch),
             PanelFormat::Q4_0 => self.int::<Q4<false>>(x, out, scratch),

@@ -42,7 +42,9 @@ pub fn lora_linear(
 }
 
 impl LoraPath {
-    fn apply(self, x: Tensor<2>) -> Tensor<2> {
+    /// `scaling · (x Aᵀ) Bᵀ` by ordinary operations: `[rows, in]` to `[rows, out]`. `B A` is never
+    /// formed.
+    pub fn apply(self, x: Tensor<2>) -> Tensor<2> {
         let down = x.matmul(self.a.transpose()); // [rows, rank]
         down.mul_scalar(self.scaling).matmul(self.b.transpose()) // [rows, out]
     }
