@@ -62,8 +62,8 @@ fn check_generation(model: &impl CausalLm, golden: &Value, prompt: &[u32]) {
     let mut generation = model.generate(prompt, config, |_| String::new()).unwrap();
     let logits: Vec<f64> = generation
         .next_logits()
-        .into_iter()
-        .map(f64::from)
+        .iter()
+        .map(|logit| f64::from(*logit))
         .collect();
     let top = &golden["last_logits_top20"];
     let found: Vec<f64> = ids(&top["ids"])

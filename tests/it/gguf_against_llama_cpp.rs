@@ -55,7 +55,8 @@ fn check_exact(model: &impl CausalLm) {
         let logits = model
             .generate(&prompt, config, |_| String::new())
             .unwrap()
-            .next_logits();
+            .next_logits()
+            .to_vec();
         let top = &case["f32"]["last_logits_top20"];
         let found: Vec<f64> = ids(&top["ids"])
             .iter()

@@ -54,6 +54,8 @@ pub struct Generation<'a, D> {
     /// Prompt and generated tokens, in order.
     tokens: Vec<u32>,
     n_prompt: usize,
+    /// Of the next token, `[vocab]`: used again from token to token.
+    logits: Vec<f32>,
     finish_reason: Option<FinishReason>,
 }
 
@@ -103,6 +105,7 @@ impl<'a, D: FnMut(Option<u32>) -> String> Generation<'a, D> {
             decode,
             tokens: prompt.to_vec(),
             n_prompt: prompt.len(),
+            logits: Vec::new(),
             finish_reason: None,
         })
     }
@@ -135,9 +138,10 @@ impl<'a, D: FnMut(Option<u32>) -> String> Generation<'a, D> {
     }
 
     /// Logits of the next token, `[vocab]`.
-    pub fn next_logits(&mut self) -> Vec<f32> {
+    pub fn next_logits(&mut self) -> &[f32] {
         self.prefill();
-        self.sequence.logits()
+        self.sequence.logits(&mut self.logits);
+        &self.logits
     }
 
     fn finish(&mut self, reason: FinishReason) -> String {
@@ -160,8 +164,8 @@ impl<D: FnMut(Option<u32>) -> String> Iterator for Generation<'_, D> {
             self.finish_reason = Some(FinishReason::Length);
             return None;
         }
-        let mut logits = self.next_logits();
-        let Some(id) = self.sampler.sample(&mut logits, &self.tokens) else {
+        self.next_logits();
+        let Some(id) = self.sampler.sample(&mut self.logits, &self.tokens) else {
             self.finish_reason = Some(FinishReason::NonFinite);
             return None;
         };

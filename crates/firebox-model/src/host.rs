@@ -187,11 +187,19 @@ impl HostLlama {
     /// # Panics
     /// When nothing was computed.
     pub fn last_logits(&self, cache: &mut HostCache) -> Vec<f32> {
+        let mut logits = Vec::new();
+        self.last_logits_into(cache, &mut logits);
+        logits
+    }
+
+    /// As [`HostLlama::last_logits`], into a buffer that is used again token after token.
+    ///
+    /// # Panics
+    /// When nothing was computed.
+    pub fn last_logits_into(&self, cache: &mut HostCache, logits: &mut Vec<f32>) {
         let n_rows = cache.work.positions.len();
         assert!(n_rows > 0, "logits of a token that was not computed");
-        let mut logits = Vec::new();
-        in_team(|| self.logits(n_rows - 1..n_rows, &mut cache.work, &mut logits));
-        logits
+        in_team(|| self.logits(n_rows - 1..n_rows, &mut cache.work, logits));
     }
 
     /// Logits of some of the last computed rows, `[rows, vocab]`.

@@ -201,7 +201,7 @@ impl<'a> Sequence<'a> {
     }
 
     /// Logits after the last computed token, `[vocab]`.
-    pub(crate) fn logits(&mut self) -> Vec<f32> {
+    pub(crate) fn logits(&mut self, logits: &mut Vec<f32>) {
         match self {
             Self::Burn {
                 model, last_hidden, ..
@@ -209,9 +209,9 @@ impl<'a> Sequence<'a> {
                 let hidden = last_hidden
                     .clone()
                     .expect("a prompt has at least one token");
-                in_pool(&model.device(), || host_f32(model.head(hidden)))
+                *logits = in_pool(&model.device(), || host_f32(model.head(hidden)));
             }
-            Self::Host { model, cache } => model.last_logits(cache),
+            Self::Host { model, cache } => model.last_logits_into(cache, logits),
         }
     }
 }

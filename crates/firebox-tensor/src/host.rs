@@ -51,6 +51,7 @@ mod running_softmax;
 mod simd;
 mod swiglu;
 mod team;
+mod turn;
 
 pub use aligned::AlignedBuffer;
 pub use allocator::{keep_freed_memory, return_freed_memory};

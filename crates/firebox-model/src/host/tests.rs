@@ -112,7 +112,8 @@ fn smaller_caches_score_nearly_the_same_in_any_chunks() {
         model.forward(&ids, &mut cache).unwrap();
         cache.n_bytes()
     };
-    for (format, smaller) in [(KvFormat::F16, 2.0), (KvFormat::Int8, 3.0)] {
+    // The scales of heads as narrow as these weigh something, less where panels are wider.
+    for (format, smaller) in [(KvFormat::F16, 2.0), (KvFormat::Int8, 2.5)] {
         let model = load(format);
         // A key is off by 2^-11, or by 1/254 of its largest number.
         let change = (mean_nll(&model) - mean_nll(&exact)).abs();

@@ -118,25 +118,54 @@ fn check(
 
 fn attend_as<E: KvElement>(call: &AttendCall<'_>, segments: &[Segment<'_>]) {
     let shape = call.shape;
-    let group = shape.n_heads / shape.n_kv_heads;
-    let mut tasks = Vec::new();
-    for segment in segments {
-        let end = segment.rows.end;
-        for first in segment.rows.clone().step_by(TASK_ROWS) {
-            let rows = first..end.min(first + TASK_ROWS);
-            let n_heads = (STACKED_ROWS / rows.len()).clamp(1, group);
-            for kv_head in 0..shape.n_kv_heads {
-                for head in (0..group).step_by(n_heads) {
-                    let first_head = kv_head * group + head;
-                    let heads = first_head..first_head + n_heads.min(group - head);
-                    tasks.push(AttendTask::<E>::new(call, segment, rows.clone(), heads));
-                }
+    let n_rows = segments.iter().map(|segment| segment.rows.len());
+    let n_tasks: usize = n_rows.map(|n| n_tasks_of(shape, n)).sum();
+    for_each(n_tasks, |task| {
+        // The longest first: they are the last blocks.
+        let mut place = n_tasks - 1 - task;
+        for segment in segments {
+            let n = n_tasks_of(shape, segment.rows.len());
+            if place < n {
+                let (rows, heads) = cut(shape, &segment.rows, place);
+                let task = AttendTask::<E>::new(call, segment, rows, heads);
+                return dispatch(shape.level, task);
             }
+            place -= n;
         }
-    }
-    // The longest first: they are the last blocks.
-    tasks.reverse();
-    for_each(tasks.len(), |task| {
-        dispatch(shape.level, tasks[task].clone())
     });
+}
+
+/// Query heads that are stacked in a task of `n_rows`.
+fn n_stacked(shape: &AttentionShape, n_rows: usize) -> usize {
+    (STACKED_ROWS / n_rows).clamp(1, shape.n_heads / shape.n_kv_heads)
+}
+
+/// Tasks of one block of `n_rows`, at most [`TASK_ROWS`].
+fn n_tasks_of_block(shape: &AttentionShape, n_rows: usize) -> usize {
+    let group = shape.n_heads / shape.n_kv_heads;
+    shape.n_kv_heads * group.div_ceil(n_stacked(shape, n_rows))
+}
+
+/// Tasks of a segment of `n_rows`: whole blocks, then what is left.
+fn n_tasks_of(shape: &AttentionShape, n_rows: usize) -> usize {
+    let whole = n_rows / TASK_ROWS * n_tasks_of_block(shape, TASK_ROWS);
+    match n_rows % TASK_ROWS {
+        0 => whole,
+        rest => whole + n_tasks_of_block(shape, rest),
+    }
+}
+
+/// Rows and heads of a segment's task: found by its number, so that nothing is kept of them.
+fn cut(shape: &AttentionShape, rows: &Range<usize>, task: usize) -> (Range<usize>, Range<usize>) {
+    // A block that is not whole has no more tasks than a whole one.
+    let block = task / n_tasks_of_block(shape, TASK_ROWS);
+    let first = rows.start + block * TASK_ROWS;
+    let rows = first..rows.end.min(first + TASK_ROWS);
+    let task = task - block * n_tasks_of_block(shape, TASK_ROWS);
+    let group = shape.n_heads / shape.n_kv_heads;
+    let n_heads = n_stacked(shape, rows.len());
+    let per_kv_head = group.div_ceil(n_heads);
+    let (kv_head, head) = (task / per_kv_head, task % per_kv_head * n_heads);
+    let first_head = kv_head * group + head;
+    (rows, first_head..first_head + n_heads.min(group - head))
 }

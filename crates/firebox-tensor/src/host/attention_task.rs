@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
+use std::mem;
 use std::ops::Range;
 
 use super::attention::Segment;
@@ -27,12 +28,11 @@ pub(crate) const STACKED_ROWS: usize = 12;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = const {
-        RefCell::new(Scratch { queries: Vec::new(), scores: Vec::new(), sums: Vec::new() })
+        RefCell::new(Scratch::EMPTY)
     };
 }
 
 /// Buffers of a task. A row is one query of one head, heads first.
-#[derive(Default)]
 struct Scratch {
     /// `[rows, head_dim]`.
     queries: Vec<f32>,
@@ -40,6 +40,17 @@ struct Scratch {
     scores: Vec<f32>,
     /// `[rows, value_stride]`: sums of values, not yet divided.
     sums: Vec<f32>,
+    /// Keys and values of a page as f32, where several tiles of queries read them.
+    widened: [Vec<f32>; 2],
+}
+
+impl Scratch {
+    const EMPTY: Self = Self {
+        queries: Vec::new(),
+        scores: Vec::new(),
+        sums: Vec::new(),
+        widened: [Vec::new(), Vec::new()],
+    };
 }
 
 /// What all tasks share.
@@ -70,11 +81,11 @@ impl<E: KvElement> Kernel for AttendTask<'_, E> {
     fn run<S: Simd>(self, s: S) {
         let shape = self.call.shape;
         let value_stride = shape.value_stride();
-        let n_rows = self.rows.len() * self.heads.len();
+        let n_rows = self.n_rows();
         let first_token = self.segment.n_past + self.rows.start - self.segment.rows.start;
         let n_tokens = first_token + self.rows.len();
         let kv_head = self.heads.start / (shape.n_heads / shape.n_kv_heads);
-        let mut scratch = SCRATCH.take();
+        let mut scratch = SCRATCH.replace(Scratch::EMPTY);
         self.gather(&mut scratch.queries);
         scratch.scores.resize(n_rows * PAGE_TOKENS, 0.0);
         scratch.sums.clear();
@@ -87,14 +98,13 @@ impl<E: KvElement> Kernel for AttendTask<'_, E> {
             let page = self.segment.pages[page].head::<E>(shape, kv_head);
             let token = |row: usize| first_token + row % self.rows.len();
             let visible = |row| part_of(&shape.visible(token(row)), first_key, n_keys);
-            self.score(s, &page, n_keys, &mut scratch);
-            self.soften(s, &page, visible, &mut scratch, &mut running);
-            let left = by_rows(&scratch.scores);
-            // SAFETY: the scores are `[n_rows, 64]`.
-            unsafe {
-                let sums = &mut scratch.sums;
-                let values = Right::panels(page.values, 2 * S::LANES);
-                add_product(s, n_rows, left, values, n_keys, sums, value_stride);
+            if E::WIDENED && n_rows > STACKED_ROWS {
+                let mut widened = mem::take(&mut scratch.widened);
+                let page = page.widened(s, &mut widened);
+                self.add_page(s, (&page, n_keys), visible, &mut scratch, &mut running);
+                scratch.widened = widened;
+            } else {
+                self.add_page(s, (&page, n_keys), visible, &mut scratch, &mut running);
             }
         }
         self.finish(&scratch.sums, &running);
@@ -121,6 +131,10 @@ impl<'a, E: KvElement> AttendTask<'a, E> {
         }
     }
 
+    fn n_rows(&self) -> usize {
+        self.rows.len() * self.heads.len()
+    }
+
     /// Copies the queries, head by head.
     fn gather(&self, to: &mut Vec<f32>) {
         let head_dim = self.call.shape.head_dim;
@@ -133,11 +147,45 @@ impl<'a, E: KvElement> AttendTask<'a, E> {
         }
     }
 
+    /// Scores of one page's keys, and their part of the sums of values.
+    #[inline(always)]
+    fn add_page<S: Simd, X: KvElement>(
+        &self,
+        s: S,
+        (page, n_keys): (&PageHead<'_, X>, usize),
+        visible: impl Fn(usize) -> Range<usize>,
+        scratch: &mut Scratch,
+        running: &mut [Running],
+    ) {
+        self.score(s, page, n_keys, scratch);
+        self.soften(s, page, visible, scratch, running);
+        let (n_rows, value_stride) = (self.n_rows(), self.call.shape.value_stride());
+        // SAFETY: the scores are `[n_rows, 64]`.
+        unsafe {
+            let left = by_rows(&scratch.scores);
+            let values = Right::panels(page.values, 2 * S::LANES);
+            add_product(
+                s,
+                n_rows,
+                left,
+                values,
+                n_keys,
+                &mut scratch.sums,
+                value_stride,
+            );
+        }
+    }
+
     /// `Q Kᵀ` for one page; what lies behind `n_keys` means nothing.
     #[inline(always)]
-    fn score<S: Simd>(&self, s: S, page: &PageHead<'_, E>, n_keys: usize, scratch: &mut Scratch) {
-        let head_dim = self.call.shape.head_dim;
-        let n_rows = scratch.queries.len() / head_dim;
+    fn score<S: Simd, X: KvElement>(
+        &self,
+        s: S,
+        page: &PageHead<'_, X>,
+        n_keys: usize,
+        scratch: &mut Scratch,
+    ) {
+        let (n_rows, head_dim) = (self.n_rows(), self.call.shape.head_dim);
         let left = Left {
             values: scratch.queries.as_ptr(),
             row_stride: head_dim,
@@ -150,10 +198,10 @@ impl<'a, E: KvElement> AttendTask<'a, E> {
 
     /// Scores to probabilities, with the scales of keys and values where there are any.
     #[inline(always)]
-    fn soften<S: Simd>(
+    fn soften<S: Simd, X>(
         &self,
         s: S,
-        page: &PageHead<'_, E>,
+        page: &PageHead<'_, X>,
         visible: impl Fn(usize) -> Range<usize>,
         scratch: &mut Scratch,
         running: &mut [Running],

@@ -18,12 +18,10 @@ use super::level::SimdLevel;
 use super::panel_matrix::Start;
 use super::parallel::{SharedMut, for_each, for_each_rows};
 use super::simd::{Kernel, Simd, dispatch};
+use super::turn::turn;
 
 /// Bytes of a band of the right factor, about; few in tests, so that there are several.
 const BAND_BYTES: usize = if cfg!(test) { 4 << 10 } else { 4 << 20 };
-
-/// Pairs that are turned at a time: a cache line of each row.
-const TURNED: usize = 16;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
@@ -238,22 +236,5 @@ impl Kernel for LayOutPanel<'_> {
         }
         turn(&paired, n_pairs, width, panel);
         PAIRED.set(paired);
-    }
-}
-
-/// `[width, n]` to `[n, width]`, a cache line of each row at a time.
-#[inline(always)]
-fn turn(rows: &[u32], n: usize, width: usize, panel: &mut [u32]) {
-    for (line, to) in panel.chunks_mut(TURNED * width).enumerate() {
-        let columns = line * TURNED..n.min((line + 1) * TURNED);
-        for (lane, row) in rows.chunks_exact(n).enumerate() {
-            for (to, pair) in to[lane..]
-                .iter_mut()
-                .step_by(width)
-                .zip(&row[columns.clone()])
-            {
-                *to = *pair;
-            }
-        }
     }
 }

@@ -1,5 +1,7 @@
 //! What one number of a page is in memory.
 
+#![expect(unsafe_code, reason = "panels are read through pointers")]
+
 use bytemuck::Pod;
 use half::f16;
 
@@ -12,10 +14,13 @@ const LARGEST_CODE: f32 = 127.0;
 
 /// An element of a page, read as f32 by the innermost loop.
 pub(crate) trait KvElement: Pod + Send + Sync {
-    type Panel<S: Simd>: FloatPanel<S, Value = f32>;
+    type Panel<S: Simd>: FloatPanel<S, Value = f32, Vector = S::F>;
 
     /// Whether a token's vector has a scale.
     const SCALED: bool;
+
+    /// Whether many rows that read a page had better read it as f32.
+    const WIDENED: bool = true;
 
     /// Rows of elements, two vectors wide; `stride` elements from one to the next.
     fn panel<S: Simd>(values: *const Self, stride: usize) -> Self::Panel<S>;
@@ -29,9 +34,29 @@ pub(crate) trait KvElement: Pod + Send + Sync {
     fn encode(x: f32, scale: f32) -> Self;
 }
 
+/// Elements as f32, whole panels of them.
+#[inline(always)]
+pub(crate) fn widen<S: Simd, E: KvElement>(s: S, from: &[E], to: &mut Vec<f32>) {
+    let width = 2 * S::LANES;
+    debug_assert!(from.len().is_multiple_of(width));
+    to.resize(from.len(), 0.0);
+    let panel = E::panel::<S>(from.as_ptr(), width);
+    for (i, to) in to.chunks_exact_mut(width).enumerate() {
+        let (low, high) = to.split_at_mut(S::LANES);
+        // SAFETY: row `i` is within `from`, which has as many elements as `to`; both halves have the
+        // lanes of a vector.
+        unsafe {
+            let [first, second] = panel.load(s, i);
+            s.store(low.as_mut_ptr(), first);
+            s.store(high.as_mut_ptr(), second);
+        }
+    }
+}
+
 impl KvElement for f32 {
     type Panel<S: Simd> = F32Panel;
     const SCALED: bool = false;
+    const WIDENED: bool = false;
 
     #[inline(always)]
     fn panel<S: Simd>(values: *const f32, stride: usize) -> F32Panel {

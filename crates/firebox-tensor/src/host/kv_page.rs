@@ -5,10 +5,11 @@ use std::ops::Range;
 use super::aligned::AlignedBuffer;
 use super::attention_tiles::{put_key, put_value};
 use super::gemm::panel_width;
-use super::kv_element::KvElement;
+use super::kv_element::{KvElement, widen};
 use super::kv_format::KvFormat;
 use super::level::SimdLevel;
 use super::region::Arena;
+use super::simd::Simd;
 
 /// Tokens of a page.
 pub(crate) const PAGE_TOKENS: usize = 64;
@@ -122,6 +123,28 @@ pub(crate) struct PageHead<'a, E> {
     pub(crate) key_scales: &'a [f32],
     /// `[64]`, or empty.
     pub(crate) value_scales: &'a [f32],
+}
+
+impl<E: KvElement> PageHead<'_, E> {
+    /// The same keys and values as f32, in `buffers`; their scales stay apart.
+    #[inline(always)]
+    pub(crate) fn widened<'b, S: Simd>(
+        &self,
+        s: S,
+        [keys, values]: &'b mut [Vec<f32>; 2],
+    ) -> PageHead<'b, f32>
+    where
+        Self: 'b,
+    {
+        widen(s, self.keys, keys);
+        widen(s, self.values, values);
+        PageHead {
+            keys,
+            values,
+            key_scales: self.key_scales,
+            value_scales: self.value_scales,
+        }
+    }
 }
 
 impl KvPage {
