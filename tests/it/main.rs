@@ -6,6 +6,7 @@
 mod bad_checkpoints;
 mod convert;
 mod decoder_goldens;
+mod fast_encoder;
 mod finetune_goldens;
 mod fixtures;
 mod gguf_against_llama_cpp;

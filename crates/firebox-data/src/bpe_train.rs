@@ -1,26 +1,7 @@
-//! Training a byte-level BPE tokenizer.
+//! Training a byte-level BPE tokenizer, with nothing to choose but its size.
 
-use tokenizers::models::bpe::{BPE, BpeTrainer};
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::pre_tokenizers::digits::Digits;
-use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::{
-    AddedToken, DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
-    TokenizerImpl,
-};
-
-use crate::{DataError, Tokenizer, error::Source};
-
-type ByteLevelBpe = TokenizerImpl<
-    BPE,
-    NormalizerWrapper,
-    PreTokenizerWrapper,
-    PostProcessorWrapper,
-    DecoderWrapper,
->;
-
-/// Tokens start from the 256 bytes, so that every text of every language can be encoded.
-const N_BYTES: usize = 256;
+use crate::{DataError, Tokenizer, TokenizerModel, TokenizerTraining, TokenizerTrainingError};
+use crate::{WordSplit, error::Source};
 
 /// Trains byte-level BPE: the most frequent pair of neighbours becomes a new token, again and
 /// again, until the vocabulary is full or no pair is left.
@@ -29,6 +10,7 @@ const N_BYTES: usize = 256;
 /// split as GPT-2 splits them (words with the space before them, numbers, punctuation), and digits
 /// stand alone, as in SmolLM2. Chinese is not split at words: its frequent words and phrases
 /// become tokens by their frequency. The same texts in the same order give the same tokenizer.
+/// [`TokenizerTraining`] has more to choose.
 ///
 /// # Errors
 /// [`DataError::VocabTooSmall`] if `vocab_size` cannot hold the bytes and the special tokens.
@@ -56,37 +38,27 @@ where
     I::Item: AsRef<str> + Send,
     I::IntoIter: Send,
 {
-    let minimum = N_BYTES + special_tokens.len();
-    if vocab_size < minimum {
-        return Err(DataError::VocabTooSmall {
+    let model = TokenizerModel::ByteLevelBpe {
+        words: WordSplit::SmolLm2,
+    };
+    let training = TokenizerTraining {
+        special_tokens: special_tokens.iter().map(|&token| token.into()).collect(),
+        ..TokenizerTraining::new(model, vocab_size)
+    };
+    training.train(texts).map_err(|error| match error {
+        TokenizerTrainingError::VocabTooSmall {
             vocab_size,
             minimum,
-        });
-    }
-    let special_tokens = special_tokens
-        .iter()
-        .map(|&token| AddedToken::from(token, true));
-    let mut trainer = BpeTrainer::builder()
-        .vocab_size(vocab_size)
-        .special_tokens(special_tokens.collect())
-        .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
-        .show_progress(false)
-        .build();
-
-    let train_error = |source: Source| DataError::TrainTokenizer { source };
-    let byte_level = ByteLevel::new(false, false, true);
-    let mut tokenizer = ByteLevelBpe::new(BPE::default());
-    tokenizer
-        .with_pre_tokenizer(Some(Sequence::new(vec![
-            Digits::new(true).into(),
-            byte_level.into(),
-        ])))
-        .with_decoder(Some(byte_level));
-    tokenizer
-        .train(&mut trainer, texts.into_iter())
-        .map_err(train_error)?;
-    let json = tokenizer.to_string(false).map_err(train_error)?;
-    Tokenizer::from_json(json.as_bytes())
+            ..
+        } => DataError::VocabTooSmall {
+            vocab_size,
+            minimum,
+        },
+        TokenizerTrainingError::Train { source } => DataError::TrainTokenizer { source },
+        other => DataError::TrainTokenizer {
+            source: Source::from(other),
+        },
+    })
 }
 
 #[cfg(test)]

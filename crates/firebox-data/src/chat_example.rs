@@ -43,10 +43,25 @@ pub fn encode_chat(
     template: &ChatTemplate,
     messages: &[Message],
 ) -> Result<Example, DataError> {
+    encode_chat_after(tokenizer, template, messages, 0)
+}
+
+/// As [`encode_chat`], with loss only on what the assistant says after the first `n_prompt_messages`:
+/// earlier turns are given, not learned, as the prompt of a preference is.
+///
+/// # Errors
+/// As [`encode_chat`].
+pub fn encode_chat_after(
+    tokenizer: &Tokenizer,
+    template: &ChatTemplate,
+    messages: &[Message],
+    n_prompt_messages: usize,
+) -> Result<Example, DataError> {
+    let n_prompt = n_prompt_messages.min(messages.len());
     let (text, spans) = if template.marks_generation() {
-        template.render_marked(messages)?
+        marked_spans(template, messages, n_prompt)?
     } else {
-        spans_by_difference(template, messages)?
+        spans_by_difference(template, messages, n_prompt)?
     };
     if spans.iter().all(Range::is_empty) {
         return Err(DataError::NoAssistantTurn {
@@ -57,7 +72,7 @@ pub fn encode_chat(
 }
 
 /// Encodes a text, with labels inside the spans, which go from left to right.
-fn encode_spans(
+pub(crate) fn encode_spans(
     tokenizer: &Tokenizer,
     text: &str,
     spans: &[Range<usize>],
@@ -121,14 +136,32 @@ fn encode_apart(
     Ok((tokenizer.decode(&example.input_ids, false) == text).then_some(example))
 }
 
-/// Renders the whole conversation and finds the assistant's words in it.
+/// Renders the whole conversation, and takes the template's marks behind the prompt.
+fn marked_spans(
+    template: &ChatTemplate,
+    messages: &[Message],
+    n_prompt: usize,
+) -> Result<(String, Vec<Range<usize>>), DataError> {
+    let (text, mut spans) = template.render_marked(messages)?;
+    if n_prompt > 0 {
+        let prompt = template.render(&messages[..n_prompt], false)?;
+        if !text.starts_with(&prompt) {
+            return Err(DataError::NotPrefixStable { message: n_prompt });
+        }
+        spans.retain(|span| span.start >= prompt.len());
+    }
+    Ok((text, spans))
+}
+
+/// Renders the whole conversation and finds the assistant's words behind the prompt in it.
 fn spans_by_difference(
     template: &ChatTemplate,
     messages: &[Message],
+    n_prompt: usize,
 ) -> Result<(String, Vec<Range<usize>>), DataError> {
     let text = template.render(messages, false)?;
     let mut spans = Vec::new();
-    for (index, message) in messages.iter().enumerate() {
+    for (index, message) in messages.iter().enumerate().skip(n_prompt) {
         if message.role == "assistant" {
             let turn = template.render(&messages[..=index], false)?;
             if !text.starts_with(&turn) {

@@ -1,29 +1,28 @@
 //! Reading records from files, one at a time.
 
-mod files;
+mod convert;
 mod jsonl;
 mod medline;
-mod medline_fields;
-mod record_limit;
 
-use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::MultiGzDecoder;
+use crate::source::{
+    AbstractStyle, Block, Blocks, Documents, SourceOptions, Sources, files_of, is_known,
+};
+use crate::{DataError, Record};
 
-use crate::{DataError, Place, PlaceUnit, Record, TextRecord};
-
-pub use files::list_files;
-use files::{Format, format_of};
+use convert::{data_error, record_error, record_of_document};
 pub use jsonl::JsonlReader;
+use jsonl::record_of_line;
 pub use medline::MedlineReader;
+
+/// Size of the blocks: all records of one are held.
+const BLOCK_BYTES: usize = 1 << 20;
 
 /// Limits on what is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadOptions {
-    /// Largest line (JSONL), record (MEDLINE XML) or file (plain text), in bytes after
+    /// Largest line (JSONL, CSV), record (MEDLINE XML) or file (plain text), in bytes after
     /// decompression. Memory use stays within a small multiple of it. 64 MiB.
     pub max_record_bytes: u64,
 }
@@ -36,10 +35,23 @@ impl Default for ReadOptions {
     }
 }
 
+impl From<ReadOptions> for SourceOptions {
+    fn from(options: ReadOptions) -> Self {
+        Self {
+            max_record_bytes: options.max_record_bytes,
+            abstract_style: AbstractStyle::Joined,
+            block_bytes: BLOCK_BYTES,
+            ..Self::default()
+        }
+    }
+}
+
 /// Opens a file, every file of a directory, or the files of a glob, with the default limits.
 ///
-/// The format follows the name: `.jsonl` (or `.ndjson`), `.xml` (MEDLINE) and `.txt` or `.md` (one
-/// record per file), each also with `.gz`. Files are read in the order of their names.
+/// The format follows the name: `.jsonl` (or `.ndjson`, `.json`), `.csv`, `.tsv`, `.xml` (MEDLINE) and
+/// `.txt` or `.md` (one record per file), each also with `.gz` or `.zst`, and `.parquet` with the
+/// feature of that name. `-` is standard input, JSON Lines, compressed or not. Files are read in the
+/// order of their names. [`Sources`] has more choices, and is faster.
 ///
 /// # Errors
 /// [`DataError::NoFiles`], [`DataError::BadGlob`], [`DataError::UnknownExtension`], or
@@ -69,47 +81,67 @@ pub fn read_records_with(
     path: impl AsRef<Path>,
     options: ReadOptions,
 ) -> Result<Records, DataError> {
-    let files = list_files(path)?;
-    for path in &files {
-        format_of(path)?;
-    }
+    let sources = Sources::list([path], options.into()).map_err(data_error)?;
     Ok(Records {
-        files: files.into(),
-        options,
-        current: None,
+        blocks: sources.blocks(),
+        ready: Vec::new().into_iter(),
         n_skipped: 0,
     })
+}
+
+/// The data files that a path means, sorted by name.
+///
+/// A file is itself; a directory means the files in it and below whose names a reader knows,
+/// leaving out hidden ones; anything else is a glob (`data/*.jsonl`, `corpus/**/*.xml.gz`).
+///
+/// # Errors
+/// [`DataError::NoFiles`] if nothing is found, [`DataError::BadGlob`] if the glob does not parse,
+/// [`DataError::Open`] if a folder cannot be read.
+pub fn list_files(path: impl AsRef<Path>) -> Result<Vec<PathBuf>, DataError> {
+    files_of(path.as_ref(), &is_known).map_err(data_error)
 }
 
 /// The records of one or more files, in order.
 ///
 /// A line or record that cannot be used is an error of its own: reading goes on after it where
-/// the rest of the file is still readable (JSONL), else with the next file.
+/// the rest of the file is still readable, else with the next file.
 pub struct Records {
-    files: VecDeque<PathBuf>,
-    options: ReadOptions,
-    current: Option<FileReader>,
+    blocks: Blocks,
+    ready: std::vec::IntoIter<Result<Record, DataError>>,
     n_skipped: u64,
 }
 
-type Input = Box<dyn BufRead + Send>;
-
-enum FileReader {
-    Jsonl(JsonlReader<Input>),
-    Medline(Box<MedlineReader<Input>>),
-    Text(Option<Result<Record, DataError>>),
-}
-
 impl Records {
-    /// How many records so far had nothing to learn from: MEDLINE citations without abstract.
+    /// How many records so far had nothing to learn from: MEDLINE citations without abstract. They
+    /// are counted some records ahead.
     #[must_use]
     pub fn n_skipped(&self) -> u64 {
-        let n_in_current = match &self.current {
-            Some(FileReader::Medline(reader)) => reader.n_skipped(),
-            _ => 0,
-        };
-        self.n_skipped + n_in_current
+        self.n_skipped
     }
+
+    fn take(&mut self, block: &Block) {
+        let records = match block.lines() {
+            Some(lines) => lines
+                .map(|line| record_of_line(&line.map_err(record_error)?, block.path()))
+                .collect(),
+            None => {
+                let mut documents = block.documents();
+                let records = owned(&mut documents);
+                self.n_skipped += documents.n_skipped();
+                records
+            }
+        };
+        self.ready = records.into_iter();
+    }
+}
+
+fn owned(documents: &mut Documents<'_>) -> Vec<Result<Record, DataError>> {
+    documents
+        .map(|document| match document {
+            Ok(document) => Ok(Record::Text(record_of_document(document))),
+            Err(broken) => Err(record_error(broken)),
+        })
+        .collect()
 }
 
 impl Iterator for Records {
@@ -117,83 +149,15 @@ impl Iterator for Records {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let item = match &mut self.current {
-                Some(FileReader::Jsonl(reader)) => reader.next(),
-                Some(FileReader::Medline(reader)) => reader.next().map(|r| r.map(Record::Text)),
-                Some(FileReader::Text(record)) => record.take(),
-                None => None,
-            };
-            if item.is_some() {
-                return item;
+            if let Some(record) = self.ready.next() {
+                return Some(record);
             }
-            self.n_skipped = self.n_skipped();
-            self.current = None;
-            match open(&self.files.pop_front()?, self.options) {
-                Ok(reader) => self.current = Some(reader),
-                Err(error) => return Some(Err(error)),
+            match self.blocks.next()? {
+                Ok(block) => self.take(&block),
+                Err(error) => return Some(Err(data_error(error))),
             }
         }
     }
-}
-
-fn open(path: &Path, options: ReadOptions) -> Result<FileReader, DataError> {
-    let (format, is_gzip) = format_of(path)?;
-    let file = File::open(path).map_err(|source| DataError::Open {
-        path: path.to_path_buf(),
-        source,
-    })?;
-    let mut input: Input = Box::new(BufReader::with_capacity(1 << 16, file));
-    if is_gzip {
-        input = Box::new(BufReader::with_capacity(
-            1 << 16,
-            MultiGzDecoder::new(input),
-        ));
-    }
-    Ok(match format {
-        Format::Jsonl => FileReader::Jsonl(JsonlReader::new(input, path, options)),
-        Format::Medline => FileReader::Medline(Box::new(MedlineReader::new(input, path, options))),
-        Format::Text => FileReader::Text(Some(read_text(input, path, options))),
-    })
-}
-
-/// A plain-text file is one record.
-fn read_text(input: Input, path: &Path, options: ReadOptions) -> Result<Record, DataError> {
-    let place = || Place {
-        path: path.to_path_buf(),
-        unit: PlaceUnit::Record,
-        number: 1,
-    };
-    let limit_bytes = options.max_record_bytes;
-    let mut bytes = Vec::new();
-    input
-        .take(limit_bytes.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(|source| DataError::Read {
-            place: place(),
-            source,
-        })?;
-    if bytes.len() as u64 > limit_bytes {
-        return Err(DataError::RecordTooLarge {
-            place: place(),
-            limit_bytes,
-        });
-    }
-    let text = String::from_utf8(bytes).map_err(|error| DataError::NotUtf8 {
-        place: place(),
-        valid_bytes: error.utf8_error().valid_up_to(),
-    })?;
-    let text = text
-        .strip_prefix('\u{feff}')
-        .map(str::to_string)
-        .unwrap_or(text);
-    let id = path
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned());
-    Ok(Record::Text(TextRecord {
-        id,
-        text,
-        ..TextRecord::default()
-    }))
 }
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ pub struct TextRecord {
     /// Year of publication.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub year: Option<u16>,
+    /// MeSH descriptors, in MEDLINE.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mesh_terms: Vec<String>,
 }
 
 impl TextRecord {

@@ -69,12 +69,12 @@ fn permutation(n_items: usize, seed: u64, epoch: u64) -> Vec<usize> {
 /// A 64-bit generator of one addition and one mixing function.
 ///
 /// Source: Steele, Lea and Flood (2014), <https://doi.org/10.1145/2714064.2660195>.
-struct SplitMix64 {
-    state: u64,
+pub(crate) struct SplitMix64 {
+    pub(crate) state: u64,
 }
 
 impl SplitMix64 {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

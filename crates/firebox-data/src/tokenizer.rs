@@ -3,10 +3,12 @@
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokenizers::tokenizer::Tokenizer as HfTokenizer;
+use tokenizers::{ModelWrapper, PostProcessorWrapper};
 
+use crate::fast_encoder::{BufferPool, FallbackReason, FastEncoder, Pipeline, analyse};
 use crate::{DataError, DecodeStream, error::Source};
 
 /// A Hugging Face `tokenizer.json`, ready to use.
@@ -25,6 +27,11 @@ struct Shared {
     json: Vec<u8>,
     vocab_size: usize,
     has_byte_fallback: bool,
+    /// Taken out of the tokenizer, which would apply it to every text.
+    post_processor: Option<PostProcessorWrapper>,
+    /// For [`FastEncoder`], built when first asked for.
+    pipeline: OnceLock<Result<Pipeline, FallbackReason>>,
+    buffers: BufferPool,
 }
 
 /// Token ids with the range of text, in bytes, that each came from.
@@ -67,7 +74,8 @@ impl Tokenizer {
         let document_prefix = document_prefix(&tokenizer);
         // Without added tokens a post-processor only trims blanks off the ranges, which the loss
         // masks need whole.
-        tokenizer.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
+        let post_processor = tokenizer.get_post_processor().cloned();
+        tokenizer.with_post_processor(None::<PostProcessorWrapper>);
 
         let largest_id = tokenizer.get_vocab(true).into_values().max();
         let decoder = serde_json::to_string(&tokenizer.get_decoder())
@@ -78,6 +86,9 @@ impl Tokenizer {
                 vocab_size: largest_id.map_or(0, |id| id as usize + 1),
                 has_byte_fallback: decoder.contains("\"ByteFallback\""),
                 json: json.to_vec(),
+                post_processor,
+                pipeline: OnceLock::new(),
+                buffers: BufferPool::default(),
                 tokenizer,
             }),
         })
@@ -109,6 +120,17 @@ impl Tokenizer {
         let mut ids = self.document_prefix.clone();
         ids.extend(self.encode(text)?);
         Ok(ids)
+    }
+
+    /// [`Tokenizer::encode_document`] for many texts, on all threads and through [`FastEncoder`].
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`], for the first of the texts that cannot be encoded.
+    pub fn encode_documents<T>(&self, texts: &[T]) -> Result<Vec<Vec<u32>>, DataError>
+    where
+        T: AsRef<str> + Sync,
+    {
+        FastEncoder::of_documents(self).encode_batch(texts)
     }
 
     /// Sets what [`Tokenizer::encode_document`] puts before a text. Unless set, it is what the
@@ -184,6 +206,28 @@ impl Tokenizer {
         self.shared.vocab_size
     }
 
+    /// How many tokens there are, added ones counted; less than [`Tokenizer::vocab_size`] where ids are
+    /// left out.
+    #[must_use]
+    pub fn n_tokens(&self) -> usize {
+        self.shared.tokenizer.get_vocab_size(true)
+    }
+
+    /// The id that stands for what the model does not know, if it has one.
+    #[must_use]
+    pub fn unknown_token_id(&self) -> Option<u32> {
+        let token = match self.shared.tokenizer.get_model() {
+            ModelWrapper::BPE(model) => model.unk_token.clone(),
+            ModelWrapper::WordPiece(model) => Some(model.unk_token.clone()),
+            ModelWrapper::WordLevel(model) => Some(model.unk_token.clone()),
+            ModelWrapper::Unigram(model) => {
+                let json = serde_json::to_value(model).ok()?;
+                return u32::try_from(json["unk_id"].as_u64()?).ok();
+            }
+        };
+        self.token_to_id(&token?)
+    }
+
     /// The id of a token, by its exact text in the vocabulary.
     #[must_use]
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
@@ -208,6 +252,22 @@ impl Tokenizer {
     #[must_use]
     pub fn to_json(&self) -> &[u8] {
         &self.shared.json
+    }
+
+    /// What the `tokenizer.json` puts around texts, which [`Tokenizer::encode`] does not.
+    pub(crate) fn post_processor(&self) -> Option<&PostProcessorWrapper> {
+        self.shared.post_processor.as_ref()
+    }
+
+    /// The steps of this tokenizer, or why they are not known.
+    pub(crate) fn pipeline(&self) -> Result<&Pipeline, &FallbackReason> {
+        let analyse = || analyse(&self.shared.tokenizer, &self.shared.json);
+        self.shared.pipeline.get_or_init(analyse).as_ref()
+    }
+
+    /// Memory for encoding, shared by all clones.
+    pub(crate) fn buffers(&self) -> &BufferPool {
+        &self.shared.buffers
     }
 
     /// Whether an id is one raw byte (`<0xE4>`) whose run only decodes as a whole.

@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 
 use crate::{
-    ChatTemplate, DataError, Example, IGNORE_LABEL, Message, Record, TextRecord, Tokenizer,
-    encode_chat, encode_record, train_byte_level_bpe,
+    ChatTemplate, DataError, Example, IGNORE_LABEL, Message, Order, PackedBatches, PackedConfig,
+    Record, TextRecord, Tokenizer, Truncation, encode_chat, encode_chat_after, encode_record,
+    packed_batches, train_byte_level_bpe,
 };
 
 const SPECIAL_TOKENS: [&str; 8] = [
@@ -21,6 +22,7 @@ const SPECIAL_TOKENS: [&str; 8] = [
 const LLAMA2: &str = include_str!("../../tests/golden/chat/llama2.jinja");
 const LLAMA3: &str = include_str!("../../tests/golden/chat/llama3.jinja");
 const QWEN2: &str = include_str!("../../tests/golden/chat/qwen2.jinja");
+const SMOLLM2: &str = include_str!("../../tests/golden/chat/smollm2.jinja");
 const ZEPHYR: &str = include_str!("../../tests/golden/chat/zephyr.jinja");
 const MARKED: &str = include_str!("../../tests/golden/chat/marked.jinja");
 
@@ -75,6 +77,7 @@ fn loss_is_on_the_assistant_and_its_end_mark() {
     let messages = conversation();
     let chatml = ["Yes, it is.<|im_end|>", "冷的 🧊。<|im_end|>"];
     check(crate::CHATML_TEMPLATE, &messages, &chatml);
+    check(SMOLLM2, &messages, &chatml);
     check(QWEN2, &messages, &chatml);
     check(MARKED, &messages, &chatml);
     check(ZEPHYR, &messages, &["Yes, it is.</s>", "冷的 🧊。</s>"]);
@@ -187,6 +190,127 @@ fn a_record_is_encoded_by_its_kind() {
     ));
     let template = ChatTemplate::chatml();
     assert!(encode_record(&tokenizer, Some(&template), &chat).is_ok());
+}
+
+/// A conversation of three turns behind a system prompt, and what each real template makes of the
+/// assistant's words: their end mark, and the blank that Llama 2's model writes before them.
+fn real_templates() -> [(&'static str, [&'static str; 3]); 7] {
+    let chatml = [
+        "Yes, it is.<|im_end|>",
+        "冷的 🧊。<|im_end|>",
+        "No.\n\nNone.<|im_end|>",
+    ];
+    let llama3 = [
+        "Yes, it is.<|eot_id|>",
+        "冷的 🧊。<|eot_id|>",
+        "No.\n\nNone.<|eot_id|>",
+    ];
+    let llama2 = [" Yes, it is. </s>", " 冷的 🧊。 </s>", " No.\n\nNone. </s>"];
+    let zephyr = ["Yes, it is.</s>", "冷的 🧊。</s>", "No.\n\nNone.</s>"];
+    [
+        (crate::CHATML_TEMPLATE, chatml),
+        (SMOLLM2, chatml),
+        (QWEN2, chatml),
+        (MARKED, chatml),
+        (LLAMA3, llama3),
+        (LLAMA2, llama2),
+        (ZEPHYR, zephyr),
+    ]
+}
+
+fn long_conversation() -> Vec<Message> {
+    let mut messages = vec![Message::system("Say yes or no.")];
+    messages.extend(conversation());
+    messages.extend([
+        Message::user("Is ice hot?\nassistant"),
+        Message::assistant("No.\n\nNone."),
+    ]);
+    messages
+}
+
+#[test]
+fn a_system_prompt_has_no_loss_in_any_real_template() {
+    for (source, expected) in real_templates() {
+        check(source, &long_conversation(), &expected);
+        // Turns that are given are not learned.
+        let template = ChatTemplate::new(source, "<s>", "</s>").unwrap();
+        let tokenizer = tokenizer();
+        for (n_prompt, n_given) in [(2, 0), (3, 1), (4, 1), (6, 2)] {
+            let messages = long_conversation();
+            let example = encode_chat_after(&tokenizer, &template, &messages, n_prompt).unwrap();
+            assert_eq!(learned(&tokenizer, &example), expected[n_given..]);
+        }
+        let error = encode_chat_after(&tokenizer, &template, &long_conversation(), 7);
+        assert!(matches!(error, Err(DataError::NoAssistantTurn { .. })));
+    }
+}
+
+#[test]
+fn masks_survive_packing_and_truncation() {
+    let tokenizer = tokenizer();
+    let mut examples = Vec::new();
+    let mut expected = Vec::new();
+    for (source, words) in real_templates() {
+        let template = ChatTemplate::new(source, "<s>", "</s>").unwrap();
+        examples.push(encode_chat(&tokenizer, &template, &long_conversation()).unwrap());
+        expected.extend(words);
+    }
+    let longest = examples.iter().map(|it| it.input_ids.len()).max().unwrap();
+    let n_loss_tokens: usize = examples.iter().map(Example::n_loss_tokens).sum();
+    let config = |seq_len, truncation| PackedConfig {
+        seq_len,
+        batch_size: 2,
+        pad_id: 0,
+        truncation,
+        order: Order::Shuffled { seed: 1 },
+    };
+    let learned_rows = |batches: &PackedBatches| -> Vec<String> {
+        let steps = 0..batches.n_batches() as u64;
+        let batches = steps.map(|step| batches.batch(step));
+        let row = |(input_ids, labels)| learned(&tokenizer, &Example { input_ids, labels });
+        batches
+            .flat_map(|it| it.input_ids.into_iter().zip(it.labels))
+            .flat_map(row)
+            .collect()
+    };
+
+    // Whole conversations, several a row: the same words as before.
+    let whole = packed_batches(examples.clone(), &config(2 * longest, Truncation::Drop)).unwrap();
+    assert!(whole.n_rows() < examples.len());
+    let mut found = learned_rows(&whole);
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    assert_eq!(whole.statistics().n_loss_tokens, n_loss_tokens);
+
+    // Split into windows that overlap: each token with loss still has it once.
+    let windows = Truncation::Windows { overlap_tokens: 4 };
+    let split = packed_batches(examples.clone(), &config(40, windows)).unwrap();
+    let steps = 0..split.n_batches() as u64;
+    let learned_ids = |labels: Vec<i64>| labels.into_iter().filter(|&label| label != IGNORE_LABEL);
+    let mut found: Vec<i64> = steps
+        .flat_map(|step| learned_ids(split.batch(step).labels.concat()))
+        .collect();
+    let mut all: Vec<i64> = examples
+        .iter()
+        .flat_map(|example| learned_ids(example.labels.clone()))
+        .collect();
+    found.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(found, all);
+
+    // Cut at either end: what is left is a part of the assistant's words, or all of them.
+    for truncation in [Truncation::KeepStart, Truncation::KeepEnd] {
+        let cut = packed_batches(examples.clone(), &config(60, truncation)).unwrap();
+        assert!(cut.truncation().n_lost_loss_tokens > 0);
+        for words in learned_rows(&cut) {
+            let words = words.trim_matches('\u{fffd}'); // A cut character.
+            assert!(
+                expected.iter().any(|whole| whole.contains(words)),
+                "{words:?}"
+            );
+        }
+    }
 }
 
 proptest! {

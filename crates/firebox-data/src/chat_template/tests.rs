@@ -26,7 +26,7 @@ struct Case {
     error: Option<String>,
 }
 
-const TEMPLATES: [(&str, &str); 6] = [
+const TEMPLATES: [(&str, &str); 7] = [
     (
         "llama2.jinja",
         include_str!("../../tests/golden/chat/llama2.jinja"),
@@ -38,6 +38,10 @@ const TEMPLATES: [(&str, &str); 6] = [
     (
         "qwen2.jinja",
         include_str!("../../tests/golden/chat/qwen2.jinja"),
+    ),
+    (
+        "smollm2.jinja",
+        include_str!("../../tests/golden/chat/smollm2.jinja"),
     ),
     (
         "zephyr.jinja",
@@ -79,7 +83,7 @@ fn check_refused(source: &str) {
 fn renderings_equal_those_of_transformers() {
     let golden: Golden =
         serde_json::from_str(include_str!("../../tests/golden/chat_templates.json")).unwrap();
-    assert_eq!(golden.cases.len(), 48);
+    assert_eq!(golden.cases.len(), 56);
     for case in golden.cases {
         let name = format!(
             "{}, {}, prompt {}",
@@ -243,7 +247,7 @@ fn long_conversations_render() {
 
 #[test]
 fn marks_survive_content_that_contains_them() {
-    let template = template(TEMPLATES[4].1);
+    let template = template(TEMPLATES[5].1);
     let content = "\u{fdd0}\u{fdd1}\u{fdd0}\u{fdd0}\u{fdd2} x";
     let messages = [Message::user(content), Message::assistant(content)];
     let (text, spans) = template.render_marked(&messages).unwrap();

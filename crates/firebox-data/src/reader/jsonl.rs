@@ -1,140 +1,77 @@
 //! JSON Lines: one record per line.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::io::BufRead;
-use std::path::{Path, PathBuf};
-
-use serde::Deserialize;
-use serde::de::{self, Deserializer, IgnoredAny, Visitor};
+use std::path::Path;
+use std::sync::Arc;
 
 use super::ReadOptions;
-use super::record_limit::{RecordLimit, is_past_limit};
-use crate::{DataError, Message, Place, PlaceUnit, Record, TextRecord};
+use super::convert::record_error;
+use crate::source::{
+    BlockFile, Boundary, BufferPool, Cutter, FieldNames, JsonFields, Line, Lines, Sizes,
+    SourceOptions, field_names, parse_object,
+};
+use crate::{DataError, Place, PlaceUnit, Record, TextRecord};
 
-/// Names of a line's fields in an error message, at most.
-const MAX_FIELDS_SHOWN: usize = 8;
+/// Size of the pieces: the records of one are held.
+const BLOCK_BYTES: usize = 1 << 18;
 
-/// Reads `{"text": ..}` (with optional `id`, `title`, `year`) and `{"messages": [..]}` lines.
+/// Reads `{"text": ..}` (with optional `id`, `title`, `year`, `mesh_terms`) and `{"messages": [..]}`
+/// lines.
 ///
-/// Other fields and empty lines are passed over. A bad line is an error that names it; reading
-/// goes on at the next line. A line past the limit, or an error of the file, ends the reading.
+/// Other fields and empty lines are passed over. A bad line, or one past the limit, is an error that
+/// names it; reading goes on at the next line. An error of the file ends the reading.
 pub struct JsonlReader<R> {
-    input: RecordLimit<R>,
-    path: PathBuf,
-    line: Vec<u8>,
-    line_number: u64,
-    is_done: bool,
+    cutter: Cutter<R>,
+    file: Arc<BlockFile>,
+    ready: VecDeque<Result<Record, DataError>>,
 }
-
-/// The fields that are read; all else is skipped without being stored.
-#[derive(Deserialize)]
-struct Line {
-    text: Option<String>,
-    messages: Option<Vec<Message>>,
-    #[serde(default)]
-    id: Option<Scalar>,
-    title: Option<String>,
-    #[serde(default)]
-    year: Option<Scalar>,
-}
-
-/// A string or a whole number, as text: ids and years come as either.
-struct Scalar(String);
 
 impl<R: BufRead> JsonlReader<R> {
     /// Reads from any buffered input; `path` is what error messages call it.
     pub fn new(input: R, path: impl AsRef<Path>, options: ReadOptions) -> Self {
-        Self {
-            input: RecordLimit::new(input, options.max_record_bytes),
+        let sizes = Sizes {
+            block_bytes: BLOCK_BYTES,
+            max_record_bytes: options.max_record_bytes,
+        };
+        let file = BlockFile {
             path: path.as_ref().to_path_buf(),
-            line: Vec::new(),
-            line_number: 0,
-            is_done: false,
+            options: SourceOptions::from(options),
+        };
+        Self {
+            cutter: Cutter::new(input, Boundary::Line, sizes, &BufferPool::default()),
+            file: Arc::new(file),
+            ready: VecDeque::new(),
         }
     }
 
-    /// Reads one line without its end; false at the end of the file.
-    fn next_line(&mut self) -> Result<bool, DataError> {
-        self.line.clear();
-        self.line_number += 1;
-        self.input.reset();
-        self.input
-            .read_until(b'\n', &mut self.line)
-            .map_err(|source| {
-                self.is_done = true;
-                let place = self.place();
-                if is_past_limit(&source) {
-                    DataError::RecordTooLarge {
-                        place,
-                        limit_bytes: self.input.limit_bytes(),
-                    }
-                } else {
-                    DataError::Read { place, source }
+    /// Reads and parses the next lines; false at the end.
+    fn refill(&mut self) -> bool {
+        let Some(cut) = self.cutter.next() else {
+            return false;
+        };
+        let records = match cut {
+            Ok(cut) => match &cut.bytes {
+                Some(bytes) => {
+                    let lines = Lines::new(bytes, cut.number, &self.file);
+                    let path = &self.file.path;
+                    self.ready.extend(
+                        lines.map(|line| record_of_line(&line.map_err(record_error)?, path)),
+                    );
+                    return true;
                 }
-            })?;
-        let is_end = self.line.is_empty();
-        if self.line_number == 1 && self.line.starts_with(b"\xef\xbb\xbf") {
-            self.line.drain(..3);
-        }
-        Ok(!is_end)
-    }
-
-    fn parse(&self) -> Result<Record, DataError> {
-        let line = str::from_utf8(&self.line).map_err(|error| DataError::NotUtf8 {
-            place: self.place(),
-            valid_bytes: error.valid_up_to(),
-        })?;
-        let fields: Line = serde_json::from_str(line).map_err(|source| DataError::Json {
-            place: self.place(),
-            source,
-        })?;
-        match (fields.text, fields.messages) {
-            (Some(text), None) => Ok(Record::Text(TextRecord {
-                id: fields.id.map(|id| id.0),
-                title: fields.title,
-                text,
-                year: fields
-                    .year
-                    .map(|year| self.parse_year(&year.0))
-                    .transpose()?,
-            })),
-            (None, Some(messages)) if !messages.is_empty() => Ok(Record::Chat(messages)),
-            (None, Some(_)) => {
-                Err(self.wrong_fields("at least one message", "an empty list".to_string()))
-            }
-            (None, None) => {
-                Err(self.wrong_fields("a field `text` or `messages`", field_names(line)))
-            }
-            (Some(_), Some(_)) => {
-                Err(self.wrong_fields("one of `text` and `messages`", "both".to_string()))
-            }
-        }
-    }
-
-    fn parse_year(&self, year: &str) -> Result<u16, DataError> {
-        year.trim().parse().map_err(|_| {
-            self.wrong_fields(
-                "`year` as a whole number up to 65535, or null",
-                format!("`{year}`"),
-            )
-        })
-    }
-
-    fn wrong_fields(&self, expected: &'static str, found: String) -> DataError {
-        DataError::WrongFields {
-            place: self.place(),
-            expected,
-            found,
-        }
-    }
-
-    fn place(&self) -> Place {
-        Place {
-            path: self.path.clone(),
-            unit: PlaceUnit::Line,
-            number: self.line_number,
-        }
+                None => Err(record_error(
+                    self.file.too_large(PlaceUnit::Line, cut.number),
+                )),
+            },
+            Err(source) => Err(DataError::Read {
+                place: place(&self.file.path, self.cutter.number()),
+                source,
+            }),
+        };
+        self.ready.push_back(records);
+        true
     }
 }
 
@@ -142,56 +79,56 @@ impl<R: BufRead> Iterator for JsonlReader<R> {
     type Item = Result<Record, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while !self.is_done {
-            match self.next_line() {
-                Ok(true) if self.line.trim_ascii().is_empty() => {}
-                Ok(true) => return Some(self.parse()),
-                Ok(false) => self.is_done = true,
-                Err(error) => return Some(Err(error)),
+        while self.ready.is_empty() {
+            if !self.refill() {
+                return None;
             }
         }
-        None
+        self.ready.pop_front()
     }
 }
 
-/// The fields that a line does have.
-fn field_names(line: &str) -> String {
-    let fields: BTreeMap<String, IgnoredAny> = serde_json::from_str(line).unwrap_or_default();
-    if fields.is_empty() {
-        return "no fields".to_string();
+/// What a line holds: a text or a conversation.
+pub(super) fn record_of_line(line: &Line<'_>, path: &Path) -> Result<Record, DataError> {
+    let wrong_fields = |expected, found: &str| {
+        Err(DataError::WrongFields {
+            place: place(path, line.number),
+            expected,
+            found: found.to_string(),
+        })
+    };
+    let fields = parse_object(line.text, &FieldNames::default(), true).map_err(|reason| {
+        record_error(crate::source::BrokenRecord {
+            place: place(path, line.number),
+            reason,
+        })
+    })?;
+    match (&fields.text, &fields.messages) {
+        (Some(_), None) => Ok(Record::Text(text_record(fields))),
+        (None, Some(messages)) if !messages.is_empty() => {
+            Ok(Record::Chat(fields.messages.unwrap_or_default()))
+        }
+        (None, Some(_)) => wrong_fields("at least one message", "an empty list"),
+        (None, None) => wrong_fields("a field `text` or `messages`", &field_names(line.text)),
+        (Some(_), Some(_)) => wrong_fields("one of `text` and `messages`", "both"),
     }
-    let names = fields.keys().take(MAX_FIELDS_SHOWN).map(|name| {
-        let short: String = name.chars().take(32).collect();
-        format!("`{short}`")
-    });
-    names.collect::<Vec<_>>().join(", ")
 }
 
-impl<'de> Deserialize<'de> for Scalar {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ScalarVisitor;
+fn text_record(fields: JsonFields<'_>) -> TextRecord {
+    TextRecord {
+        id: fields.id.map(Cow::into_owned),
+        title: fields.title.map(Cow::into_owned),
+        text: fields.text.map(Cow::into_owned).unwrap_or_default(),
+        year: fields.year,
+        mesh_terms: fields.mesh_terms.into_iter().map(Cow::into_owned).collect(),
+    }
+}
 
-        impl Visitor<'_> for ScalarVisitor {
-            type Value = Scalar;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string or a whole number")
-            }
-
-            fn visit_str<E: de::Error>(self, value: &str) -> Result<Scalar, E> {
-                Ok(Scalar(value.to_string()))
-            }
-
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Scalar, E> {
-                Ok(Scalar(value.to_string()))
-            }
-
-            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Scalar, E> {
-                Ok(Scalar(value.to_string()))
-            }
-        }
-
-        deserializer.deserialize_any(ScalarVisitor)
+fn place(path: &Path, number: u64) -> Place {
+    Place {
+        path: path.to_path_buf(),
+        unit: PlaceUnit::Line,
+        number,
     }
 }
 

@@ -84,10 +84,33 @@ fn compressed_files_of_several_members_are_read_whole() {
 }
 
 #[test]
+fn tables_are_read_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let zstd = zstd::bulk::compress(b"id,text\n1,one\n2,two\n", 1).unwrap();
+    write(folder.path(), "x.csv.zst", &zstd);
+    write(folder.path(), "y.tsv", b"id\ttext\n3\tthree\n");
+    write(folder.path(), "z.csv", b"id,content\n3,three\n");
+    let found: Vec<_> = read_records(folder.path()).unwrap().collect();
+    let ids = found.iter().map(|record| match record {
+        Ok(Record::Text(text)) => text.id.clone(),
+        _ => None,
+    });
+    let expected = [Some("1"), Some("2"), Some("3"), None].map(|id| id.map(str::to_string));
+    assert_eq!(ids.collect::<Vec<_>>(), expected);
+    let error = found[3].as_ref().unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("expected a column `text`, found `id`, `content`"),
+        "{error}"
+    );
+}
+
+#[test]
 fn names_that_say_nothing_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), "corpus.parquet", b"PAR1");
-    let error = read_records(folder.path().join("corpus.parquet"))
+    write(folder.path(), "corpus.docx", b"PK");
+    let error = read_records(folder.path().join("corpus.docx"))
         .err()
         .unwrap();
     assert!(

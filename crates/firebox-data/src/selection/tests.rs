@@ -10,6 +10,7 @@ fn record(id: &str, year: Option<u16>, text: &str) -> TextRecord {
         year,
         text: text.into(),
         title: None,
+        ..TextRecord::default()
     }
 }
 

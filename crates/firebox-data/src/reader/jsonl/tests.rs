@@ -47,8 +47,9 @@ fn a_text_may_have_id_title_and_year() {
         title: Some("标题".into()),
         text: "a\nb".into(),
         year: Some(1979),
+        mesh_terms: vec!["Heart".into()],
     };
-    let line = r#"{"id":"399296","title":"\u6807题","text":"a\nb","year":"1979","score":[{}]}"#;
+    let line = r#"{"id":"399296","title":"\u6807题","text":"a\nb","year":"1979","mesh_terms":["Heart"],"score":[{}]}"#;
     check_text(line, full.clone());
     check_text(
         &line
@@ -89,7 +90,7 @@ fn errors_name_the_line_and_what_was_expected() {
     insta::assert_snapshot!(error_of(b"{}"), @"parse `x.jsonl`, line 1: expected a field `text` or `messages`, found no fields (hint: rename the fields, or remove the line)");
     insta::assert_snapshot!(error_of(br#"{"messages": []}"#), @"parse `x.jsonl`, line 1: expected at least one message, found an empty list (hint: rename the fields, or remove the line)");
     insta::assert_snapshot!(error_of(br#"{"messages": [{"role": "user"}]}"#), @r#"parse `x.jsonl`, line 1: expected one JSON object, {"text": ..} or {"messages": [{"role": .., "content": ..}]} (hint: correct or remove the line): missing field `content` at line 1 column 30"#);
-    insta::assert_snapshot!(error_of(br#"{"text": "", "year": "recent"}"#), @"parse `x.jsonl`, line 1: expected `year` as a whole number up to 65535, or null, found `recent` (hint: rename the fields, or remove the line)");
+    insta::assert_snapshot!(error_of(br#"{"text": "", "year": "recent"}"#), @r#"parse `x.jsonl`, line 1: expected one JSON object, {"text": ..} or {"messages": [{"role": .., "content": ..}]} (hint: correct or remove the line): expected the year as a whole number up to 65535, or null, found `recent` at line 1 column 30"#);
     insta::assert_snapshot!(error_of(b"{\"text\": \"\xff\"}"), @"read `x.jsonl`, line 1: expected UTF-8, found other bytes after 10 good ones (hint: convert the file, for instance with `iconv -t UTF-8`)");
 }
 
@@ -101,14 +102,16 @@ fn reading_goes_on_after_a_bad_line() {
 }
 
 #[test]
-fn a_line_past_the_limit_ends_the_reading() {
+fn a_line_past_the_limit_is_an_error_and_reading_goes_on() {
     let exact = format!("{{\"text\":\"{}\"}}\n", "x".repeat(1000 - 12));
     assert_eq!(exact.len(), 1000);
     assert!(read(exact.as_bytes())[0].is_ok());
     let mut long = exact.replace('x', "xx").into_bytes();
     long.extend(exact.as_bytes());
-    insta::assert_snapshot!(error_of(&long), @"read `x.jsonl`, line 1: expected at most 1000 bytes, found more (hint: split the record, or raise `max_record_bytes`)");
-    assert_eq!(read(&long).len(), 1);
+    let records = read(&long);
+    insta::assert_snapshot!(records[0].as_ref().unwrap_err(), @"read `x.jsonl`, line 1: expected at most 1000 bytes, found more (hint: split the record, or raise `max_record_bytes`)");
+    assert!(records[1].is_ok());
+    assert_eq!(records.len(), 2);
 }
 
 #[test]

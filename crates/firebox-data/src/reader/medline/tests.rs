@@ -72,6 +72,7 @@ fn records_equal_those_of_element_tree() {
             title: record.title,
             text: record.text,
             year: record.year.map(|year| year.parse().unwrap()),
+            mesh_terms: Vec::new(),
         })
         .collect();
     assert_eq!(found, expected);
