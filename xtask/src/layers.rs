@@ -53,7 +53,15 @@ const RESERVED: &[Reserved] = &[
         why: "only the server knows HTTP",
     },
     Reserved {
-        what: &["datafusion", "ballista"],
+        what: &[
+            "ballista",
+            "ballista-core",
+            "ballista-executor",
+            "ballista-scheduler",
+            "datafusion",
+            "datafusion-proto",
+            "object_store",
+        ],
         users: &["firebox-cluster"],
         why: "a query engine is too heavy for anything else",
     },
