@@ -6,6 +6,7 @@ mod bench;
 mod bench_kernels;
 mod chat;
 mod convert;
+mod corpus;
 mod data;
 mod doctor;
 mod eval;
@@ -22,13 +23,17 @@ mod quantize;
 mod save;
 mod serve;
 mod tokenizer;
+mod tokenizer_args;
+mod tokenizer_compare;
+mod tokenizer_train;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use firebox_tensor::host::SimdLevel;
 
-use args::{BenchCommand, Cli, Command, EvalCommand, Globals, TokenizerCommand};
+use args::{BenchCommand, Cli, Command, EvalCommand, Globals};
+use tokenizer_args::TokenizerCommand;
 
 /// Runs the program: 0 when it did what was asked, 2 when the request was at fault, 1 when the
 /// machine was.
@@ -47,8 +52,13 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Pull(args) => pull::run(&globals, &args),
         Command::Doctor(args) => doctor::run(&globals, &args),
+        Command::Data(command) => corpus::run(&globals, &command),
         Command::Tokenizer(TokenizerCommand::Encode(args)) => tokenizer::encode(&globals, &args),
         Command::Tokenizer(TokenizerCommand::Decode(args)) => tokenizer::decode(&globals, &args),
+        Command::Tokenizer(TokenizerCommand::Train(args)) => tokenizer_train::run(&globals, &args),
+        Command::Tokenizer(TokenizerCommand::Compare(args)) => {
+            tokenizer_compare::run(&globals, &args)
+        }
         Command::Generate(args) => generate::run(&globals, &args),
         Command::Chat(args) => chat::run(&globals, &args),
         Command::Finetune(args) => finetune::run(&globals, &args),

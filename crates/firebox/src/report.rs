@@ -1,4 +1,4 @@
-//! `report.html`: one run of the loop as a page that a newcomer can read.
+//! `report.html`: one run of the loop as a page that a newcomer can read, and the shell of other pages.
 //!
 //! The page is one file: styles and plots are inside it, nothing is fetched, nothing runs. It is
 //! well-formed XML as well as HTML, so a test can parse it.
@@ -16,7 +16,7 @@ mod svg_plot;
 mod words;
 
 use crate::loop_report::LoopReport;
-use escape::escape;
+pub(crate) use escape::escape;
 
 /// The whole page.
 pub(crate) fn render(report: &LoopReport) -> String {
@@ -30,6 +30,14 @@ pub(crate) fn render(report: &LoopReport) -> String {
         words::section(),
         setup::section(report),
     ];
+    shell(
+        &format!("{} · {}", report.title, report.run_id),
+        &sections.concat(),
+    )
+}
+
+/// A page around its sections.
+pub(crate) fn shell(title: &str, body: &str) -> String {
     format!(
         r#"<!DOCTYPE html>
 <html lang="en">
@@ -40,7 +48,7 @@ pub(crate) fn render(report: &LoopReport) -> String {
 <meta name="color-scheme" content="light dark" />
 <meta name="generator" content="firebox {version}" />
 <link rel="icon" href="data:," />
-<title>{title} · {run_id}</title>
+<title>{title}</title>
 <style>
 {style}</style>
 </head>
@@ -51,10 +59,8 @@ pub(crate) fn render(report: &LoopReport) -> String {
 </html>
 "#,
         version = env!("CARGO_PKG_VERSION"),
-        title = escape(&report.title),
-        run_id = escape(&report.run_id),
+        title = escape(title),
         style = include_str!("report/style.css"),
-        body = sections.concat(),
     )
 }
 

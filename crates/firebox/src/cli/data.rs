@@ -174,10 +174,8 @@ pub(crate) fn encode_texts(
     tokenizer: &Tokenizer,
     texts: &[TextRecord],
 ) -> anyhow::Result<Vec<Vec<u32>>> {
-    texts
-        .iter()
-        .map(|text| Ok(tokenizer.encode_document(&text.training_text())?))
-        .collect()
+    let texts: Vec<String> = texts.iter().map(TextRecord::training_text).collect();
+    Ok(tokenizer.encode_documents(&texts)?)
 }
 
 /// What would otherwise fail only when the first batch reaches the model.

@@ -4,7 +4,11 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use firebox_checkpoint::CheckpointError;
-use firebox_data::DataError;
+use firebox_data::filter::FilterError;
+use firebox_data::{
+    CleanError, DataError, DedupError, PackingError, RecipeError, ShardError,
+    SourceError as FileError, TokenizerTrainingError, WriteError,
+};
 use firebox_hub::HubError;
 use firebox_hub::SourceError;
 use firebox_model::ModelError;
@@ -43,6 +47,12 @@ fn is_user_error(error: &(dyn std::error::Error + 'static)) -> bool {
             DataError::Read { .. } | DataError::RenderThread { .. }
         );
     }
+    if let Some(error) = error.downcast_ref::<CleanError>() {
+        return is_bad_corpus(error);
+    }
+    if let Some(error) = error.downcast_ref::<FileError>() {
+        return is_bad_file(error);
+    }
     if let Some(error) = error.downcast_ref::<DeviceError>() {
         return !matches!(
             error,
@@ -60,6 +70,12 @@ fn is_user_error(error: &(dyn std::error::Error + 'static)) -> bool {
         None => {}
     }
     error.is::<UserError>()
+        || error.is::<RecipeError>()
+        || error.is::<FilterError>()
+        || error.is::<DedupError>()
+        || error.is::<PackingError>()
+        || error.is::<ShardError>()
+        || error.is::<TokenizerTrainingError>()
         || error.is::<SourceError>()
         || error.is::<TrainError>()
         || error.is::<firebox_train::ConfigError>()
@@ -80,4 +96,20 @@ fn is_bad_checkpoint(error: &CheckpointError) -> bool {
         }
         _ => true,
     }
+}
+
+/// What is wrong with recipe or data is the user's; a disk that fails, or Ctrl-C, is not.
+fn is_bad_corpus(error: &CleanError) -> bool {
+    match error {
+        CleanError::Source(error) => is_bad_file(error),
+        CleanError::Write(error) => !matches!(error, WriteError::Write { .. }),
+        CleanError::WorkFolder { .. }
+        | CleanError::WorkFile { .. }
+        | CleanError::Stopped { .. } => false,
+        _ => true,
+    }
+}
+
+fn is_bad_file(error: &FileError) -> bool {
+    !matches!(error, FileError::Read { .. })
 }

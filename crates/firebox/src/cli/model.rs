@@ -89,6 +89,43 @@ fn hf_cache() -> Option<PathBuf> {
         .or_else(|| path_variable("HOME").map(|home| home.join(".cache/huggingface/hub")))
 }
 
+/// A tokenizer and what goes with it: of a model, or alone.
+pub(crate) struct TokenizerFiles {
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) chat_template: Option<ChatTemplate>,
+}
+
+impl TokenizerFiles {
+    /// Opens a `tokenizer.json`, a folder with one, or a model.
+    pub(crate) fn open(globals: &Globals, source: &str) -> anyhow::Result<Self> {
+        let path = fetch(globals, source)?;
+        let alone = match path.is_dir() {
+            true => path.join("tokenizer.json"),
+            false => path.clone(),
+        };
+        let is_alone = alone.extension().is_some_and(|name| name == "json") && alone.is_file();
+        if is_alone && Checkpoint::open(&path).is_err() {
+            return Ok(Self {
+                tokenizer: Tokenizer::from_file(&alone)?,
+                chat_template: None,
+            });
+        }
+        let files = ModelFiles::from_path(&path)?;
+        Ok(Self {
+            tokenizer: files.tokenizer,
+            chat_template: files.chat_template,
+        })
+    }
+
+    /// The token between documents, if the vocabulary has one that is known for it.
+    pub(crate) fn separator(&self) -> Option<u32> {
+        let names = ["<|endoftext|>", "<|end_of_text|>", "</s>", "[SEP]"];
+        names
+            .iter()
+            .find_map(|name| self.tokenizer.token_to_id(name))
+    }
+}
+
 impl ModelFiles {
     pub(crate) fn open(globals: &Globals, model: &str) -> anyhow::Result<Self> {
         Self::from_path(&fetch(globals, model)?)

@@ -31,6 +31,16 @@ pub(crate) fn write(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// A table without lines, its columns under these names.
+pub(crate) fn table(columns: &[&str]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table
+        .load_style(comfy_table::TableStyle::new())
+        .set_content_arrangement(comfy_table::ContentArrangement::Disabled)
+        .set_header(columns.to_vec());
+    table
+}
+
 /// Bytes in the unit that reads best.
 pub(crate) fn bytes(n: u64) -> String {
     match n {

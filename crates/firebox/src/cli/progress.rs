@@ -67,7 +67,8 @@ pub(crate) fn counter(what: &'static str, n: usize) -> ProgressBar {
     bar
 }
 
-fn style(template: &str) -> ProgressStyle {
+/// A bar's style.
+pub(crate) fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 

@@ -1,0 +1,79 @@
+//! `firebox data`: corpora.
+
+mod args;
+mod clean;
+mod dedup;
+mod inspect;
+mod pack;
+mod page;
+mod stats;
+
+use std::path::PathBuf;
+
+use firebox_data::{AbstractStyle, BrokenLimit, FieldNames, InputConfig, SourceOptions, Sources};
+
+pub(crate) use args::DataCommand;
+
+use self::args::InputArgs;
+use super::args::Globals;
+use super::exit::UserError;
+use super::model::fetch;
+
+/// Runs the verb that was asked for.
+pub(crate) fn run(globals: &Globals, command: &DataCommand) -> anyhow::Result<()> {
+    match command {
+        DataCommand::Inspect(args) => inspect::run(globals, args),
+        DataCommand::Clean(args) => clean::run(globals, args),
+        DataCommand::Dedup(args) => dedup::run(globals, args),
+        DataCommand::Stats(args) => stats::run(globals, args),
+        DataCommand::Pack(args) => pack::run(globals, args),
+    }
+}
+
+/// The files that the command line names, or else the recipe; fetched where they are elsewhere.
+fn sources(globals: &Globals, args: &InputArgs, recipe: &InputConfig) -> anyhow::Result<Sources> {
+    let named = match args.data.is_empty() {
+        true => &recipe.data,
+        false => &args.data,
+    };
+    if named.is_empty() {
+        let text = "find data: expected files on the command line or `data` in the recipe's \
+                    `[input]`, found neither";
+        return Err(UserError(text.to_owned()).into());
+    }
+    let paths: Result<Vec<PathBuf>, _> = named
+        .iter()
+        .map(|name| match name == "-" || name.contains(['*', '?', '[']) {
+            true => Ok(PathBuf::from(name)),
+            false => fetch(globals, name),
+        })
+        .collect();
+    let defaults = FieldNames::default();
+    let fields = FieldNames {
+        text: args
+            .text_field
+            .clone()
+            .or_else(|| recipe.text_field.clone())
+            .unwrap_or(defaults.text.clone()),
+        id: recipe.id_field.clone().or_else(|| defaults.id.clone()),
+        ..defaults
+    };
+    let options = SourceOptions {
+        format: args.format,
+        fields,
+        abstract_style: match recipe.joined_abstracts {
+            true => AbstractStyle::Joined,
+            false => AbstractStyle::Labelled,
+        },
+        ..SourceOptions::default()
+    };
+    Ok(Sources::list(paths?, options)?)
+}
+
+/// How many broken records are too many.
+fn broken_limit(args: &InputArgs, recipe: &InputConfig) -> BrokenLimit {
+    BrokenLimit {
+        max_share: args.max_broken_share.unwrap_or(recipe.max_broken_share),
+        ..BrokenLimit::default()
+    }
+}

@@ -1,0 +1,164 @@
+//! `firebox data pack`.
+
+use std::time::Instant;
+
+use firebox_data::{
+    Example, FastEncoder, InputConfig, Record, ShardConfig, TokenShardWriter, Vocabulary,
+    best_fit_decreasing, encode_chat, read_records,
+};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::args::PackArgs;
+use super::sources;
+use crate::cli::args::Globals;
+use crate::cli::exit::UserError;
+use crate::cli::model::TokenizerFiles;
+use crate::cli::output;
+use crate::cli::progress::counter;
+
+/// Records that are encoded at once.
+const AT_ONCE: usize = 4096;
+
+/// What was written, and how it packs.
+#[derive(Serialize)]
+struct Packed {
+    out: String,
+    n_documents: u64,
+    n_tokens: u64,
+    n_loss_tokens: u64,
+    seq: usize,
+    /// Rows that best-fit decreasing needs; documents that are longer than a row are cut into several.
+    n_rows: u64,
+    /// Share of places that hold no token, from 0 to 1.
+    padding_share: f64,
+    /// The same if every document had a row of its own.
+    padding_share_unpacked: f64,
+    seconds: f64,
+}
+
+pub(crate) fn run(globals: &Globals, args: &PackArgs) -> anyhow::Result<()> {
+    if args.seq == 0 {
+        return Err(UserError("--seq: expected at least 1, found `0`".to_owned()).into());
+    }
+    let sources = sources(globals, &args.input, &InputConfig::default())?;
+    let files = TokenizerFiles::open(globals, &args.tokenizer)?;
+    let start = Instant::now();
+    let records = sources.files().iter().map(read_records);
+    let records: Vec<_> = records.collect::<Result<_, _>>()?;
+    let mut records = records.into_iter().flatten().peekable();
+    let is_chat = matches!(records.peek(), Some(Ok(Record::Chat(_))));
+    let config = ShardConfig {
+        with_loss_mask: is_chat,
+        ..ShardConfig::default()
+    };
+    let encoder = FastEncoder::from_tokenizer(&files.tokenizer);
+    let mut writer =
+        TokenShardWriter::create(&args.out, Vocabulary::of(&files.tokenizer)?, config)?;
+    let bar = counter("documents", 0);
+    let (mut lengths, mut n_loss_tokens) = (Vec::new(), 0);
+    loop {
+        let some: Vec<Record> = records.by_ref().take(AT_ONCE).collect::<Result<_, _>>()?;
+        if some.is_empty() {
+            break;
+        }
+        let examples: anyhow::Result<Vec<Example>> = some
+            .par_iter()
+            .map(|record| encode(record, is_chat, &encoder, &files))
+            .collect();
+        for example in examples? {
+            writer.push_example(&example)?;
+            n_loss_tokens += example.n_loss_tokens() as u64;
+            lengths.push(example.input_ids.len());
+        }
+        bar.set_position(lengths.len() as u64);
+    }
+    bar.finish_and_clear();
+    writer.finish()?;
+    let packed = Packed {
+        out: args.out.display().to_string(),
+        n_documents: lengths.len() as u64,
+        n_tokens: lengths.iter().map(|n| *n as u64).sum(),
+        n_loss_tokens,
+        seq: args.seq,
+        seconds: start.elapsed().as_secs_f64(),
+        ..rows(&lengths, args.seq)?
+    };
+    output::print(globals.json, &packed, || packed.text())
+}
+
+fn encode(
+    record: &Record,
+    is_chat: bool,
+    encoder: &FastEncoder,
+    files: &TokenizerFiles,
+) -> anyhow::Result<Example> {
+    match (record, is_chat) {
+        (Record::Text(text), false) => {
+            let mut ids = Vec::new();
+            encoder.encode_into(&text.training_text(), &mut ids)?;
+            ids.extend(files.separator());
+            Ok(Example::from_ids(ids))
+        }
+        (Record::Chat(messages), true) => {
+            let template = files.chat_template.as_ref().ok_or_else(|| {
+                let text =
+                    "encode conversations: expected a model with a chat template, found none";
+                UserError(text.to_owned())
+            })?;
+            Ok(encode_chat(&files.tokenizer, template, messages)?)
+        }
+        _ => {
+            let text = "pack the records: expected either texts or conversations, found both (hint: put them into two files)";
+            Err(UserError(text.to_owned()).into())
+        }
+    }
+}
+
+/// How documents of these lengths pack; the other fields are empty.
+fn rows(lengths: &[usize], seq: usize) -> anyhow::Result<Packed> {
+    let pieces: Vec<usize> = lengths
+        .iter()
+        .flat_map(|length| {
+            let rest = length % seq;
+            std::iter::repeat_n(seq, length / seq).chain((rest > 0).then_some(rest))
+        })
+        .collect();
+    let n_tokens: usize = pieces.iter().sum();
+    let n_rows = best_fit_decreasing(&pieces, seq)?.len();
+    let share = |n_rows: usize| match n_rows {
+        0 => 0.0,
+        n_rows => 1.0 - n_tokens as f64 / (n_rows * seq) as f64,
+    };
+    Ok(Packed {
+        out: String::new(),
+        n_documents: 0,
+        n_tokens: 0,
+        n_loss_tokens: 0,
+        seq,
+        n_rows: n_rows as u64,
+        padding_share: share(n_rows),
+        padding_share_unpacked: share(pieces.len()),
+        seconds: 0.0,
+    })
+}
+
+impl Packed {
+    fn text(&self) -> String {
+        format!(
+            "{} documents, {} tokens ({} with loss) written to {}\n\
+             {} rows of {} tokens: {:.2} % padding packed, {:.1} % with a row for each document\n\
+             {:.1} s, {:.2} million tokens/s",
+            self.n_documents,
+            self.n_tokens,
+            self.n_loss_tokens,
+            self.out,
+            self.n_rows,
+            self.seq,
+            100.0 * self.padding_share,
+            100.0 * self.padding_share_unpacked,
+            self.seconds,
+            self.n_tokens as f64 / 1e6 / self.seconds.max(1e-9),
+        )
+    }
+}
