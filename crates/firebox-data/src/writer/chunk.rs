@@ -127,10 +127,14 @@ impl Chunk {
     /// # Errors
     /// [`WriteError::Compress`].
     pub fn seal(mut self) -> Result<SealedChunk, WriteError> {
-        if let ChunkBody::Lines(lines) = &mut self.body {
-            let n_bytes = lines.len();
-            *lines = compress(std::mem::take(lines), self.format, &self.options)
-                .map_err(|source| WriteError::Compress { n_bytes, source })?;
+        match &mut self.body {
+            ChunkBody::Lines(lines) => {
+                let n_bytes = lines.len();
+                *lines = compress(std::mem::take(lines), self.format, &self.options)
+                    .map_err(|source| WriteError::Compress { n_bytes, source })?;
+            }
+            #[cfg(feature = "parquet")]
+            ChunkBody::Table(_) => {}
         }
         Ok(SealedChunk {
             format: self.format,
