@@ -89,6 +89,7 @@ fn lower_chunks<const N: usize>(hashes: &[u32], a: &[u32], b: &[u32], minima: &m
     for ((a, b), minima) in a.iter().zip(b).zip(minima) {
         let mut least = *minima;
         for &hash in hashes {
+            // By index: zipped iterators are calls here, which are not compiled for the vectors.
             for i in 0..N {
                 least[i] = least[i].min(hash.wrapping_mul(a[i]).wrapping_add(b[i]));
             }
