@@ -1,13 +1,10 @@
 //! Writes a Hugging Face directory, tensor by tensor.
 
-mod weight_file;
-
 use std::{collections::BTreeMap, fs, io::Write, path::Path};
 
 use firebox_tensor::packed::{PackedFormat, PackedMatrix};
 use serde_json::Value;
 
-use self::weight_file::WeightFile;
 use crate::{
     atomic::{AtomicDir, write_error},
     checkpoint::Checkpoint,
@@ -17,6 +14,7 @@ use crate::{
     packed_layout::{CONFIG_KEY, HEADER_MARK, PackedEntry, PackedIndex, part_dtype},
     safetensors::PlannedTensor,
     side_files::pretty_json,
+    weight_file::WeightFile,
 };
 
 /// A Hugging Face directory in the making: nothing is seen at its path until [`HfWriter::finish`].

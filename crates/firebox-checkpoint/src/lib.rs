@@ -14,6 +14,8 @@ mod near_names;
 mod packed_layout;
 mod safetensors;
 mod side_files;
+mod state_file;
+mod weight_file;
 
 pub use adapter::{Adapter, AdapterConfig, TargetModules, read_adapter, write_adapter};
 pub use atomic::{AtomicDir, AtomicFile, write_atomic};
@@ -24,3 +26,4 @@ pub use error::{CheckpointError, Fault, Item, ModelError, ParseError, WriteError
 pub use gguf::{GgmlType, Gguf, GgufArray, GgufTensor, GgufValue};
 pub use hf_writer::HfWriter;
 pub use safetensors::{SafetensorsHeader, TensorEntry};
+pub use state_file::{StateEntry, StateFile, StateFileWriter, StateValues};

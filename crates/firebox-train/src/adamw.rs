@@ -3,15 +3,20 @@
 use crate::{
     host::{CHUNK_LEN, HostElements},
     optimizer::Optimizer,
+    optimizer_state::{ParamState, StateError},
 };
 use burn::{
     module::ParamId,
-    tensor::{DType, Tensor},
+    tensor::{DType, Device, Tensor},
 };
 use firebox_tensor::kernels::{AdamWFactors, adamw_step};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+
+/// The names of the moments in a checkpoint.
+const FIRST: &str = "first_moment";
+const SECOND: &str = "second_moment";
 
 /// Settings of [`AdamW`]; the defaults are PyTorch's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -122,6 +127,29 @@ impl Optimizer for AdamW {
         };
         self.moments.insert(id, moments);
         value
+    }
+
+    fn state(&self, id: ParamId) -> Option<ParamState> {
+        let moments = self.moments.get(&id)?;
+        let tensors = [(FIRST, &moments.first), (SECOND, &moments.second)];
+        Some(ParamState::of_tensors(moments.n_updates as u64, &tensors))
+    }
+
+    fn restore(
+        &mut self,
+        id: ParamId,
+        state: ParamState,
+        device: &Device,
+    ) -> Result<(), StateError> {
+        let n_updates = i32::try_from(state.n_updates).unwrap_or(i32::MAX);
+        let [first, second] = state.into_tensors([FIRST, SECOND], device)?;
+        let moments = Moments {
+            n_updates,
+            first,
+            second,
+        };
+        self.moments.insert(id, moments);
+        Ok(())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Where batches come from.
 
+use serde_json::Value;
+
 use crate::error::BatchError;
 
 /// Batches by number.
@@ -17,6 +19,24 @@ pub trait BatchSource {
     ///
     /// When the data cannot be read, or there is none.
     fn batch(&mut self, index: usize) -> Result<Self::Batch, BatchError>;
+
+    /// What a checkpoint keeps of a source that does not go by the batch's number alone; null for
+    /// those that do.
+    fn state(&self) -> Value {
+        Value::Null
+    }
+
+    /// Goes back to where [`BatchSource::state`] was taken: the next batches are the same ones.
+    ///
+    /// # Errors
+    ///
+    /// When the state is another source's.
+    fn restore(&mut self, state: &Value) -> Result<(), BatchError> {
+        match state {
+            Value::Null => Ok(()),
+            found => Err(format!("expected a source without a state, found {found}").into()),
+        }
+    }
 }
 
 /// The batches in order, over and over.

@@ -1,15 +1,6 @@
 //! The global gradient norm, and clipping by it.
 
-use crate::{
-    gradients::ParamGradients,
-    host::{CHUNK_LEN, HostElements},
-};
-use burn::tensor::Tensor;
-use rayon::prelude::*;
-
-/// Independent running sums of one chunk: they let the processor work on several at once, in an
-/// order that the source fixes.
-const N_LANES: usize = 8;
+use crate::{gradient_measure::measure_all, gradients::ParamGradients};
 
 /// The Euclidean norm of all gradients together, `sqrt(sum(g^2))`.
 ///
@@ -18,19 +9,12 @@ const N_LANES: usize = 8;
 ///
 /// The gradients are unchanged; they are borrowed mutably because their buffers are read in place.
 pub fn grad_norm(gradients: &mut ParamGradients) -> f64 {
-    let mut on_host = 0.0;
-    let mut on_device = Vec::new();
-    gradients.update_each(|gradient| match HostElements::take([gradient]) {
-        Ok([elements]) => {
-            on_host += sum_of_squares(elements.as_slice());
-            elements.into_tensor()
-        }
-        Err([gradient]) => {
-            on_device.push(gradient.clone().powi_scalar(2).sum()); // [1]
-            gradient
-        }
-    });
-    (on_host + sum_scalars(on_device)).sqrt()
+    let measures = measure_all(gradients);
+    let sum: f64 = measures
+        .iter()
+        .map(|(_, measure)| measure.sum_of_squares)
+        .sum();
+    sum.sqrt()
 }
 
 /// Scales all gradients by one factor so that their global norm is at most `max_norm`, and returns
@@ -43,39 +27,14 @@ pub fn grad_norm(gradients: &mut ParamGradients) -> f64 {
 /// the 1e-6 is `torch.nn.utils.clip_grad_norm_`'s.
 pub fn clip_grad_norm(gradients: &mut ParamGradients, max_norm: f64) -> f64 {
     let norm = grad_norm(gradients);
+    scale_to_norm(gradients, norm, max_norm);
+    norm
+}
+
+/// Scales gradients of this norm so that it is at most `max_norm`.
+pub(crate) fn scale_to_norm(gradients: &mut ParamGradients, norm: f64, max_norm: f64) {
     let factor = max_norm / (norm + 1e-6);
     if norm.is_finite() && factor < 1.0 {
         gradients.scale(factor as f32);
     }
-    norm
-}
-
-fn sum_of_squares(elements: &[f32]) -> f64 {
-    let chunk_sums: Vec<f64> = elements
-        .par_chunks(CHUNK_LEN)
-        .map(|chunk| {
-            let mut lanes = [0f64; N_LANES];
-            let (groups, rest) = chunk.as_chunks::<N_LANES>();
-            for group in groups {
-                for (lane, element) in lanes.iter_mut().zip(group) {
-                    *lane += f64::from(*element) * f64::from(*element);
-                }
-            }
-            for (lane, element) in lanes.iter_mut().zip(rest) {
-                *lane += f64::from(*element) * f64::from(*element);
-            }
-            lanes.iter().sum()
-        })
-        .collect();
-    chunk_sums.iter().sum()
-}
-
-fn sum_scalars(scalars: Vec<Tensor<1>>) -> f64 {
-    if scalars.is_empty() {
-        return 0.0;
-    }
-    Tensor::cat(scalars, 0) // [n_params], one read from the device
-        .into_data()
-        .iter::<f64>()
-        .sum()
 }

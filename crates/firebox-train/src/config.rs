@@ -3,7 +3,9 @@
 use crate::{
     adamw::AdamWConfig,
     error::{ConfigError, ConfigProblem},
+    evaluation::EvaluationConfig,
     optimizer::Optimizer,
+    run_folder::CheckpointConfig,
     schedule::{Decay, Schedule},
     sgd::SgdConfig,
 };
@@ -39,6 +41,12 @@ pub struct TrainConfig {
     /// Largest global gradient norm; larger ones are scaled down. `None` does not clip.
     #[serde(default)]
     pub max_grad_norm: Option<f64>,
+    /// When the model is scored while it trains; `None` never.
+    #[serde(default)]
+    pub evaluation: Option<EvaluationConfig>,
+    /// When checkpoints are written, in runs that have a folder.
+    #[serde(default)]
+    pub checkpoints: CheckpointConfig,
 }
 
 /// An update rule and its settings.
@@ -76,6 +84,8 @@ impl TrainConfig {
             schedule,
             optimizer: OptimizerConfig::default(),
             max_grad_norm: None,
+            evaluation: None,
+            checkpoints: CheckpointConfig::default(),
         }
     }
 
@@ -91,6 +101,11 @@ impl TrainConfig {
         if let Some(max_grad_norm) = self.max_grad_norm {
             checks.positive("max_grad_norm", max_grad_norm);
         }
+        if let Some(evaluation) = &self.evaluation {
+            checks.at_least_one("evaluation.every_n_steps", evaluation.every_n_steps);
+        }
+        checks.at_least_one("checkpoints.every_n_steps", self.checkpoints.every_n_steps);
+        checks.at_least_one("checkpoints.n_kept", self.checkpoints.n_kept);
         checks.schedule(&self.schedule, self.n_steps);
         match &self.optimizer {
             OptimizerConfig::AdamW(config) => {

@@ -1,5 +1,6 @@
 //! What can go wrong in a training run.
 
+use crate::run_error::RunError;
 use std::fmt;
 
 /// A training run that could not start or go on.
@@ -81,6 +82,20 @@ pub enum TrainError {
         #[source]
         source: LossError,
     },
+
+    /// The model could not be scored.
+    #[error("evaluate after step {step}")]
+    Evaluation {
+        /// The step, from 1.
+        step: usize,
+        /// Why.
+        #[source]
+        source: LossError,
+    },
+
+    /// The run's folder cannot be written, or does not fit the run.
+    #[error(transparent)]
+    Run(#[from] RunError),
 
     /// The data could not be had.
     #[error("read training batch {index}")]

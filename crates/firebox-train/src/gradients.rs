@@ -71,13 +71,13 @@ impl ParamGradients {
 
     /// Multiplies every gradient by `factor`.
     pub fn scale(&mut self, factor: f32) {
-        self.update_each(|gradient| scale(gradient, factor));
+        self.update_each(|_, gradient| scale(gradient, factor));
     }
 
     /// Replaces every gradient by what `update` makes of it, in the module's order.
-    pub(crate) fn update_each(&mut self, mut update: impl FnMut(Tensor<1>) -> Tensor<1>) {
-        for (_, slot) in &mut self.entries {
-            *slot = slot.take().map(&mut update);
+    pub(crate) fn update_each(&mut self, mut update: impl FnMut(ParamId, Tensor<1>) -> Tensor<1>) {
+        for (id, slot) in &mut self.entries {
+            *slot = slot.take().map(|gradient| update(*id, gradient));
         }
     }
 

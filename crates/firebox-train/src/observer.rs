@@ -1,7 +1,8 @@
 //! What a run tells while it runs, and afterwards.
 
+use crate::evaluation::Evaluation;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Watches a run, and may stop it. `()` does neither.
 pub trait Observer {
@@ -10,6 +11,12 @@ pub trait Observer {
 
     /// Called after every optimizer step.
     fn on_step(&mut self, _report: &StepReport) {}
+
+    /// Called after every evaluation.
+    fn on_evaluation(&mut self, _step: usize, _evaluation: &Evaluation) {}
+
+    /// Called when a checkpoint of the run has been written.
+    fn on_checkpoint(&mut self, _step: usize) {}
 
     /// Asked before every batch; `true` ends the run after the last finished step.
     fn is_cancelled(&self) -> bool {
@@ -28,6 +35,9 @@ pub struct RunPlan {
     pub n_trainable_params: usize,
     /// Elements of all parameters.
     pub n_params: usize,
+    /// Steps that were done before, where the run is resumed.
+    #[serde(default)]
+    pub n_done_steps: usize,
 }
 
 /// One finished step, and how the run goes.
@@ -43,6 +53,21 @@ pub struct StepReport {
     pub elapsed: Duration,
     /// Until the end, at the pace so far.
     pub eta: Duration,
+    /// The gradient of each parameter, in the module's order.
+    pub params: Vec<ParamSignal>,
+}
+
+/// The gradient of one parameter in one step, before clipping.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParamSignal {
+    /// Where the parameter sits in the module, such as `layers.0.q_proj.weight`.
+    pub path: Arc<str>,
+    /// Its Euclidean norm.
+    pub grad_norm: f64,
+    /// The share of its elements that are exactly zero, from 0 to 1.
+    pub zero_share: f64,
+    /// Its elements.
+    pub n_elements: usize,
 }
 
 /// What one step did.
@@ -58,6 +83,12 @@ pub struct StepRecord {
     pub grad_norm: f64,
     /// Tokens that the loss is the mean over.
     pub n_tokens: usize,
+    /// What the loss was multiplied by for the backward pass, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<f64>,
+    /// Whether the update was left out because a scaled gradient was not finite.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skipped: bool,
 }
 
 /// How a run ended.
@@ -68,6 +99,8 @@ pub enum Outcome {
     Finished,
     /// The observer stopped it.
     Cancelled,
+    /// The evaluations did not get better any more.
+    StoppedEarly,
 }
 
 /// A whole run, afterwards.
@@ -87,6 +120,9 @@ pub struct TrainSummary {
     pub tokens_per_s: f64,
     /// Every finished step.
     pub steps: Vec<StepRecord>,
+    /// Every evaluation, with the step after which it was made.
+    #[serde(default)]
+    pub evaluations: Vec<(usize, Evaluation)>,
 }
 
 impl TrainSummary {

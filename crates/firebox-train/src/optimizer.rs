@@ -1,9 +1,12 @@
 //! What an optimizer is: a rule that moves one parameter along its gradient.
 
-use crate::gradients::ParamGradients;
+use crate::{
+    gradients::ParamGradients,
+    optimizer_state::{ParamState, StateError},
+};
 use burn::{
     module::{Module, ModuleMapper, Param, ParamId},
-    tensor::Tensor,
+    tensor::{Device, Tensor},
 };
 
 /// An update rule with a state per parameter.
@@ -42,6 +45,20 @@ pub trait Optimizer {
         learning_rate: f64,
     ) -> Tensor<1>;
 
+    /// A copy of what is kept of a parameter; `None` where that is nothing.
+    fn state(&self, id: ParamId) -> Option<ParamState>;
+
+    /// Takes up a state from [`Optimizer::state`].
+    ///
+    /// # Errors
+    /// When it is another optimizer's.
+    fn restore(
+        &mut self,
+        id: ParamId,
+        state: ParamState,
+        device: &Device,
+    ) -> Result<(), StateError>;
+
     /// Updates every parameter of `module` that has a gradient, taking the gradients out.
     ///
     /// Each parameter is its own leaf again afterwards: the autodiff graph does not grow, and a
@@ -72,6 +89,19 @@ impl<O: Optimizer + ?Sized> Optimizer for Box<O> {
         learning_rate: f64,
     ) -> Tensor<1> {
         (**self).update(id, value, gradient, learning_rate)
+    }
+
+    fn state(&self, id: ParamId) -> Option<ParamState> {
+        (**self).state(id)
+    }
+
+    fn restore(
+        &mut self,
+        id: ParamId,
+        state: ParamState,
+        device: &Device,
+    ) -> Result<(), StateError> {
+        (**self).restore(id, state, device)
     }
 }
 

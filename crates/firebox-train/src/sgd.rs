@@ -3,11 +3,18 @@
 use crate::{
     host::{CHUNK_LEN, HostElements},
     optimizer::Optimizer,
+    optimizer_state::{ParamState, StateError},
 };
-use burn::{module::ParamId, tensor::Tensor};
+use burn::{
+    module::ParamId,
+    tensor::{Device, Tensor},
+};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+
+/// The name of the running sum in a checkpoint.
+const VELOCITY: &str = "velocity";
 
 /// Settings of [`Sgd`]; the defaults are PyTorch's: no momentum, no decay.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -66,6 +73,22 @@ impl Optimizer for Sgd {
         let (value, velocity) = add_scaled(value, velocity, -learning_rate);
         self.velocities.insert(id, velocity);
         value
+    }
+
+    fn state(&self, id: ParamId) -> Option<ParamState> {
+        let velocity = self.velocities.get(&id)?;
+        Some(ParamState::of_tensors(0, &[(VELOCITY, velocity)]))
+    }
+
+    fn restore(
+        &mut self,
+        id: ParamId,
+        state: ParamState,
+        device: &Device,
+    ) -> Result<(), StateError> {
+        let [velocity] = state.into_tensors([VELOCITY], device)?;
+        self.velocities.insert(id, velocity);
+        Ok(())
     }
 }
 

@@ -34,6 +34,10 @@ pub trait TrainStep<B> {
     ///
     /// When the batch does not fit the model.
     fn loss(&self, batch: &B) -> Result<StepLoss, LossError>;
+
+    /// Told the number of the batch, from 0, before its loss is asked for. Modules that draw random
+    /// numbers, as dropout does, draw by it: a resumed run then draws the same ones.
+    fn set_batch_index(&self, _index: u64) {}
 }
 
 /// A mean loss and the tensor to differentiate.

@@ -212,11 +212,7 @@ impl RecordWriter {
             // An empty gzip member or Zstandard frame: an empty file would be neither.
             self.put(self.chunks.chunk().seal()?)?;
         }
-        let file = match self.output {
-            Output::Bytes(file) => file,
-            #[cfg(feature = "parquet")]
-            Output::Parquet(file) => file.finish(&self.path)?,
-        };
+        let file = self.output.into_file(&self.path)?;
         let n_bytes = file
             .commit()
             .map_err(|source| write_error(&self.path, source))?;
@@ -225,6 +221,23 @@ impl RecordWriter {
             n_documents: self.n_documents,
             n_bytes,
         })
+    }
+}
+
+impl Output {
+    /// The file, with all that its format puts at the end.
+    #[cfg(feature = "parquet")]
+    fn into_file(self, path: &Path) -> Result<AtomicFile, WriteError> {
+        match self {
+            Self::Bytes(file) => Ok(file),
+            Self::Parquet(file) => file.finish(path),
+        }
+    }
+
+    #[cfg(not(feature = "parquet"))]
+    fn into_file(self, _path: &Path) -> Result<AtomicFile, WriteError> {
+        let Self::Bytes(file) = self;
+        Ok(file)
     }
 }
 

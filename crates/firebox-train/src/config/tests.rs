@@ -17,9 +17,17 @@ fn all_problems_are_reported_at_once() {
             weight_decay: -1.0,
         }),
         max_grad_norm: Some(0.0),
+        evaluation: Some(EvaluationConfig { every_n_steps: 0 }),
+        checkpoints: CheckpointConfig {
+            every_n_steps: 0,
+            n_kept: 0,
+        },
     };
     let message = config.validate().unwrap_err().to_string();
     for field in [
+        "evaluation.every_n_steps",
+        "checkpoints.every_n_steps",
+        "checkpoints.n_kept",
         "n_steps",
         "n_accum_steps",
         "max_grad_norm",

@@ -16,7 +16,7 @@ use firebox_quant::QuantError;
 use firebox_serve::LocalModelError;
 use firebox_tensor::DeviceError;
 use firebox_tensor::host::UnknownSimdLevel;
-use firebox_train::TrainError;
+use firebox_train::{RunError, TrainError};
 
 /// The request was at fault, in words for the user.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +69,9 @@ fn is_user_error(error: &(dyn std::error::Error + 'static)) -> bool {
         Some(_) => return true,
         None => {}
     }
+    if let Some(error) = error.downcast_ref::<TrainError>() {
+        return is_bad_run(error);
+    }
     error.is::<UserError>()
         || error.is::<RecipeError>()
         || error.is::<FilterError>()
@@ -77,7 +80,6 @@ fn is_user_error(error: &(dyn std::error::Error + 'static)) -> bool {
         || error.is::<ShardError>()
         || error.is::<TokenizerTrainingError>()
         || error.is::<SourceError>()
-        || error.is::<TrainError>()
         || error.is::<firebox_train::ConfigError>()
         || error.is::<firebox_serve::ConfigError>()
         || error.is::<LocalModelError>()
@@ -94,6 +96,18 @@ fn is_bad_checkpoint(error: &CheckpointError) -> bool {
                 ErrorKind::NotFound | ErrorKind::NotADirectory
             )
         }
+        _ => true,
+    }
+}
+
+/// A folder that fails, or that another process holds, is the machine's.
+fn is_bad_run(error: &TrainError) -> bool {
+    match error {
+        TrainError::Run(RunError::Tensors(error)) => is_bad_checkpoint(error),
+        TrainError::Run(error) => !matches!(
+            error,
+            RunError::Read { .. } | RunError::Write { .. } | RunError::Busy { .. }
+        ),
         _ => true,
     }
 }

@@ -133,7 +133,7 @@ pub(crate) fn train_all(
 ) -> anyhow::Result<(Llama, TrainSummary)> {
     let (model, summary) = train(model, batches, config)?;
     match summary.outcome {
-        Outcome::Finished => Ok((model, summary)),
+        Outcome::Finished | Outcome::StoppedEarly => Ok((model, summary)),
         Outcome::Cancelled => {
             anyhow::bail!("stopped by Ctrl-C after {} steps", summary.steps.len())
         }

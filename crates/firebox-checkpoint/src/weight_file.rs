@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[derive(Debug)]
-pub(super) struct WeightFile {
+pub(crate) struct WeightFile {
     path: PathBuf,
     file: File,
     /// Where each tensor begins, until it is written.
@@ -22,7 +22,7 @@ pub(super) struct WeightFile {
 }
 
 impl WeightFile {
-    pub(super) fn create(
+    pub(crate) fn create(
         path: &Path,
         metadata: &[(&str, &str)],
         plan: &[PlannedTensor],
@@ -45,7 +45,7 @@ impl WeightFile {
         })
     }
 
-    pub(super) fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), CheckpointError> {
+    pub(crate) fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), CheckpointError> {
         let owned = || name.to_owned();
         let place = self
             .places
@@ -61,7 +61,7 @@ impl WeightFile {
     }
 
     /// Checks that every tensor was written.
-    pub(super) fn finish(&self, target: &Path) -> Result<(), WriteError> {
+    pub(crate) fn finish(&self, target: &Path) -> Result<(), WriteError> {
         let left = |place: &Option<u64>| place.is_some();
         let missing = self
             .places

@@ -1,0 +1,244 @@
+//! A checkpoint: all that a run needs to go on as if it had never stopped.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use burn::{module::Module, tensor::Device};
+use firebox_checkpoint::{AtomicDir, Dtype, StateEntry, StateFile, StateFileWriter, StateValues};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    module_params::{TrainableParam, for_each_value, replace_values, trainable_params},
+    optimizer::Optimizer,
+    optimizer_state::{ParamState, StateTensor},
+    run_error::RunError,
+};
+
+/// The version of the files that are written. Others are refused.
+const VERSION: u32 = 1;
+const STATE: &str = "state.json";
+const PARAMS: &str = "params.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+/// Between a parameter's path and the name of its state.
+const MARK: char = '#';
+
+/// What a checkpoint keeps besides tensors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TrainState {
+    pub(crate) version: u32,
+    /// Finished steps.
+    pub(crate) step: usize,
+    /// Tokens that went through the model so far.
+    pub(crate) n_input_tokens: usize,
+    /// Time so far, in seconds.
+    pub(crate) elapsed_s: f64,
+    /// The run's settings.
+    pub(crate) config: Value,
+    /// The source's own state; null for sources that go by the batch's number.
+    pub(crate) batches: Value,
+    /// The parts of the trainer that change as it runs.
+    pub(crate) parts: Value,
+    /// Updates of each parameter so far.
+    pub(crate) n_updates: BTreeMap<String, u64>,
+}
+
+/// Writes the checkpoint as a directory that appears whole.
+pub(crate) fn write<M: Module>(
+    dir: &Path,
+    mut state: TrainState,
+    model: &M,
+    optimizer: &dyn Optimizer,
+) -> Result<(), RunError> {
+    let new = AtomicDir::create(dir)?;
+    let params = trainable_params(model);
+    write_params(&new.path().join(PARAMS), model, &params)?;
+    state.n_updates = write_optimizer(&new.path().join(OPTIMIZER), &params, optimizer)?;
+    state.version = VERSION;
+    let path = new.path().join(STATE);
+    let bytes = serde_json::to_vec_pretty(&state).expect("plain data has a JSON form");
+    fs::write(&path, bytes).map_err(|source| RunError::Write { path, source })?;
+    Ok(new.commit()?)
+}
+
+fn write_params<M: Module>(
+    path: &Path,
+    model: &M,
+    params: &[TrainableParam],
+) -> Result<(), RunError> {
+    let entries: Vec<StateEntry> = params
+        .iter()
+        .map(|param| StateEntry {
+            name: param.path.clone(),
+            dtype: Dtype::F32,
+            shape: param.shape.clone(),
+        })
+        .collect();
+    let mut file = StateFileWriter::create(path, &entries)?;
+    for_each_value(model, |name, values| {
+        file.write(&name, &StateValues::F32(values))
+    })?;
+    Ok(file.finish()?)
+}
+
+/// One parameter's state is copied at a time: first for its sizes, then for its values.
+fn write_optimizer(
+    path: &Path,
+    params: &[TrainableParam],
+    optimizer: &dyn Optimizer,
+) -> Result<BTreeMap<String, u64>, RunError> {
+    let mut entries = Vec::new();
+    let mut n_updates = BTreeMap::new();
+    for param in params {
+        let Some(state) = optimizer.state(param.id) else {
+            continue;
+        };
+        n_updates.insert(param.path.clone(), state.n_updates);
+        for (name, tensor) in state.tensors {
+            let values = state_values(tensor);
+            entries.push(StateEntry {
+                name: format!("{}{MARK}{name}", param.path),
+                dtype: values.dtype(),
+                shape: vec![values.len()],
+            });
+        }
+    }
+    let mut file = StateFileWriter::create(path, &entries)?;
+    for param in params {
+        for (name, tensor) in optimizer
+            .state(param.id)
+            .into_iter()
+            .flat_map(|s| s.tensors)
+        {
+            file.write(
+                &format!("{}{MARK}{name}", param.path),
+                &state_values(tensor),
+            )?;
+        }
+    }
+    file.finish()?;
+    Ok(n_updates)
+}
+
+fn state_values(tensor: StateTensor) -> StateValues {
+    match tensor {
+        StateTensor::F32(values) => StateValues::F32(values),
+        StateTensor::U8(values) => StateValues::U8(values),
+    }
+}
+
+/// Reads what a checkpoint keeps besides tensors.
+pub(crate) fn read_state(dir: &Path) -> Result<TrainState, RunError> {
+    /// Read first: another version may have other fields.
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let path = dir.join(STATE);
+    let bytes = fs::read(&path).map_err(|source| RunError::Read {
+        path: path.clone(),
+        source,
+    })?;
+    let json = |source| RunError::Json {
+        path: path.clone(),
+        source,
+    };
+    let Version { version } = serde_json::from_slice(&bytes).map_err(json)?;
+    if version != VERSION {
+        return Err(RunError::Version {
+            path,
+            expected: VERSION,
+            found: version,
+        });
+    }
+    serde_json::from_slice(&bytes).map_err(json)
+}
+
+/// Puts parameters and optimizer back as they were.
+pub(crate) fn restore<M: Module>(
+    dir: &Path,
+    state: &TrainState,
+    model: M,
+    optimizer: &mut dyn Optimizer,
+    device: &Device,
+) -> Result<M, RunError> {
+    let file = StateFile::open(&dir.join(PARAMS))?;
+    let params = trainable_params(&model);
+    check_names(dir, &params, file.names())?;
+    let model = replace_values(model, |path, expected| match file.read(path)? {
+        (found, StateValues::F32(values)) if found == expected => Ok(values),
+        (found, _) => Err(RunError::Shape {
+            dir: dir.to_owned(),
+            name: path.to_owned(),
+            expected: expected.to_vec(),
+            found,
+        }),
+    })?;
+    restore_optimizer(dir, state, &params, optimizer, device)?;
+    Ok(model)
+}
+
+fn check_names<'a>(
+    dir: &Path,
+    params: &[TrainableParam],
+    found: impl Iterator<Item = &'a String>,
+) -> Result<(), RunError> {
+    let mut expected: Vec<&String> = params.iter().map(|param| &param.path).collect();
+    expected.sort_unstable();
+    let found: Vec<&String> = found.collect();
+    if expected == found {
+        return Ok(());
+    }
+    let only = |names: &[&String], others: &[&String]| {
+        let first = names.iter().find(|name| !others.contains(name));
+        first.map(|name| (*name).clone())
+    };
+    Err(RunError::Params {
+        dir: dir.to_owned(),
+        n_expected: expected.len(),
+        n_found: found.len(),
+        missing: only(&expected, &found),
+        stray: only(&found, &expected),
+    })
+}
+
+fn restore_optimizer(
+    dir: &Path,
+    state: &TrainState,
+    params: &[TrainableParam],
+    optimizer: &mut dyn Optimizer,
+    device: &Device,
+) -> Result<(), RunError> {
+    let file = StateFile::open(&dir.join(OPTIMIZER))?;
+    let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for full in file.names() {
+        let (path, name) = full.rsplit_once(MARK).unwrap_or((full, ""));
+        names.entry(path).or_default().push(name);
+    }
+    for param in params {
+        let Some(n_updates) = state.n_updates.get(&param.path) else {
+            continue;
+        };
+        let mut tensors = BTreeMap::new();
+        for name in names.remove(param.path.as_str()).unwrap_or_default() {
+            let (_, values) = file.read(&format!("{}{MARK}{name}", param.path))?;
+            let tensor = match values {
+                StateValues::F32(values) => StateTensor::F32(values),
+                StateValues::U8(values) => StateTensor::U8(values),
+            };
+            tensors.insert(name.to_owned(), tensor);
+        }
+        let saved = ParamState {
+            n_updates: *n_updates,
+            tensors,
+        };
+        optimizer
+            .restore(param.id, saved, device)
+            .map_err(|source| RunError::Optimizer {
+                dir: dir.to_owned(),
+                name: param.path.clone(),
+                source,
+            })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! The parameters of a module by the names along their path.
+
+use burn::{
+    module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
+    tensor::{Tensor, TensorData},
+};
+
+/// Where a parameter sits in its module, such as `layers.0.q_proj.weight`.
+#[derive(Debug, Default)]
+struct Path(Vec<String>);
+
+impl Path {
+    fn enter(&mut self, name: &str) {
+        self.0.push(name.to_owned());
+    }
+
+    fn exit(&mut self) {
+        self.0.pop();
+    }
+
+    fn joined(&self) -> String {
+        self.0.join(".")
+    }
+}
+
+/// A parameter that trains.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TrainableParam {
+    pub(crate) path: String,
+    pub(crate) id: ParamId,
+    pub(crate) shape: Vec<usize>,
+}
+
+/// All parameters that ask for gradients, in the module's order.
+pub(crate) fn trainable_params<M: Module>(module: &M) -> Vec<TrainableParam> {
+    let mut lister = Lister::default();
+    module.visit(&mut lister);
+    lister.found
+}
+
+#[derive(Default)]
+struct Lister {
+    path: Path,
+    found: Vec<TrainableParam>,
+}
+
+impl ModuleVisitor for Lister {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let value = param.base();
+        if value.is_require_grad() {
+            self.found.push(TrainableParam {
+                path: self.path.joined(),
+                id: param.id,
+                shape: value.dims().to_vec(),
+            });
+        }
+    }
+}
+
+/// Shows every trainable parameter's values, one parameter at a time, in the module's order. The
+/// first error ends it.
+pub(crate) fn for_each_value<M: Module, E>(
+    module: &M,
+    see: impl FnMut(String, Vec<f32>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut reader = Reader {
+        path: Path::default(),
+        see,
+        result: Ok(()),
+    };
+    module.visit(&mut reader);
+    reader.result
+}
+
+struct Reader<F, E> {
+    path: Path,
+    see: F,
+    result: Result<(), E>,
+}
+
+impl<F, E> ModuleVisitor for Reader<F, E>
+where
+    F: FnMut(String, Vec<f32>) -> Result<(), E>,
+{
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.result.is_err() || !param.base().is_require_grad() {
+            return;
+        }
+        let values = param.val().inner().into_data().convert::<f32>();
+        let values = values.try_into_vec().expect("just converted to f32");
+        self.result = (self.see)(self.path.joined(), values);
+    }
+}
+
+/// Gives every trainable parameter the values that `give` has for its path. The first error ends
+/// it.
+///
+/// `give` answers with as many values as the parameter has: it is told the shape.
+pub(crate) fn replace_values<M: Module, E>(
+    module: M,
+    give: impl FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
+) -> Result<M, E> {
+    let mut writer = Writer {
+        path: Path::default(),
+        give,
+        result: Ok(()),
+    };
+    let module = module.map(&mut writer);
+    writer.result.map(|()| module)
+}
+
+struct Writer<F, E> {
+    path: Path,
+    give: F,
+    result: Result<(), E>,
+}
+
+impl<F, E> ModuleMapper for Writer<F, E>
+where
+    F: FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
+{
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if self.result.is_err() || !param.base().is_require_grad() {
+            return param;
+        }
+        let shape = param.base().dims().to_vec();
+        let values = match (self.give)(&self.path.joined(), &shape) {
+            Ok(values) => values,
+            Err(error) => {
+                self.result = Err(error);
+                return param;
+            }
+        };
+        param.map(|old| {
+            let data = TensorData::new(values, shape);
+            let (device, dtype) = (old.device().inner(), old.dtype());
+            let strategy = old.gradient_checkpointing_strategy();
+            let value = Tensor::from_data(data, (&device, dtype));
+            match strategy {
+                Some(strategy) => value
+                    .autodiff()
+                    .with_gradient_checkpointing_strategy(strategy)
+                    .require_grad(),
+                None => value,
+            }
+        })
+    }
+}

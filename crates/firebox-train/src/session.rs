@@ -1,0 +1,326 @@
+//! A run under way: everything that changes from step to step besides the model.
+
+use std::{sync::Arc, time::Duration};
+
+use burn::{
+    module::{Module, ParamId},
+    tensor::Device,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::HashMap;
+
+use crate::{
+    accumulate::{Part, StepBatch, accumulate},
+    batch::BatchSource,
+    checkpoint::{self, TrainState},
+    clip::scale_to_norm,
+    config::TrainConfig,
+    error::TrainError,
+    gradient_measure::measure_all,
+    journal::Journal,
+    module_params::trainable_params,
+    observer::{Outcome, ParamSignal, RunPlan, StepRecord, TrainSummary},
+    optimizer::Optimizer,
+    run_error::RunError,
+    run_folder::{Best, RunFolder},
+    step::TrainStep,
+    trainer::{Place, TrainHooks},
+};
+
+pub(crate) struct Session<'a, M, S> {
+    config: &'a TrainConfig,
+    batches: &'a mut S,
+    hooks: TrainHooks<'a, M>,
+    optimizer: Box<dyn Optimizer>,
+    journal: Journal,
+    paths: HashMap<ParamId, Arc<str>>,
+    parts: Parts,
+    /// Finished steps.
+    n_done: usize,
+    /// The source's state after the last finished step: a cancelled step has taken batches of the
+    /// next one.
+    position: Value,
+    /// The step of the last checkpoint.
+    saved: Option<usize>,
+}
+
+/// What changes as the run goes and is no tensor.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Parts {
+    best: Option<Best>,
+}
+
+impl<'a, M, S> Session<'a, M, S>
+where
+    S: BatchSource,
+    M: Module + TrainStep<S::Batch>,
+{
+    /// At the first step, or after the newest checkpoint.
+    pub(crate) fn start(
+        model: M,
+        batches: &'a mut S,
+        config: &'a TrainConfig,
+        hooks: TrainHooks<'a, M>,
+    ) -> Result<(Self, M), TrainError> {
+        let plan = plan(&model, config)?;
+        let params = trainable_params(&model);
+        let mut session = Self {
+            config,
+            optimizer: config.optimizer.init(),
+            journal: Journal::start(plan.clone(), None)?,
+            paths: params
+                .iter()
+                .map(|p| (p.id, p.path.as_str().into()))
+                .collect(),
+            parts: Parts::default(),
+            n_done: 0,
+            position: batches.state(),
+            batches,
+            saved: None,
+            hooks,
+        };
+        let model = match session.newest()? {
+            Some((folder, step)) => session.resume(model, folder, step, plan)?,
+            None => {
+                session.journal = Journal::start(plan.clone(), session.hooks.place.folder())?;
+                session.hooks.observer.on_start(&plan);
+                model
+            }
+        };
+        Ok((session, model))
+    }
+
+    /// The checkpoint that the run goes on from; an error where a new run would bury an old one.
+    fn newest(&self) -> Result<Option<(&'a RunFolder, usize)>, RunError> {
+        let newest = |folder: &RunFolder| Ok::<_, RunError>(folder.checkpoints()?.pop());
+        match self.hooks.place {
+            Place::Memory => Ok(None),
+            Place::Resume(folder) => Ok(newest(folder)?.map(|step| (folder, step))),
+            Place::New(folder) => match newest(folder)? {
+                None => Ok(None),
+                Some(last_step) => Err(RunError::Occupied {
+                    path: folder.path().to_owned(),
+                    last_step,
+                }),
+            },
+        }
+    }
+
+    fn resume(
+        &mut self,
+        model: M,
+        folder: &RunFolder,
+        step: usize,
+        plan: RunPlan,
+    ) -> Result<M, TrainError> {
+        let dir = folder.checkpoint_path(step);
+        let state = checkpoint::read_state(&dir)?;
+        let json = |source| RunError::Json {
+            path: dir.clone(),
+            source,
+        };
+        same_config(&dir, &state.config, &as_json(self.config))?;
+        self.parts = serde_json::from_value(state.parts.clone()).map_err(json)?;
+        let restored = self.batches.restore(&state.batches);
+        restored.map_err(|source| RunError::Batches {
+            dir: dir.clone(),
+            source,
+        })?;
+        let device = device_of(&model);
+        let model = checkpoint::restore(&dir, &state, model, &mut *self.optimizer, &device)?;
+        folder.set_best(self.parts.best)?;
+        let plan = RunPlan {
+            n_done_steps: state.step,
+            ..plan
+        };
+        let before = Duration::from_secs_f64(state.elapsed_s);
+        self.hooks.observer.on_start(&plan);
+        self.journal = Journal::resume(plan, folder, state.n_input_tokens, before)?;
+        (self.n_done, self.saved) = (state.step, Some(state.step));
+        self.position = state.batches;
+        Ok(model)
+    }
+
+    pub(crate) fn n_done_steps(&self) -> usize {
+        self.n_done
+    }
+
+    /// The next step's loss and gradients; `None` when the observer cancels.
+    pub(crate) fn gradients(&mut self, model: &M) -> Result<Option<StepBatch>, TrainError> {
+        let part = Part {
+            step: self.n_done,
+            n_accum_steps: self.config.n_accum_steps,
+            loss_scale: 1.0,
+        };
+        accumulate(model, self.batches, part, &*self.hooks.observer)
+    }
+
+    /// Makes the step, and writes it down.
+    pub(crate) fn update(&mut self, model: M, mut batch: StepBatch) -> Result<M, TrainError> {
+        let step = self.n_done;
+        let learning_rate = self
+            .config
+            .schedule
+            .learning_rate(step, self.config.n_steps);
+        let mut record = StepRecord {
+            step: step + 1,
+            loss: batch.loss,
+            learning_rate,
+            grad_norm: 0.0,
+            n_tokens: batch.n_tokens,
+            loss_scale: None,
+            skipped: false,
+        };
+        self.journal.check_loss(&record)?;
+        let params = self.signals(&mut batch);
+        let sum: f64 = params.iter().map(|param| param.grad_norm.powi(2)).sum();
+        record.grad_norm = sum.sqrt();
+        check_gradient(&record)?;
+        if let Some(max_norm) = self.config.max_grad_norm {
+            scale_to_norm(&mut batch.gradients, record.grad_norm, max_norm);
+        }
+        let model = self
+            .optimizer
+            .step(model, &mut batch.gradients, learning_rate);
+        self.n_done += 1;
+        self.position = self.batches.state();
+        let report = self.journal.add(record, batch.n_input_tokens, params)?;
+        self.hooks.observer.on_step(&report);
+        Ok(model)
+    }
+
+    fn signals(&self, batch: &mut StepBatch) -> Vec<ParamSignal> {
+        let measures = measure_all(&mut batch.gradients).into_iter();
+        let signals = measures.map(|(id, measure)| ParamSignal {
+            path: self.paths.get(&id).cloned().unwrap_or_else(|| "".into()),
+            grad_norm: measure.sum_of_squares.sqrt(),
+            zero_share: measure.n_zeros as f64 / measure.n_elements.max(1) as f64,
+            n_elements: measure.n_elements,
+        });
+        signals.collect()
+    }
+
+    /// Evaluates and saves where it is time; `false` when the run has got no better for long
+    /// enough.
+    pub(crate) fn look(&mut self, model: &M) -> Result<bool, TrainError> {
+        let is_last = self.n_done == self.config.n_steps;
+        let is_due = |every: usize| is_last || self.n_done.is_multiple_of(every);
+        let evaluates = self
+            .config
+            .evaluation
+            .as_ref()
+            .is_some_and(|evaluation| is_due(evaluation.every_n_steps));
+        let saves = is_due(self.config.checkpoints.every_n_steps);
+        let is_best = evaluates && self.evaluate(model)?;
+        if saves || is_best {
+            self.save(model)?;
+        }
+        Ok(true)
+    }
+
+    /// Whether the model is the best so far.
+    fn evaluate(&mut self, model: &M) -> Result<bool, TrainError> {
+        let step = self.n_done;
+        let evaluation = self.hooks.evaluator.evaluate(&model.valid(), step);
+        let evaluation = evaluation.map_err(|source| TrainError::Evaluation { step, source })?;
+        self.hooks.observer.on_evaluation(step, &evaluation);
+        let loss = evaluation.loss;
+        self.journal.add_evaluation(step, evaluation)?;
+        let is_best = self.parts.best.is_none_or(|best| loss < best.loss);
+        if is_best {
+            self.parts.best = Some(Best { step, loss });
+        }
+        Ok(is_best)
+    }
+
+    /// Writes a checkpoint, where the run has a folder and this step has none yet.
+    pub(crate) fn save(&mut self, model: &M) -> Result<(), TrainError> {
+        let Some(folder) = self.hooks.place.folder() else {
+            return Ok(());
+        };
+        if self.saved == Some(self.n_done) {
+            return Ok(());
+        }
+        let state = TrainState {
+            version: 0, // Set where it is written.
+            step: self.n_done,
+            n_input_tokens: self.journal.n_input_tokens(),
+            elapsed_s: self.journal.elapsed().as_secs_f64(),
+            config: as_json(self.config),
+            batches: self.position.clone(),
+            parts: as_json(&self.parts),
+            n_updates: Default::default(),
+        };
+        let dir = folder.checkpoint_path(self.n_done);
+        checkpoint::write(&dir, state, model, &*self.optimizer)?;
+        self.saved = Some(self.n_done);
+        folder.set_best(self.parts.best)?;
+        folder.rotate(self.config.checkpoints.n_kept, self.parts.best)?;
+        self.hooks.observer.on_checkpoint(self.n_done);
+        Ok(())
+    }
+
+    pub(crate) fn finish(self, outcome: Outcome) -> TrainSummary {
+        self.journal.finish(outcome)
+    }
+}
+
+fn check_gradient(record: &StepRecord) -> Result<(), TrainError> {
+    match record.grad_norm.is_finite() {
+        true => Ok(()),
+        false => Err(TrainError::NonFiniteGradient {
+            step: record.step,
+            grad_norm: record.grad_norm,
+            loss: record.loss,
+            learning_rate: record.learning_rate,
+        }),
+    }
+}
+
+fn plan<M: Module>(model: &M, config: &TrainConfig) -> Result<RunPlan, TrainError> {
+    let params = trainable_params(model);
+    let n_elements = |shape: &Vec<usize>| shape.iter().product::<usize>();
+    match params.iter().map(|param| n_elements(&param.shape)).sum() {
+        0 => Err(TrainError::NothingToTrain),
+        n_trainable_params => Ok(RunPlan {
+            n_steps: config.n_steps,
+            n_trainable_params,
+            n_params: model.num_params(),
+            n_done_steps: 0,
+        }),
+    }
+}
+
+/// Where the module's tensors are, without the autodiff graph.
+fn device_of<M: Module>(model: &M) -> Device {
+    let devices = model.devices();
+    devices
+        .into_iter()
+        .next()
+        .map_or_else(Device::default, |device| device.inner())
+}
+
+fn as_json(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).expect("plain data has a JSON form")
+}
+
+/// Refuses a run that would go on otherwise than it began. When checkpoints are written changes
+/// nothing, so it may be changed.
+fn same_config(path: &std::path::Path, expected: &Value, found: &Value) -> Result<(), RunError> {
+    let fields = |value: &Value| value.as_object().cloned().unwrap_or_default();
+    let (expected, found) = (fields(expected), fields(found));
+    for (field, now) in &found {
+        let then = expected.get(field).unwrap_or(&Value::Null);
+        if field != "checkpoints" && then != now {
+            return Err(RunError::ConfigDiffers {
+                path: path.to_owned(),
+                field: field.clone(),
+                expected: then.to_string(),
+                found: now.to_string(),
+            });
+        }
+    }
+    Ok(())
+}
