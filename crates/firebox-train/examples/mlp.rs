@@ -12,7 +12,7 @@ use burn::{
 };
 use firebox_train::{
     BatchError, BatchSource, Decay, Evaluation, EvaluationConfig, Evaluator, LossError, Place,
-    RunFolder, Schedule, StepLoss, TrainConfig, TrainHooks, TrainStep, train_with,
+    RunFolder, Schedule, Setup, StepLoss, TrainConfig, TrainHooks, TrainStep, train_with,
 };
 use std::{f32::consts::TAU, path::Path};
 
@@ -131,6 +131,7 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         observer: &mut (),
         evaluator: &mut held_out,
         place: Place::Resume(&folder),
+        setup: Setup::default(),
     };
     let model = Mlp::init(&device.autodiff());
     let (_, summary) = train_with(model, &mut batches, &config, hooks)?;

@@ -7,7 +7,8 @@ use crate::{
     error::TrainError,
     gradients::ParamGradients,
     observer::Observer,
-    step::{StepLoss, TrainStep},
+    signals::{BatchSignals, Leaks},
+    step::TrainStep,
 };
 
 /// Loss and gradients over all batches of a step.
@@ -18,6 +19,10 @@ pub(crate) struct StepBatch {
     pub(crate) loss: f64,
     pub(crate) n_tokens: usize,
     pub(crate) n_input_tokens: usize,
+    /// Counts over the batches' tokens, where they are made of tokens.
+    pub(crate) contents: Option<BatchSignals>,
+    /// How far the outputs move with what they must not see; of the run's first batch.
+    pub(crate) leaks: Option<Leaks>,
 }
 
 /// Which batches, and what their losses are multiplied by before the backward pass.
@@ -52,7 +57,21 @@ where
             return Ok(None);
         }
         let index = part.step * part.n_accum_steps + micro_step;
-        let loss = batch_loss(model, batches, index)?;
+        let batch = batches
+            .batch(index)
+            .map_err(|source| TrainError::Batch { index, source })?;
+        let failed = |source| TrainError::Loss { index, source };
+        if let Some(contents) = model.describe(&batch) {
+            match &mut total.contents {
+                Some(sum) => sum.add(contents),
+                None => total.contents = Some(contents),
+            }
+        }
+        if index == 0 {
+            total.leaks = model.leaks(&batch).map_err(failed)?;
+        }
+        model.set_batch_index(index as u64);
+        let loss = model.loss(&batch).map_err(failed)?;
         total.n_input_tokens += loss.n_input_tokens;
         if loss.n_tokens == 0 {
             continue;
@@ -87,18 +106,4 @@ where
         total.gradients.scale(1.0 / total.n_tokens as f32);
     }
     Ok(Some(total))
-}
-
-fn batch_loss<M, S>(model: &M, batches: &mut S, index: usize) -> Result<StepLoss, TrainError>
-where
-    S: BatchSource,
-    M: TrainStep<S::Batch>,
-{
-    let batch = batches
-        .batch(index)
-        .map_err(|source| TrainError::Batch { index, source })?;
-    model.set_batch_index(index as u64);
-    model
-        .loss(&batch)
-        .map_err(|source| TrainError::Loss { index, source })
 }

@@ -1,10 +1,11 @@
 //! The next-token loss of a decoder as a [`TrainStep`].
 
 use firebox_data::Batch;
-use firebox_model::{Llama, ModelError};
+use firebox_model::{IGNORE, Llama, ModelError};
 
 use crate::{
     error::LossError,
+    signals::BatchSignals,
     step::{StepLoss, TrainStep},
 };
 
@@ -21,5 +22,14 @@ impl TrainStep<Batch> for Llama {
         };
         let step = StepLoss::new(loss.mean, loss.n_tokens, loss.surrogate);
         Ok(step.with_input_tokens(n_input_tokens))
+    }
+
+    fn describe(&self, batch: &Batch) -> Option<BatchSignals> {
+        let Batch {
+            input_ids,
+            labels,
+            lengths,
+        } = batch;
+        Some(BatchSignals::count(input_ids, labels, lengths, IGNORE))
     }
 }

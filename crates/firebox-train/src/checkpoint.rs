@@ -39,6 +39,8 @@ pub(crate) struct TrainState {
     pub(crate) batches: Value,
     /// The parts of the trainer that change as it runs.
     pub(crate) parts: Value,
+    /// Of the tokens of the last step.
+    pub(crate) fingerprint: Option<u64>,
     /// Updates of each parameter so far.
     pub(crate) n_updates: BTreeMap<String, u64>,
 }

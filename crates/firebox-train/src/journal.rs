@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    error::TrainError,
+    diagnose::{Finding, Watch},
     evaluation::Evaluation,
     metrics::{Metric, MetricsLog},
     observer::{Outcome, ParamSignal, RunPlan, StepRecord, StepReport, TrainSummary},
     run_error::RunError,
     run_folder::RunFolder,
+    signals::StepSignals,
 };
 
 /// Keeps the records and the time.
@@ -22,6 +23,7 @@ pub(crate) struct Journal {
     evaluations: Vec<(usize, Evaluation)>,
     n_input_tokens: usize,
     log: Option<MetricsLog>,
+    watch: Watch,
 }
 
 impl Journal {
@@ -36,6 +38,7 @@ impl Journal {
             before: Duration::ZERO,
             n_input_tokens: 0,
             log: log.transpose()?,
+            watch: Watch::default(),
         })
     }
 
@@ -48,10 +51,16 @@ impl Journal {
     ) -> Result<Self, RunError> {
         let (log, metrics) = MetricsLog::resume(&folder.metrics_path(), plan.n_done_steps)?;
         let (mut steps, mut evaluations) = (Vec::new(), Vec::new());
+        // The detectors know what they knew: they go by these lines alone.
+        let mut watch = Watch::default();
         for metric in metrics {
+            watch.see(&metric);
             match metric {
                 Metric::Step { record, .. } => steps.push(record),
-                Metric::Evaluation { step, evaluation } => evaluations.push((step, evaluation)),
+                Metric::Evaluation {
+                    step, evaluation, ..
+                } => evaluations.push((step, evaluation)),
+                _ => {}
             }
         }
         Ok(Self {
@@ -62,6 +71,7 @@ impl Journal {
             evaluations,
             n_input_tokens,
             log: Some(log),
+            watch,
         })
     }
 
@@ -74,24 +84,22 @@ impl Journal {
         self.n_input_tokens
     }
 
-    pub(crate) fn check_loss(&self, record: &StepRecord) -> Result<(), TrainError> {
-        match record.loss.is_finite() {
-            true => Ok(()),
-            false => Err(TrainError::NonFiniteLoss {
-                step: record.step,
-                loss: record.loss,
-                learning_rate: record.learning_rate,
-                previous_loss: self.steps.last().map(|previous| previous.loss),
-            }),
-        }
+    /// The loss of the step before.
+    pub(crate) fn previous_loss(&self) -> Option<f64> {
+        self.steps.last().map(|previous| previous.loss)
+    }
+
+    /// Whether the model has been scored already.
+    pub(crate) fn is_scored(&self) -> bool {
+        !self.evaluations.is_empty()
     }
 
     pub(crate) fn add(
         &mut self,
         record: StepRecord,
         n_input_tokens: usize,
-        params: Vec<ParamSignal>,
-    ) -> Result<StepReport, RunError> {
+        (params, signals): (Vec<ParamSignal>, StepSignals),
+    ) -> Result<(StepReport, Vec<Finding>), RunError> {
         self.steps.push(record.clone());
         self.n_input_tokens += n_input_tokens;
         let elapsed = self.elapsed();
@@ -104,25 +112,38 @@ impl Journal {
             elapsed,
             eta: Duration::from_secs_f64(seconds_per_step * n_left as f64),
             params,
+            signals,
         };
-        self.write(&Metric::of_step(&report))?;
-        Ok(report)
+        let findings = self.write(&Metric::of_step(&report))?;
+        Ok((report, findings))
     }
 
     pub(crate) fn add_evaluation(
         &mut self,
         step: usize,
         evaluation: Evaluation,
-    ) -> Result<(), RunError> {
+        repeated_loss: Option<f64>,
+    ) -> Result<Vec<Finding>, RunError> {
         self.evaluations.push((step, evaluation.clone()));
-        self.write(&Metric::Evaluation { step, evaluation })
+        self.write(&Metric::Evaluation {
+            step,
+            evaluation,
+            repeated_loss,
+        })
     }
 
-    fn write(&mut self, metric: &Metric) -> Result<(), RunError> {
-        match &mut self.log {
-            Some(log) => log.push(metric),
-            None => Ok(()),
+    /// Writes a line down, and what the detectors see in it.
+    pub(crate) fn write(&mut self, metric: &Metric) -> Result<Vec<Finding>, RunError> {
+        let findings = self.watch.see(metric);
+        if let Some(log) = &mut self.log {
+            log.push(metric)?;
+            for finding in &findings {
+                log.push(&Metric::Finding {
+                    finding: finding.clone(),
+                })?;
+            }
         }
+        Ok(findings)
     }
 
     pub(crate) fn finish(self, outcome: Outcome) -> TrainSummary {
@@ -136,6 +157,7 @@ impl Journal {
             tokens_per_s: self.tokens_per_s(elapsed),
             steps: self.steps,
             evaluations: self.evaluations,
+            findings: self.watch.findings().to_vec(),
         }
     }
 

@@ -7,6 +7,7 @@ mod causal_lm;
 mod checkpoint;
 mod clip;
 mod config;
+pub mod diagnose;
 mod error;
 mod evaluation;
 mod gradient_measure;
@@ -18,11 +19,13 @@ mod module_params;
 mod observer;
 mod optimizer;
 mod optimizer_state;
+mod probe;
 mod run_error;
 mod run_folder;
 mod schedule;
 mod session;
 mod sgd;
+mod signals;
 mod step;
 mod trainer;
 
@@ -41,5 +44,8 @@ pub use run_error::RunError;
 pub use run_folder::{Best, CheckpointConfig, RunFolder};
 pub use schedule::{Decay, Schedule};
 pub use sgd::{Sgd, SgdConfig};
+pub use signals::{
+    BatchSignals, GradientRange, Leaks, NamedShare, Setup, StepSignals, shared_rows,
+};
 pub use step::{StepLoss, TrainStep};
 pub use trainer::{Place, TrainHooks, train, train_with};

@@ -10,20 +10,30 @@ use firebox_checkpoint::write_atomic;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    diagnose::Finding,
     evaluation::Evaluation,
     observer::{StepRecord, StepReport},
     run_error::RunError,
+    signals::{Setup, StepSignals},
 };
 
 /// One line of a run's `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Metric {
+    /// What is known before the first step.
+    Setup {
+        /// The settings that the detectors go by.
+        setup: Setup,
+    },
     /// An optimizer step.
     Step {
         /// What the step did: equal in every repetition of the run.
         #[serde(flatten)]
         record: StepRecord,
+        /// What the detectors go by.
+        #[serde(default)]
+        signals: StepSignals,
         /// Input tokens a second, over the run so far.
         tokens_per_s: f64,
         /// Since the run's start, pauses left out, in seconds.
@@ -36,6 +46,28 @@ pub enum Metric {
         /// What came of it.
         #[serde(flatten)]
         evaluation: Evaluation,
+        /// The loss of a second evaluation of the same weights; made once, at the first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        repeated_loss: Option<f64>,
+    },
+    /// A loss or a gradient that is not finite: the run ends, unless losses are scaled.
+    NonFinite {
+        /// The step, from 1.
+        step: usize,
+        /// `loss` or `gradient`.
+        what: String,
+    },
+    /// The run went on in a new process.
+    Resumed {
+        /// The last step that was done before.
+        step: usize,
+        /// Whether the last batch before is still the same; unknown for data without tokens.
+        has_same_data: Option<bool>,
+    },
+    /// A detector recognised a failure.
+    Finding {
+        /// Which, and why.
+        finding: Finding,
     },
 }
 
@@ -44,6 +76,7 @@ impl Metric {
     pub fn of_step(report: &StepReport) -> Self {
         Self::Step {
             record: report.record.clone(),
+            signals: report.signals.clone(),
             tokens_per_s: report.tokens_per_s,
             elapsed_s: report.elapsed.as_secs_f64(),
         }
@@ -53,7 +86,11 @@ impl Metric {
     pub fn step(&self) -> usize {
         match self {
             Self::Step { record, .. } => record.step,
-            Self::Evaluation { step, .. } => *step,
+            Self::Setup { .. } => 0,
+            Self::Evaluation { step, .. }
+            | Self::NonFinite { step, .. }
+            | Self::Resumed { step, .. } => *step,
+            Self::Finding { finding } => finding.step,
         }
     }
 }
@@ -104,6 +141,8 @@ impl MetricsLog {
     pub(crate) fn resume(path: &Path, step: usize) -> Result<(Self, Vec<Metric>), RunError> {
         let mut metrics = read_metrics(path)?;
         metrics.retain(|metric| metric.step() <= step);
+        // What ended a run that goes on has not happened to it.
+        metrics.retain(|metric| !matches!(metric, Metric::NonFinite { .. }));
         let mut text = Vec::new();
         for metric in &metrics {
             text.extend(line(metric));
@@ -154,6 +193,7 @@ mod tests {
                 loss_scale: None,
                 skipped: false,
             },
+            signals: StepSignals::default(),
             tokens_per_s: 10.0,
             elapsed_s: 0.5,
         }

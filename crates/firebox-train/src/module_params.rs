@@ -170,3 +170,24 @@ where
         })
     }
 }
+
+/// The values of one parameter, flat; `None` when the module has none of that id.
+pub(crate) fn values_of<M: Module>(module: &M, id: ParamId) -> Option<Vec<f32>> {
+    let mut finder = Finder { id, values: None };
+    module.visit(&mut finder);
+    finder.values
+}
+
+struct Finder {
+    id: ParamId,
+    values: Option<Vec<f32>>,
+}
+
+impl ModuleVisitor for Finder {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if param.id == self.id {
+            let data = param.val().inner().into_data().convert::<f32>();
+            self.values = data.try_into_vec().ok();
+        }
+    }
+}

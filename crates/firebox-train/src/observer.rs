@@ -1,6 +1,6 @@
 //! What a run tells while it runs, and afterwards.
 
-use crate::evaluation::Evaluation;
+use crate::{diagnose::Finding, evaluation::Evaluation, signals::StepSignals};
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
 
@@ -14,6 +14,9 @@ pub trait Observer {
 
     /// Called after every evaluation.
     fn on_evaluation(&mut self, _step: usize, _evaluation: &Evaluation) {}
+
+    /// Called when a detector of [`crate::diagnose`] recognises a failure.
+    fn on_finding(&mut self, _finding: &Finding) {}
 
     /// Called when a checkpoint of the run has been written.
     fn on_checkpoint(&mut self, _step: usize) {}
@@ -55,6 +58,8 @@ pub struct StepReport {
     pub eta: Duration,
     /// The gradient of each parameter, in the module's order.
     pub params: Vec<ParamSignal>,
+    /// What the detectors go by.
+    pub signals: StepSignals,
 }
 
 /// The gradient of one parameter in one step, before clipping.
@@ -68,6 +73,8 @@ pub struct ParamSignal {
     pub zero_share: f64,
     /// Its elements.
     pub n_elements: usize,
+    /// Its axes.
+    pub n_axes: usize,
 }
 
 /// What one step did.
@@ -123,6 +130,9 @@ pub struct TrainSummary {
     /// Every evaluation, with the step after which it was made.
     #[serde(default)]
     pub evaluations: Vec<(usize, Evaluation)>,
+    /// What the detectors recognised.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
 }
 
 impl TrainSummary {

@@ -105,6 +105,17 @@ pub enum RunError {
         /// Now.
         found: String,
     },
+    /// The data are not those that the run has seen.
+    #[error(
+        "resume from `{path}`: expected the batch of step {step} as the run saw it, found another \
+         one (hint: are seed, files and order those of the run? a new run takes new data)"
+    )]
+    DataDiffers {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The step.
+        step: usize,
+    },
     /// The model has other parameters than the checkpoint.
     #[error(
         "resume from `{dir}`: expected {n_expected} trainable parameters, found {n_found}{}{} \

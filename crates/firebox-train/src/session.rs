@@ -1,14 +1,10 @@
 //! A run under way: everything that changes from step to step besides the model.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use burn::{
-    module::{Module, ParamId},
-    tensor::Device,
-};
+use burn::{module::Module, tensor::Device};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::HashMap;
 
 use crate::{
     accumulate::{Part, StepBatch, accumulate},
@@ -16,14 +12,17 @@ use crate::{
     checkpoint::{self, TrainState},
     clip::scale_to_norm,
     config::TrainConfig,
+    diagnose::Finding,
     error::TrainError,
-    gradient_measure::measure_all,
     journal::Journal,
-    module_params::trainable_params,
-    observer::{Outcome, ParamSignal, RunPlan, StepRecord, TrainSummary},
+    metrics::Metric,
+    module_params::{TrainableParam, trainable_params},
+    observer::{Outcome, RunPlan, StepRecord, TrainSummary},
     optimizer::Optimizer,
+    probe::Probe,
     run_error::RunError,
     run_folder::{Best, RunFolder},
+    signals::BatchSignals,
     step::TrainStep,
     trainer::{Place, TrainHooks},
 };
@@ -34,13 +33,15 @@ pub(crate) struct Session<'a, M, S> {
     hooks: TrainHooks<'a, M>,
     optimizer: Box<dyn Optimizer>,
     journal: Journal,
-    paths: HashMap<ParamId, Arc<str>>,
+    probe: Probe,
     parts: Parts,
     /// Finished steps.
     n_done: usize,
     /// The source's state after the last finished step: a cancelled step has taken batches of the
     /// next one.
     position: Value,
+    /// Of the tokens of the last finished step.
+    fingerprint: Option<u64>,
     /// The step of the last checkpoint.
     saved: Option<usize>,
 }
@@ -66,18 +67,18 @@ where
     ) -> Result<(Self, M), TrainError> {
         let plan = plan(&model, config)?;
         let params = trainable_params(&model);
+        let mut hooks = hooks;
+        hooks.setup.n_adapter_params = n_adapter_params(&params);
         let mut session = Self {
             config,
             optimizer: config.optimizer.init(),
             journal: Journal::start(plan.clone(), None)?,
-            paths: params
-                .iter()
-                .map(|p| (p.id, p.path.as_str().into()))
-                .collect(),
+            probe: Probe::new(&params),
             parts: Parts::default(),
             n_done: 0,
             position: batches.state(),
             batches,
+            fingerprint: None,
             saved: None,
             hooks,
         };
@@ -86,6 +87,8 @@ where
             None => {
                 session.journal = Journal::start(plan.clone(), session.hooks.place.folder())?;
                 session.hooks.observer.on_start(&plan);
+                let setup = session.hooks.setup.clone();
+                session.write(&Metric::Setup { setup })?;
                 model
             }
         };
@@ -140,6 +143,8 @@ where
         self.journal = Journal::resume(plan, folder, state.n_input_tokens, before)?;
         (self.n_done, self.saved) = (state.step, Some(state.step));
         self.position = state.batches;
+        self.fingerprint = state.fingerprint;
+        self.check_data(&model, dir)?;
         Ok(model)
     }
 
@@ -173,33 +178,93 @@ where
             loss_scale: None,
             skipped: false,
         };
-        self.journal.check_loss(&record)?;
-        let params = self.signals(&mut batch);
+        if !record.loss.is_finite() {
+            self.write_non_finite(record.step, "loss")?;
+            return Err(TrainError::NonFiniteLoss {
+                step: record.step,
+                loss: record.loss,
+                learning_rate,
+                previous_loss: self.journal.previous_loss(),
+            });
+        }
+        let params = self.probe.gradients(&mut batch);
         let sum: f64 = params.iter().map(|param| param.grad_norm.powi(2)).sum();
         record.grad_norm = sum.sqrt();
-        check_gradient(&record)?;
+        if !record.grad_norm.is_finite() {
+            self.write_non_finite(record.step, "gradient")?;
+            return Err(TrainError::NonFiniteGradient {
+                step: record.step,
+                grad_norm: record.grad_norm,
+                loss: record.loss,
+                learning_rate,
+            });
+        }
         if let Some(max_norm) = self.config.max_grad_norm {
             scale_to_norm(&mut batch.gradients, record.grad_norm, max_norm);
         }
+        self.probe.before(&model);
         let model = self
             .optimizer
             .step(model, &mut batch.gradients, learning_rate);
         self.n_done += 1;
         self.position = self.batches.state();
-        let report = self.journal.add(record, batch.n_input_tokens, params)?;
+        self.fingerprint = batch.contents.as_ref().map(|contents| contents.fingerprint);
+        let n_input_tokens = batch.n_input_tokens;
+        let signals = self.probe.signals(&model, batch, &params);
+        let (report, findings) = self
+            .journal
+            .add(record, n_input_tokens, (params, signals))?;
         self.hooks.observer.on_step(&report);
+        self.tell(&findings);
         Ok(model)
     }
 
-    fn signals(&self, batch: &mut StepBatch) -> Vec<ParamSignal> {
-        let measures = measure_all(&mut batch.gradients).into_iter();
-        let signals = measures.map(|(id, measure)| ParamSignal {
-            path: self.paths.get(&id).cloned().unwrap_or_else(|| "".into()),
-            grad_norm: measure.sum_of_squares.sqrt(),
-            zero_share: measure.n_zeros as f64 / measure.n_elements.max(1) as f64,
-            n_elements: measure.n_elements,
-        });
-        signals.collect()
+    /// Writes a line down, and tells what it shows.
+    fn write(&mut self, metric: &Metric) -> Result<(), RunError> {
+        let findings = self.journal.write(metric)?;
+        self.tell(&findings);
+        Ok(())
+    }
+
+    fn write_non_finite(&mut self, step: usize, what: &str) -> Result<(), RunError> {
+        self.write(&Metric::NonFinite {
+            step,
+            what: what.to_owned(),
+        })
+    }
+
+    fn tell(&mut self, findings: &[Finding]) {
+        for finding in findings {
+            self.hooks.observer.on_finding(finding);
+        }
+    }
+
+    /// Whether the last batch before the stop is still the same, where batches go by number.
+    fn check_data(&mut self, model: &M, dir: PathBuf) -> Result<(), TrainError> {
+        let step = self.n_done;
+        let mut has_same_data = None;
+        if self.position.is_null() && step > 0 {
+            let n_accum_steps = self.config.n_accum_steps;
+            let mut contents: Option<BatchSignals> = None;
+            for index in (step - 1) * n_accum_steps..step * n_accum_steps {
+                let batch = self.batches.batch(index);
+                let batch = batch.map_err(|source| TrainError::Batch { index, source })?;
+                match (&mut contents, model.describe(&batch)) {
+                    (Some(sum), Some(next)) => sum.add(next),
+                    (_, first) => contents = first,
+                }
+            }
+            let found = contents.map(|contents| contents.fingerprint);
+            has_same_data = self.fingerprint.zip(found).map(|(then, now)| then == now);
+        }
+        self.write(&Metric::Resumed {
+            step,
+            has_same_data,
+        })?;
+        match has_same_data {
+            Some(false) => Err(RunError::DataDiffers { path: dir, step }.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Evaluates and saves where it is time; `false` when the run has got no better for long
@@ -223,11 +288,23 @@ where
     /// Whether the model is the best so far.
     fn evaluate(&mut self, model: &M) -> Result<bool, TrainError> {
         let step = self.n_done;
-        let evaluation = self.hooks.evaluator.evaluate(&model.valid(), step);
-        let evaluation = evaluation.map_err(|source| TrainError::Evaluation { step, source })?;
+        let model = model.valid();
+        let mut score = || {
+            let evaluation = self.hooks.evaluator.evaluate(&model, step);
+            evaluation.map_err(|source| TrainError::Evaluation { step, source })
+        };
+        let evaluation = score()?;
+        // Dropout that still draws shows in a second look at the same weights.
+        let repeated_loss = match self.journal.is_scored() {
+            true => None,
+            false => Some(score()?.loss),
+        };
         self.hooks.observer.on_evaluation(step, &evaluation);
         let loss = evaluation.loss;
-        self.journal.add_evaluation(step, evaluation)?;
+        let findings = self
+            .journal
+            .add_evaluation(step, evaluation, repeated_loss)?;
+        self.tell(&findings);
         let is_best = self.parts.best.is_none_or(|best| loss < best.loss);
         if is_best {
             self.parts.best = Some(Best { step, loss });
@@ -252,6 +329,7 @@ where
             batches: self.position.clone(),
             parts: as_json(&self.parts),
             n_updates: Default::default(),
+            fingerprint: self.fingerprint,
         };
         let dir = folder.checkpoint_path(self.n_done);
         checkpoint::write(&dir, state, model, &*self.optimizer)?;
@@ -267,16 +345,11 @@ where
     }
 }
 
-fn check_gradient(record: &StepRecord) -> Result<(), TrainError> {
-    match record.grad_norm.is_finite() {
-        true => Ok(()),
-        false => Err(TrainError::NonFiniteGradient {
-            step: record.step,
-            grad_norm: record.grad_norm,
-            loss: record.loss,
-            learning_rate: record.learning_rate,
-        }),
-    }
+fn n_adapter_params(params: &[TrainableParam]) -> usize {
+    params
+        .iter()
+        .filter(|param| param.path.contains("lora"))
+        .count()
 }
 
 fn plan<M: Module>(model: &M, config: &TrainConfig) -> Result<RunPlan, TrainError> {

@@ -2,7 +2,10 @@
 
 use burn::tensor::{Device, Tensor};
 
-use crate::error::LossError;
+use crate::{
+    error::LossError,
+    signals::{BatchSignals, Leaks},
+};
 
 /// A module with a loss over one batch.
 ///
@@ -38,6 +41,22 @@ pub trait TrainStep<B> {
     /// Told the number of the batch, from 0, before its loss is asked for. Modules that draw random
     /// numbers, as dropout does, draw by it: a resumed run then draws the same ones.
     fn set_batch_index(&self, _index: u64) {}
+
+    /// Counts over a batch's tokens, for the detectors of [`crate::diagnose`]; `None` for batches
+    /// that are not made of tokens.
+    fn describe(&self, _batch: &B) -> Option<BatchSignals> {
+        None
+    }
+
+    /// How far the outputs move with tokens that they must not see, for the detectors of
+    /// [`crate::diagnose`]; asked once, at the first step. `None` where the question makes no sense.
+    ///
+    /// # Errors
+    ///
+    /// When the batch does not fit the model.
+    fn leaks(&self, _batch: &B) -> Result<Option<Leaks>, LossError> {
+        Ok(None)
+    }
 }
 
 /// A mean loss and the tensor to differentiate.

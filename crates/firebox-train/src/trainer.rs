@@ -10,6 +10,7 @@ use crate::{
     observer::{Observer, Outcome, TrainSummary},
     run_folder::RunFolder,
     session::Session,
+    signals::Setup,
     step::TrainStep,
 };
 
@@ -21,6 +22,8 @@ pub struct TrainHooks<'a, M> {
     pub evaluator: &'a mut dyn Evaluator<M>,
     /// Where metrics and checkpoints go.
     pub place: Place<'a>,
+    /// What is known of the run, for the detectors of [`crate::diagnose`].
+    pub setup: Setup,
 }
 
 /// Where a run keeps metrics and checkpoints.
@@ -65,6 +68,7 @@ where
         observer,
         evaluator: &mut (),
         place: Place::Memory,
+        setup: Setup::default(),
     };
     train_with(model, batches, config, hooks)
 }

@@ -12,8 +12,8 @@ use burn::{
 use firebox_train::{
     AdamWConfig, BatchError, BatchSource, CheckpointConfig, Decay, Evaluation, EvaluationConfig,
     Evaluator, LossError, Metric, Observer, OptimizerConfig, Outcome, Place, RunError, RunFolder,
-    Schedule, StepLoss, StepReport, TrainConfig, TrainError, TrainHooks, TrainStep, TrainSummary,
-    read_metrics, train_with,
+    Schedule, Setup, StepLoss, StepReport, TrainConfig, TrainError, TrainHooks, TrainStep,
+    TrainSummary, read_metrics, train_with,
 };
 use std::{
     path::Path,
@@ -124,6 +124,7 @@ fn run(
         observer,
         evaluator: &mut HeldOut,
         place: Place::Resume(&folder),
+        setup: Setup::default(),
     };
     train_with(model(), &mut Counter(0), config, hooks)
 }
@@ -312,6 +313,7 @@ fn other_settings_and_other_models_are_refused() {
             observer: &mut (),
             evaluator: &mut HeldOut,
             place,
+            setup: Setup::default(),
         };
         train_with(model, &mut Counter(0), &short, hooks).map(|_| ())
     };

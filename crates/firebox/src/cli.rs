@@ -8,6 +8,7 @@ mod chat;
 mod convert;
 mod corpus;
 mod data;
+mod diagnose;
 mod doctor;
 mod eval;
 mod exit;
@@ -26,6 +27,7 @@ mod tokenizer;
 mod tokenizer_args;
 mod tokenizer_compare;
 mod tokenizer_train;
+mod train;
 
 use std::process::ExitCode;
 
@@ -61,6 +63,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Generate(args) => generate::run(&globals, &args),
         Command::Chat(args) => chat::run(&globals, &args),
+        Command::Train(args) => train::run(&globals, &args),
+        Command::Diagnose(command) => diagnose::run(&globals, &command),
         Command::Finetune(args) => finetune::run(&globals, &args),
         Command::Merge(args) => merge::run(&globals, &args),
         Command::Quantize(args) => quantize::run(&globals, &args),

@@ -10,6 +10,7 @@ use firebox_tensor::kernels::MatmulPrecision;
 use firebox_tensor::packed::PackedFormat;
 
 use super::corpus::DataCommand;
+use super::diagnose::DiagnoseCommand;
 use super::tokenizer_args::TokenizerCommand;
 
 /// The learning loop for language models: data, training, quantizing, serving.
@@ -61,8 +62,13 @@ pub(crate) enum Command {
     Generate(GenerateArgs),
     /// Talk with a model
     Chat(ChatArgs),
+    /// Train a model as a TOML file says, in a run folder that can be resumed
+    Train(TrainArgs),
     /// Train a LoRA adapter, or all weights, on a text
     Finetune(FinetuneArgs),
+    /// Recognise, reproduce and repair failures of training runs
+    #[command(subcommand)]
+    Diagnose(DiagnoseCommand),
     /// Add an adapter to its base model and write the result
     Merge(MergeArgs),
     /// Write a model with packed weights
@@ -295,6 +301,35 @@ pub(crate) struct TrainingArgs {
     /// Take the records in a random order (of the seed)
     #[arg(long, requires = "data")]
     pub(crate) shuffle: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// The run's settings (docs/training.md)
+    #[arg(long, value_name = "FILE", required_unless_present = "resume")]
+    pub(crate) config: Option<PathBuf>,
+    /// Go on with the run in this folder, exactly as if it had not stopped
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "run", "precision", "seed"])]
+    pub(crate) resume: Option<PathBuf>,
+    /// The run's folder; runs/ and the config's name unless given
+    #[arg(long, value_name = "DIR")]
+    pub(crate) run: Option<PathBuf>,
+    /// Instead of the config's precision
+    #[arg(long)]
+    pub(crate) precision: Option<MatmulPrecision>,
+    /// Instead of the config's seed
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiagnoseRunArgs {
+    /// The run's folder
+    pub(crate) run: PathBuf,
+    /// The folder of the run that does not have the failure any more: the time between the two is
+    /// written down
+    #[arg(long, value_name = "DIR")]
+    pub(crate) fixed_by: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use firebox_hub::Progress;
 use firebox_tensor::memory;
-use firebox_train::{Observer, RunPlan, StepReport};
+use firebox_train::diagnose::Finding;
+use firebox_train::{Evaluation, Observer, RunPlan, StepReport};
 use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::SIGINT;
 
+use super::diagnose;
 use super::output::bytes;
 
 /// How often a run without a terminal says where it is.
@@ -115,6 +117,28 @@ impl Observer for TrainBar {
                 plan.n_trainable_params, plan.n_params, plan.n_steps
             );
         }
+    }
+
+    fn on_finding(&mut self, finding: &Finding) {
+        let text = format!(
+            "warning: {}\n  {}\n  fix: {}",
+            diagnose::said(finding),
+            finding.failure.explanation(),
+            finding.failure.fix()
+        );
+        self.bar.suspend(|| eprintln!("{text}"));
+    }
+
+    fn on_evaluation(&mut self, step: usize, evaluation: &Evaluation) {
+        let mut text = format!("step {step}: held-out loss {:.4}", evaluation.loss);
+        for sample in &evaluation.samples {
+            text.push_str(&format!(
+                "\n  {}▸{}",
+                sample.prompt,
+                sample.text.replace('\n', " ")
+            ));
+        }
+        self.bar.suspend(|| eprintln!("{text}"));
     }
 
     fn on_step(&mut self, report: &StepReport) {

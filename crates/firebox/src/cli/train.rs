@@ -1,0 +1,183 @@
+//! `firebox train`: a model from a TOML file, in a run folder, resumed exactly.
+
+mod held_out;
+mod inputs;
+mod settings;
+
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use firebox_checkpoint::{Dtype, write_atomic};
+use firebox_model::Llama;
+use firebox_tensor::memory;
+use firebox_train::{Outcome, Place, RunFolder, TrainHooks, TrainSummary, train_with};
+use serde::Serialize;
+
+use super::args::{Globals, TrainArgs};
+use super::exit::UserError;
+use super::output;
+use super::progress::TrainBar;
+use super::save;
+
+use held_out::HeldOut;
+use inputs::Inputs;
+use settings::TrainSettings;
+
+/// The settings of a run, in its folder.
+const SETTINGS: &str = "train.toml";
+
+#[derive(Serialize)]
+struct Trained {
+    run: String,
+    outcome: Outcome,
+    steps: usize,
+    trainable_params: usize,
+    first_loss: f64,
+    last_loss: f64,
+    held_out_loss: Option<f64>,
+    best_held_out_loss: Option<f64>,
+    tokens_per_s: f64,
+    elapsed_s: f64,
+    peak_rss_bytes: u64,
+    /// Where the trained model or adapter is, once the run is finished.
+    written: Option<String>,
+}
+
+pub(crate) fn run(globals: &Globals, args: &TrainArgs) -> anyhow::Result<()> {
+    firebox_tensor::host::keep_freed_memory();
+    let (settings, dir) = settings_and_dir(args)?;
+    let folder = RunFolder::open(&dir)?;
+    let place = match args.resume.is_some() {
+        true => Place::Resume(&folder),
+        false => Place::New(&folder),
+    };
+    let mut inputs = Inputs::open(globals, &settings)?;
+    if args.resume.is_none() {
+        write_atomic(&dir.join(SETTINGS), settings.to_toml()?.as_bytes())?;
+    }
+    let (model, summary) = train(&mut inputs, &settings, place)?;
+    let written = match summary.outcome {
+        Outcome::Cancelled => None,
+        _ => Some(write(&model, &inputs, &dir)?),
+    };
+    report(globals, &dir, &summary, written)
+}
+
+fn settings_and_dir(args: &TrainArgs) -> anyhow::Result<(TrainSettings, PathBuf)> {
+    if let Some(dir) = &args.resume {
+        let path = dir.join(SETTINGS);
+        if !path.is_file() {
+            let text = format!(
+                "--resume `{}`: expected the folder of a run with its `{SETTINGS}`, found none \
+                 (hint: runs are under `runs/`)",
+                dir.display()
+            );
+            return Err(UserError(text).into());
+        }
+        return Ok((TrainSettings::read(&path)?, dir.clone()));
+    }
+    let Some(path) = &args.config else {
+        return Err(UserError("train: expected --config or --resume, found neither".into()).into());
+    };
+    let mut settings = TrainSettings::read(path)?;
+    if let Some(precision) = args.precision {
+        settings.precision = precision.name().to_owned();
+    }
+    if let Some(seed) = args.seed {
+        settings.seed = seed;
+    }
+    settings.validate(path)?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let dir = args.run.clone();
+    Ok((
+        settings,
+        dir.unwrap_or_else(|| Path::new("runs").join(name.as_ref())),
+    ))
+}
+
+fn train(
+    inputs: &mut Inputs,
+    settings: &TrainSettings,
+    place: Place<'_>,
+) -> anyhow::Result<(Llama, TrainSummary)> {
+    let mut bar = TrainBar::new()?;
+    let model = inputs.take_model()?;
+    let mut held_out = HeldOut::new(&inputs.files, &inputs.held_out, settings.samples.as_ref());
+    let hooks = TrainHooks {
+        observer: &mut bar,
+        evaluator: &mut held_out,
+        place,
+        setup: inputs.setup.clone(),
+    };
+    let (model, summary) = train_with(model.train(), &mut inputs.batches, &settings.train, hooks)?;
+    Ok((model.valid(), summary))
+}
+
+/// The adapter where there is one, otherwise the model.
+fn write(model: &Llama, inputs: &Inputs, dir: &Path) -> anyhow::Result<PathBuf> {
+    match model.adapter(&inputs.base_name) {
+        Some(adapter) => {
+            let out = dir.join("adapter");
+            firebox_checkpoint::write_adapter(&out, &adapter)?;
+            Ok(out)
+        }
+        None => {
+            let out = dir.join("model");
+            match &inputs.files.origin {
+                Some(origin) => save::model(model, origin, &out, Dtype::F32)?,
+                None => save::new_model(model, &inputs.files.side_files()?, &out, Dtype::F32)?,
+            }
+            Ok(out)
+        }
+    }
+}
+
+fn report(
+    globals: &Globals,
+    dir: &Path,
+    summary: &TrainSummary,
+    written: Option<PathBuf>,
+) -> anyhow::Result<()> {
+    let losses = || {
+        summary
+            .evaluations
+            .iter()
+            .map(|(_, evaluation)| evaluation.loss)
+    };
+    let trained = Trained {
+        run: dir.display().to_string(),
+        outcome: summary.outcome,
+        steps: summary.steps.len(),
+        trainable_params: summary.n_trainable_params,
+        first_loss: summary.first_loss().unwrap_or(f64::NAN),
+        last_loss: summary.last_loss().unwrap_or(f64::NAN),
+        held_out_loss: losses().next_back(),
+        best_held_out_loss: losses().min_by(f64::total_cmp),
+        tokens_per_s: summary.tokens_per_s,
+        elapsed_s: summary.elapsed_s,
+        peak_rss_bytes: memory::process().peak_rss_bytes,
+        written: written.map(|path| path.display().to_string()),
+    };
+    output::print(globals.json, &trained, || {
+        let held_out = match trained.held_out_loss {
+            Some(loss) => format!(", held-out loss {loss:.4}"),
+            None => String::new(),
+        };
+        let end = match (&trained.written, trained.outcome) {
+            (Some(path), _) => format!("written to {path}"),
+            (None, _) => format!(
+                "stopped; go on with `firebox train --resume {}`",
+                trained.run
+            ),
+        };
+        format!(
+            "{}: loss {:.4} → {:.4}{held_out} in {} steps at {:.0} tok/s, peak memory {}; {end}",
+            trained.run,
+            trained.first_loss,
+            trained.last_loss,
+            trained.steps,
+            trained.tokens_per_s,
+            output::bytes(trained.peak_rss_bytes)
+        )
+    })
+}
