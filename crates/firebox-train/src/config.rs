@@ -4,6 +4,7 @@ use crate::{
     adamw::AdamWConfig,
     error::{ConfigError, ConfigProblem},
     evaluation::EvaluationConfig,
+    grad_scaler::GradScalerConfig,
     optimizer::Optimizer,
     run_folder::CheckpointConfig,
     schedule::{Decay, Schedule},
@@ -41,6 +42,9 @@ pub struct TrainConfig {
     /// Largest global gradient norm; larger ones are scaled down. `None` does not clip.
     #[serde(default)]
     pub max_grad_norm: Option<f64>,
+    /// How losses are scaled for the backward pass, which half precision needs; `None` does not.
+    #[serde(default)]
+    pub loss_scaling: Option<GradScalerConfig>,
     /// When the model is scored while it trains; `None` never.
     #[serde(default)]
     pub evaluation: Option<EvaluationConfig>,
@@ -84,6 +88,7 @@ impl TrainConfig {
             schedule,
             optimizer: OptimizerConfig::default(),
             max_grad_norm: None,
+            loss_scaling: None,
             evaluation: None,
             checkpoints: CheckpointConfig::default(),
         }
@@ -100,6 +105,9 @@ impl TrainConfig {
         checks.at_least_one("n_accum_steps", self.n_accum_steps);
         if let Some(max_grad_norm) = self.max_grad_norm {
             checks.positive("max_grad_norm", max_grad_norm);
+        }
+        if let Some(scaling) = &self.loss_scaling {
+            checks.loss_scaling(scaling);
         }
         if let Some(evaluation) = &self.evaluation {
             checks.at_least_one("evaluation.every_n_steps", evaluation.every_n_steps);
@@ -157,6 +165,25 @@ impl Checks {
                 floor,
             );
         }
+    }
+
+    fn loss_scaling(&mut self, scaling: &GradScalerConfig) {
+        // The scale is held in f32.
+        let init_scale = f64::from(scaling.init_scale as f32);
+        self.positive("loss_scaling.init_scale", init_scale);
+        let grows = scaling.growth_factor.is_finite() && scaling.growth_factor > 1.0;
+        let field = "loss_scaling.growth_factor";
+        self.check(grows, field, "a number above 1", scaling.growth_factor);
+        let shrinks = scaling.backoff_factor > 0.0 && scaling.backoff_factor < 1.0;
+        let field = "loss_scaling.backoff_factor";
+        self.check(
+            shrinks,
+            field,
+            "a number between 0 and 1",
+            scaling.backoff_factor,
+        );
+        let interval = scaling.growth_interval as usize;
+        self.at_least_one("loss_scaling.growth_interval", interval);
     }
 
     fn at_least_one(&mut self, field: &'static str, found: usize) {

@@ -1,6 +1,6 @@
 //! What can go wrong in a training run.
 
-use crate::run_error::RunError;
+use crate::{grad_scaler::GradScalerError, run_error::RunError};
 use std::fmt;
 
 /// A training run that could not start or go on.
@@ -92,6 +92,10 @@ pub enum TrainError {
         #[source]
         source: LossError,
     },
+
+    /// Losses were scaled in a wrong order.
+    #[error(transparent)]
+    Scaling(#[from] GradScalerError),
 
     /// The run's folder cannot be written, or does not fit the run.
     #[error(transparent)]

@@ -82,11 +82,15 @@ pub struct ParamSignal {
 pub struct StepRecord {
     /// The step, from 1.
     pub step: usize,
-    /// Mean loss over the step's tokens, before the update.
+    /// Mean loss over the step's tokens, before the update. In JSON null stands for a loss that is
+    /// not finite.
+    #[serde(with = "null_or_number")]
     pub loss: f64,
     /// The step's learning rate.
     pub learning_rate: f64,
-    /// Global gradient norm, before clipping.
+    /// Global gradient norm, before clipping; not finite (null in JSON) where the update was
+    /// skipped.
+    #[serde(with = "null_or_number")]
     pub grad_norm: f64,
     /// Tokens that the loss is the mean over.
     pub n_tokens: usize,
@@ -144,5 +148,21 @@ impl TrainSummary {
     /// The loss of the last step, before its update.
     pub fn last_loss(&self) -> Option<f64> {
         self.steps.last().map(|record| record.loss)
+    }
+}
+
+/// JSON has no NaN.
+mod null_or_number {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        match value.is_finite() {
+            true => serializer.serialize_f64(*value),
+            false => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
     }
 }

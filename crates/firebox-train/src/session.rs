@@ -14,18 +14,22 @@ use crate::{
     config::TrainConfig,
     diagnose::Finding,
     error::TrainError,
+    grad_scaler::{GradScaler, GradScalerState},
     journal::Journal,
     metrics::Metric,
     module_params::{TrainableParam, trainable_params},
-    observer::{Outcome, RunPlan, StepRecord, TrainSummary},
+    observer::{Outcome, ParamSignal, RunPlan, StepRecord, TrainSummary},
     optimizer::Optimizer,
     probe::Probe,
     run_error::RunError,
     run_folder::{Best, RunFolder},
-    signals::BatchSignals,
+    signals::{BatchSignals, StepSignals},
     step::TrainStep,
     trainer::{Place, TrainHooks},
 };
+
+/// What the loss scaler calls the one optimizer of a run.
+const OPTIMIZER: &str = "optimizer";
 
 pub(crate) struct Session<'a, M, S> {
     config: &'a TrainConfig,
@@ -34,6 +38,7 @@ pub(crate) struct Session<'a, M, S> {
     optimizer: Box<dyn Optimizer>,
     journal: Journal,
     probe: Probe,
+    scaler: Option<GradScaler>,
     parts: Parts,
     /// Finished steps.
     n_done: usize,
@@ -51,6 +56,7 @@ pub(crate) struct Session<'a, M, S> {
 #[serde(default, deny_unknown_fields)]
 struct Parts {
     best: Option<Best>,
+    scaler: Option<GradScalerState>,
 }
 
 impl<'a, M, S> Session<'a, M, S>
@@ -69,11 +75,13 @@ where
         let params = trainable_params(&model);
         let mut hooks = hooks;
         hooks.setup.n_adapter_params = n_adapter_params(&params);
+        hooks.setup.scales_loss = config.loss_scaling.is_some();
         let mut session = Self {
             config,
             optimizer: config.optimizer.init(),
             journal: Journal::start(plan.clone(), None)?,
             probe: Probe::new(&params),
+            scaler: config.loss_scaling.map(|scaling| scaling.init()),
             parts: Parts::default(),
             n_done: 0,
             position: batches.state(),
@@ -126,6 +134,9 @@ where
         };
         same_config(&dir, &state.config, &as_json(self.config))?;
         self.parts = serde_json::from_value(state.parts.clone()).map_err(json)?;
+        if let (Some(scaler), Some(state)) = (&mut self.scaler, self.parts.scaler) {
+            scaler.restore(state);
+        }
         let restored = self.batches.restore(&state.batches);
         restored.map_err(|source| RunError::Batches {
             dir: dir.clone(),
@@ -157,7 +168,10 @@ where
         let part = Part {
             step: self.n_done,
             n_accum_steps: self.config.n_accum_steps,
-            loss_scale: 1.0,
+            loss_scale: self
+                .scaler
+                .as_ref()
+                .map_or(1.0, |scaler| scaler.scale().into()),
         };
         accumulate(model, self.batches, part, &*self.hooks.observer)
     }
@@ -165,58 +179,101 @@ where
     /// Makes the step, and writes it down.
     pub(crate) fn update(&mut self, model: M, mut batch: StepBatch) -> Result<M, TrainError> {
         let step = self.n_done;
-        let learning_rate = self
-            .config
-            .schedule
-            .learning_rate(step, self.config.n_steps);
         let mut record = StepRecord {
             step: step + 1,
             loss: batch.loss,
-            learning_rate,
-            grad_norm: 0.0,
+            learning_rate: self
+                .config
+                .schedule
+                .learning_rate(step, self.config.n_steps),
+            grad_norm: f64::NAN,
             n_tokens: batch.n_tokens,
-            loss_scale: None,
+            loss_scale: self.scaler.as_ref().map(|scaler| scaler.scale().into()),
             skipped: false,
         };
-        if !record.loss.is_finite() {
-            self.write_non_finite(record.step, "loss")?;
-            return Err(TrainError::NonFiniteLoss {
-                step: record.step,
-                loss: record.loss,
-                learning_rate,
-                previous_loss: self.journal.previous_loss(),
-            });
+        if let Some(scaler) = &mut self.scaler {
+            match record.loss.is_finite() {
+                true => scaler.unscale(OPTIMIZER, &mut batch.gradients)?,
+                false => scaler.note_overflow(OPTIMIZER),
+            }
         }
         let params = self.probe.gradients(&mut batch);
         let sum: f64 = params.iter().map(|param| param.grad_norm.powi(2)).sum();
-        record.grad_norm = sum.sqrt();
-        if !record.grad_norm.is_finite() {
-            self.write_non_finite(record.step, "gradient")?;
-            return Err(TrainError::NonFiniteGradient {
-                step: record.step,
-                grad_norm: record.grad_norm,
-                loss: record.loss,
-                learning_rate,
-            });
+        if record.loss.is_finite() {
+            record.grad_norm = sum.sqrt();
         }
+        let is_finite = record.grad_norm.is_finite();
+        if !is_finite && self.scaler.is_none() {
+            return Err(self.not_finite(&record)?);
+        }
+        record.skipped = !is_finite;
         if let Some(max_norm) = self.config.max_grad_norm {
             scale_to_norm(&mut batch.gradients, record.grad_norm, max_norm);
         }
         self.probe.before(&model);
-        let model = self
-            .optimizer
-            .step(model, &mut batch.gradients, learning_rate);
+        let model = match is_finite {
+            true => self
+                .optimizer
+                .step(model, &mut batch.gradients, record.learning_rate),
+            false => model,
+        };
+        if let Some(scaler) = &mut self.scaler {
+            scaler.update()?;
+        }
+        self.finish_step(&model, record, batch, params)?;
+        Ok(model)
+    }
+
+    /// What is written down and told of a step that was made.
+    fn finish_step(
+        &mut self,
+        model: &M,
+        record: StepRecord,
+        batch: StepBatch,
+        params: Vec<ParamSignal>,
+    ) -> Result<(), TrainError> {
         self.n_done += 1;
         self.position = self.batches.state();
         self.fingerprint = batch.contents.as_ref().map(|contents| contents.fingerprint);
         let n_input_tokens = batch.n_input_tokens;
-        let signals = self.probe.signals(&model, batch, &params);
+        let signals = match record.skipped {
+            true => StepSignals::default(),
+            false => self.probe.signals(model, batch, &params),
+        };
         let (report, findings) = self
             .journal
             .add(record, n_input_tokens, (params, signals))?;
         self.hooks.observer.on_step(&report);
         self.tell(&findings);
-        Ok(model)
+        Ok(())
+    }
+
+    /// A loss or a gradient that is not finite ends a run without loss scaling.
+    fn not_finite(&mut self, record: &StepRecord) -> Result<TrainError, RunError> {
+        let (step, learning_rate) = (record.step, record.learning_rate);
+        let what = if record.loss.is_finite() {
+            "gradient"
+        } else {
+            "loss"
+        };
+        self.write(&Metric::NonFinite {
+            step,
+            what: what.to_owned(),
+        })?;
+        Ok(match record.loss.is_finite() {
+            false => TrainError::NonFiniteLoss {
+                step,
+                loss: record.loss,
+                learning_rate,
+                previous_loss: self.journal.previous_loss(),
+            },
+            true => TrainError::NonFiniteGradient {
+                step,
+                grad_norm: record.grad_norm,
+                loss: record.loss,
+                learning_rate,
+            },
+        })
     }
 
     /// Writes a line down, and tells what it shows.
@@ -224,13 +281,6 @@ where
         let findings = self.journal.write(metric)?;
         self.tell(&findings);
         Ok(())
-    }
-
-    fn write_non_finite(&mut self, step: usize, what: &str) -> Result<(), RunError> {
-        self.write(&Metric::NonFinite {
-            step,
-            what: what.to_owned(),
-        })
     }
 
     fn tell(&mut self, findings: &[Finding]) {
@@ -327,7 +377,10 @@ where
             elapsed_s: self.journal.elapsed().as_secs_f64(),
             config: as_json(self.config),
             batches: self.position.clone(),
-            parts: as_json(&self.parts),
+            parts: as_json(&Parts {
+                scaler: self.scaler.as_ref().map(GradScaler::state),
+                ..self.parts.clone()
+            }),
             n_updates: Default::default(),
             fingerprint: self.fingerprint,
         };

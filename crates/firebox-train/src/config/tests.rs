@@ -17,6 +17,12 @@ fn all_problems_are_reported_at_once() {
             weight_decay: -1.0,
         }),
         max_grad_norm: Some(0.0),
+        loss_scaling: Some(GradScalerConfig {
+            init_scale: 1e39,
+            growth_factor: 1.0,
+            backoff_factor: 1.0,
+            growth_interval: 0,
+        }),
         evaluation: Some(EvaluationConfig { every_n_steps: 0 }),
         checkpoints: CheckpointConfig {
             every_n_steps: 0,
@@ -25,6 +31,10 @@ fn all_problems_are_reported_at_once() {
     };
     let message = config.validate().unwrap_err().to_string();
     for field in [
+        "loss_scaling.init_scale",
+        "loss_scaling.growth_factor",
+        "loss_scaling.backoff_factor",
+        "loss_scaling.growth_interval",
         "evaluation.every_n_steps",
         "checkpoints.every_n_steps",
         "checkpoints.n_kept",

@@ -117,11 +117,15 @@ impl Detector for Dead {
 /// The share of all gradients that are zero when small ones have been lost.
 const LOST: f64 = 0.3;
 
+/// Skipped steps in a row: a scaler that starts too high needs a few.
+const N_SKIPPED: usize = 12;
+
 #[derive(Debug, Default)]
 pub(super) struct F16 {
     is_half: bool,
     is_scaled: bool,
     lost: Streak,
+    skipped: Streak,
 }
 
 impl Detector for F16 {
@@ -140,6 +144,17 @@ impl Detector for F16 {
             Metric::Step {
                 record, signals, ..
             } => {
+                if let Some(first_sign) = self.skipped.take(record.step, record.skipped, N_SKIPPED)
+                {
+                    return Some(Sign {
+                        failure: Failure::F16Overflow,
+                        first_sign,
+                        evidence: format!(
+                            "{N_SKIPPED} steps in a row were not finite, down to a loss scale of {:.0e}",
+                            record.loss_scale.unwrap_or(1.0)
+                        ),
+                    });
+                }
                 let loses = self.is_half && !self.is_scaled && signals.zero_share > LOST;
                 let first_sign = self.lost.take(record.step, loses, N_STEPS)?;
                 Some(Sign {

@@ -51,7 +51,7 @@ impl Detector for TooHigh {
                 )
             });
         }
-        let (record, _) = step(metric)?;
+        let (record, _) = step(metric).filter(|(record, _)| record.loss.is_finite())?;
         // The start counts as a window of its own: a rate may be too high from the first step.
         self.losses.push(record.loss);
         if self.losses.len() == 1 {

@@ -27,7 +27,8 @@ const N_LOOKS: usize = 2;
 impl Detector for Overfitting {
     fn see(&mut self, metric: &Metric) -> Option<Sign> {
         if let Some((record, _)) = step(metric) {
-            self.losses.push(record.loss);
+            self.losses
+                .extend(record.loss.is_finite().then_some(record.loss));
             return None;
         }
         let Metric::Evaluation {
