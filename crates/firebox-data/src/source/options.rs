@@ -26,7 +26,7 @@ impl Default for SourceOptions {
             format: None,
             fields: FieldNames::default(),
             abstract_style: AbstractStyle::default(),
-            block_bytes: 4 << 20,
+            block_bytes: 1 << 20,
             max_record_bytes: 64 << 20,
         }
     }
