@@ -2,7 +2,7 @@
 
 use crate::{
     host::{CHUNK_LEN, HostElements},
-    optimizer::Optimizer,
+    optimizer::{Optimizer, ParamUpdate},
     optimizer_state::{ParamState, StateError},
 };
 use burn::{
@@ -83,11 +83,13 @@ struct Moments {
 }
 
 /// The factors of one update, computed in f64 as PyTorch does and rounded once.
-fn factors(config: &AdamWConfig, n_updates: i32, learning_rate: f64) -> AdamWFactors {
+fn factors(config: &AdamWConfig, n_updates: i32, param: &ParamUpdate<'_>) -> AdamWFactors {
+    let learning_rate = param.learning_rate;
+    let decay = param.weight_decay.unwrap_or(config.weight_decay);
     let bias_correction_1 = 1.0 - config.beta_1.powi(n_updates);
     let bias_correction_2 = 1.0 - config.beta_2.powi(n_updates);
     AdamWFactors {
-        keep: (1.0 - learning_rate * config.weight_decay) as f32,
+        keep: (1.0 - learning_rate * decay) as f32,
         lerp_first: (1.0 - config.beta_1) as f32,
         beta_2: config.beta_2 as f32,
         one_minus_beta_2: (1.0 - config.beta_2) as f32,
@@ -100,12 +102,11 @@ fn factors(config: &AdamWConfig, n_updates: i32, learning_rate: f64) -> AdamWFac
 impl Optimizer for AdamW {
     fn update(
         &mut self,
-        id: ParamId,
+        param: &ParamUpdate<'_>,
         value: Tensor<1>,
         gradient: Tensor<1>,
-        learning_rate: f64,
     ) -> Tensor<1> {
-        let moments = self.moments.remove(&id).unwrap_or_else(|| {
+        let moments = self.moments.remove(&param.id).unwrap_or_else(|| {
             let zeros = || Tensor::zeros(value.shape(), (&value.device(), DType::F32));
             Moments {
                 n_updates: 0,
@@ -114,7 +115,7 @@ impl Optimizer for AdamW {
             }
         });
         let n_updates = moments.n_updates + 1;
-        let factors = factors(&self.config, n_updates, learning_rate);
+        let factors = factors(&self.config, n_updates, param);
         let tensors = [value, gradient, moments.first, moments.second];
         let [value, first, second] = match HostElements::take(tensors) {
             Ok(elements) => update_in_place(factors, elements),
@@ -125,7 +126,7 @@ impl Optimizer for AdamW {
             first,
             second,
         };
-        self.moments.insert(id, moments);
+        self.moments.insert(param.id, moments);
         value
     }
 
@@ -197,7 +198,13 @@ mod tests {
             random(Distribution::Normal(0.0, 0.1)),
             random(Distribution::Uniform(0.0, 0.1)),
         ];
-        let factors = factors(&AdamWConfig::default(), 3, 1e-3);
+        let param = ParamUpdate {
+            id: ParamId::new(),
+            shape: &[len],
+            learning_rate: 1e-3,
+            weight_decay: None,
+        };
+        let factors = factors(&AdamWConfig::default(), 3, &param);
         let expected = adamw_step(tensors.clone(), factors);
         let found = update_in_place(factors, HostElements::take(tensors).unwrap());
         for (expected, found) in expected.into_iter().zip(found) {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    ema::Ema,
     module_params::{TrainableParam, for_each_value, replace_values, trainable_params},
     optimizer::Optimizer,
     optimizer_state::{ParamState, StateTensor},
@@ -19,6 +20,7 @@ const VERSION: u32 = 1;
 const STATE: &str = "state.json";
 const PARAMS: &str = "params.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
+const EMA: &str = "ema.safetensors";
 /// Between a parameter's path and the name of its state.
 const MARK: char = '#';
 
@@ -51,16 +53,49 @@ pub(crate) fn write<M: Module>(
     mut state: TrainState,
     model: &M,
     optimizer: &dyn Optimizer,
+    ema: Option<&Ema>,
 ) -> Result<(), RunError> {
     let new = AtomicDir::create(dir)?;
     let params = trainable_params(model);
     write_params(&new.path().join(PARAMS), model, &params)?;
     state.n_updates = write_optimizer(&new.path().join(OPTIMIZER), &params, optimizer)?;
+    if let Some(ema) = ema {
+        write_ema(&new.path().join(EMA), ema)?;
+    }
     state.version = VERSION;
     let path = new.path().join(STATE);
     let bytes = serde_json::to_vec_pretty(&state).expect("plain data has a JSON form");
     fs::write(&path, bytes).map_err(|source| RunError::Write { path, source })?;
     Ok(new.commit()?)
+}
+
+fn write_ema(path: &Path, ema: &Ema) -> Result<(), RunError> {
+    let (_, averages) = ema.state();
+    let entries: Vec<StateEntry> = averages
+        .iter()
+        .map(|(name, values)| StateEntry {
+            name: name.clone(),
+            dtype: Dtype::F32,
+            shape: vec![values.len()],
+        })
+        .collect();
+    let mut file = StateFileWriter::create(path, &entries)?;
+    for (name, values) in averages {
+        file.write(name, &StateValues::F32(values.clone()))?;
+    }
+    Ok(file.finish()?)
+}
+
+/// Reads the averages of a checkpoint.
+pub(crate) fn read_ema(dir: &Path) -> Result<BTreeMap<String, Vec<f32>>, RunError> {
+    let file = StateFile::open(&dir.join(EMA))?;
+    let mut averages = BTreeMap::new();
+    for name in file.names() {
+        if let (_, StateValues::F32(values)) = file.read(name)? {
+            averages.insert(name.clone(), values);
+        }
+    }
+    Ok(averages)
 }
 
 fn write_params<M: Module>(

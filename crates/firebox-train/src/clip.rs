@@ -1,4 +1,4 @@
-//! The global gradient norm, and clipping by it.
+//! The global gradient norm, and clipping by it or by value.
 
 use crate::{gradient_measure::measure_all, gradients::ParamGradients};
 
@@ -37,4 +37,9 @@ pub(crate) fn scale_to_norm(gradients: &mut ParamGradients, norm: f64, max_norm:
     if norm.is_finite() && factor < 1.0 {
         gradients.scale(factor as f32);
     }
+}
+
+/// Limits every element of every gradient to `[-max_value, max_value]`. No number stays none.
+pub fn clip_grad_value(gradients: &mut ParamGradients, max_value: f64) {
+    gradients.update_each(|_, gradient| gradient.clamp(-max_value, max_value));
 }

@@ -1,11 +1,17 @@
 //! What a training run needs to know, as plain data.
 
 use crate::{
+    adafactor::AdafactorConfig,
     adamw::AdamWConfig,
+    adamw_8bit::AdamW8bitConfig,
+    early_stopping::EarlyStoppingConfig,
+    ema::EmaConfig,
     error::{ConfigError, ConfigProblem},
     evaluation::EvaluationConfig,
     grad_scaler::GradScalerConfig,
+    lion::LionConfig,
     optimizer::Optimizer,
+    param_groups::ParamGroup,
     run_folder::CheckpointConfig,
     schedule::{Decay, Schedule},
     sgd::SgdConfig,
@@ -42,6 +48,18 @@ pub struct TrainConfig {
     /// Largest global gradient norm; larger ones are scaled down. `None` does not clip.
     #[serde(default)]
     pub max_grad_norm: Option<f64>,
+    /// Largest absolute value of a gradient's element; larger ones are cut, after the norm is.
+    #[serde(default)]
+    pub max_grad_value: Option<f64>,
+    /// Parameters with rates and decays of their own; the first that matches counts.
+    #[serde(default)]
+    pub groups: Vec<ParamGroup>,
+    /// A slow copy of the parameters, which is scored and given back in the end.
+    #[serde(default)]
+    pub ema: Option<EmaConfig>,
+    /// Ends a run whose evaluations do not get better any more.
+    #[serde(default)]
+    pub early_stopping: Option<EarlyStoppingConfig>,
     /// How losses are scaled for the backward pass, which half precision needs; `None` does not.
     #[serde(default)]
     pub loss_scaling: Option<GradScalerConfig>,
@@ -61,6 +79,12 @@ pub enum OptimizerConfig {
     AdamW(AdamWConfig),
     /// Gradient descent with momentum.
     Sgd(SgdConfig),
+    /// Steps of one size along the sign of a running mean.
+    Lion(LionConfig),
+    /// The second moment of a matrix as one row and one column.
+    Adafactor(AdafactorConfig),
+    /// Adam with moments of one byte each.
+    AdamW8bit(AdamW8bitConfig),
 }
 
 impl Default for OptimizerConfig {
@@ -75,6 +99,9 @@ impl OptimizerConfig {
         match self {
             Self::AdamW(config) => Box::new(config.init()),
             Self::Sgd(config) => Box::new(config.init()),
+            Self::Lion(config) => Box::new(config.init()),
+            Self::Adafactor(config) => Box::new(config.init()),
+            Self::AdamW8bit(config) => Box::new(config.init()),
         }
     }
 }
@@ -88,6 +115,10 @@ impl TrainConfig {
             schedule,
             optimizer: OptimizerConfig::default(),
             max_grad_norm: None,
+            max_grad_value: None,
+            groups: Vec::new(),
+            ema: None,
+            early_stopping: None,
             loss_scaling: None,
             evaluation: None,
             checkpoints: CheckpointConfig::default(),
@@ -115,18 +146,26 @@ impl TrainConfig {
         checks.at_least_one("checkpoints.every_n_steps", self.checkpoints.every_n_steps);
         checks.at_least_one("checkpoints.n_kept", self.checkpoints.n_kept);
         checks.schedule(&self.schedule, self.n_steps);
-        match &self.optimizer {
-            OptimizerConfig::AdamW(config) => {
-                checks.decay_rate("optimizer.beta_1", config.beta_1);
-                checks.decay_rate("optimizer.beta_2", config.beta_2);
-                // It is added in f32.
-                checks.positive("optimizer.eps", f64::from(config.eps as f32));
-                checks.not_negative("optimizer.weight_decay", config.weight_decay);
-            }
-            OptimizerConfig::Sgd(config) => {
-                checks.decay_rate("optimizer.momentum", config.momentum);
-                checks.not_negative("optimizer.weight_decay", config.weight_decay);
-            }
+        if let Some(max_value) = self.max_grad_value {
+            checks.positive("max_grad_value", max_value);
+        }
+        checks.optimizer(&self.optimizer);
+        for group in &self.groups {
+            checks.not_negative("groups.rate_factor", group.rate_factor);
+            checks.not_negative("groups.weight_decay", group.weight_decay.unwrap_or(0.0));
+        }
+        if let Some(ema) = &self.ema {
+            checks.decay_rate("ema.decay", ema.decay);
+        }
+        if let Some(stopping) = &self.early_stopping {
+            checks.at_least_one("early_stopping.patience", stopping.patience);
+            checks.not_negative("early_stopping.min_delta", stopping.min_delta);
+            checks.check(
+                self.evaluation.is_some(),
+                "early_stopping",
+                "`evaluation`, which it goes by",
+                "none",
+            );
         }
         checks.finish()
     }
@@ -156,15 +195,59 @@ impl Checks {
             &format!("fewer than `n_steps` ({n_steps})"),
             schedule.n_warmup_steps,
         );
-        if let Decay::Cosine { floor } = schedule.decay {
-            let is_share = (0.0..=1.0).contains(&floor);
-            self.check(
-                is_share,
-                "schedule.decay.floor",
-                "a share from 0 to 1",
-                floor,
-            );
+        self.decay(schedule.decay);
+    }
+
+    fn decay(&mut self, decay: Decay) {
+        let mut share = |field, found: f64, least: f64| {
+            let is_share = (least..=1.0).contains(&found);
+            self.check(is_share, field, "a share from 0 to 1", found);
+        };
+        match decay {
+            Decay::Constant => {}
+            Decay::Cosine { floor } | Decay::Linear { floor } => {
+                share("schedule.decay.floor", floor, 0.0);
+            }
+            Decay::WarmupStableDecay { decay_share, floor } => {
+                share("schedule.decay.floor", floor, 0.0);
+                share("schedule.decay.decay_share", decay_share, f64::MIN_POSITIVE);
+            }
+            Decay::OneCycle { start_div, end_div } => {
+                self.positive("schedule.decay.start_div", start_div);
+                self.positive("schedule.decay.end_div", end_div);
+            }
         }
+    }
+
+    fn optimizer(&mut self, optimizer: &OptimizerConfig) {
+        let decay = match optimizer {
+            OptimizerConfig::AdamW(config)
+            | OptimizerConfig::AdamW8bit(AdamW8bitConfig(config)) => {
+                self.decay_rate("optimizer.beta_1", config.beta_1);
+                self.decay_rate("optimizer.beta_2", config.beta_2);
+                // It is added in f32.
+                self.positive("optimizer.eps", f64::from(config.eps as f32));
+                config.weight_decay
+            }
+            OptimizerConfig::Sgd(config) => {
+                self.decay_rate("optimizer.momentum", config.momentum);
+                config.weight_decay
+            }
+            OptimizerConfig::Lion(config) => {
+                self.decay_rate("optimizer.beta_1", config.beta_1);
+                self.decay_rate("optimizer.beta_2", config.beta_2);
+                config.weight_decay
+            }
+            OptimizerConfig::Adafactor(config) => {
+                self.positive("optimizer.min_size", config.min_size);
+                self.positive("optimizer.clip_threshold", config.clip_threshold);
+                let falls = config.beta_2_decay.is_finite() && config.beta_2_decay < 0.0;
+                let field = "optimizer.beta_2_decay";
+                self.check(falls, field, "a number below 0", config.beta_2_decay);
+                config.weight_decay
+            }
+        };
+        self.not_negative("optimizer.weight_decay", decay);
     }
 
     fn loss_scaling(&mut self, scaling: &GradScalerConfig) {

@@ -1,6 +1,6 @@
 //! What can go wrong in a training run.
 
-use crate::{grad_scaler::GradScalerError, run_error::RunError};
+use crate::{grad_scaler::GradScalerError, param_groups::EmptyGroup, run_error::RunError};
 use std::fmt;
 
 /// A training run that could not start or go on.
@@ -92,6 +92,10 @@ pub enum TrainError {
         #[source]
         source: LossError,
     },
+
+    /// A group of parameters is empty.
+    #[error(transparent)]
+    Groups(#[from] EmptyGroup),
 
     /// Losses were scaled in a wrong order.
     #[error(transparent)]

@@ -3,11 +3,25 @@
 use crate::{
     gradients::ParamGradients,
     optimizer_state::{ParamState, StateError},
+    param_groups::ParamGroups,
 };
 use burn::{
     module::{Module, ModuleMapper, Param, ParamId},
     tensor::{Device, Tensor},
 };
+
+/// Which parameter is updated, and how fast.
+#[derive(Debug, Clone, Copy)]
+pub struct ParamUpdate<'a> {
+    /// Its state goes by this.
+    pub id: ParamId,
+    /// Its shape; values and gradients come flat.
+    pub shape: &'a [usize],
+    /// Its learning rate in this step.
+    pub learning_rate: f64,
+    /// Instead of the optimizer's weight decay.
+    pub weight_decay: Option<f64>,
+}
 
 /// An update rule with a state per parameter.
 ///
@@ -39,10 +53,9 @@ pub trait Optimizer {
     /// `value`, `gradient` and the result are `[n_elements]`, in the parameter's own memory order.
     fn update(
         &mut self,
-        id: ParamId,
+        param: &ParamUpdate<'_>,
         value: Tensor<1>,
         gradient: Tensor<1>,
-        learning_rate: f64,
     ) -> Tensor<1>;
 
     /// A copy of what is kept of a parameter; `None` where that is nothing.
@@ -72,10 +85,25 @@ pub trait Optimizer {
     where
         Self: Sized,
     {
+        self.step_groups(module, gradients, learning_rate, &ParamGroups::default())
+    }
+
+    /// The same with rates and decays of groups.
+    fn step_groups<M: Module>(
+        &mut self,
+        module: M,
+        gradients: &mut ParamGradients,
+        learning_rate: f64,
+        groups: &ParamGroups,
+    ) -> M
+    where
+        Self: Sized,
+    {
         module.map(&mut StepMapper {
             optimizer: self,
             gradients,
             learning_rate,
+            groups,
         })
     }
 }
@@ -83,12 +111,11 @@ pub trait Optimizer {
 impl<O: Optimizer + ?Sized> Optimizer for Box<O> {
     fn update(
         &mut self,
-        id: ParamId,
+        param: &ParamUpdate<'_>,
         value: Tensor<1>,
         gradient: Tensor<1>,
-        learning_rate: f64,
     ) -> Tensor<1> {
-        (**self).update(id, value, gradient, learning_rate)
+        (**self).update(param, value, gradient)
     }
 
     fn state(&self, id: ParamId) -> Option<ParamState> {
@@ -109,6 +136,7 @@ struct StepMapper<'a, O> {
     optimizer: &'a mut O,
     gradients: &'a mut ParamGradients,
     learning_rate: f64,
+    groups: &'a ParamGroups,
 }
 
 impl<O: Optimizer> ModuleMapper for StepMapper<'_, O> {
@@ -119,11 +147,18 @@ impl<O: Optimizer> ModuleMapper for StepMapper<'_, O> {
         };
         param.map(|tensor| {
             let shape = tensor.shape();
+            let group = self.groups.get(id);
+            let update = ParamUpdate {
+                id,
+                shape: &shape.to_vec(),
+                learning_rate: self.learning_rate * group.map_or(1.0, |group| group.rate_factor),
+                weight_decay: group.and_then(|group| group.weight_decay),
+            };
             let checkpointing = tensor.gradient_checkpointing_strategy();
             let value = tensor.inner().reshape([-1]); // [n_elements]
             let value = self
                 .optimizer
-                .update(id, value, gradient, self.learning_rate)
+                .update(&update, value, gradient)
                 .reshape(shape); // the parameter's shape
             match checkpointing {
                 Some(strategy) => value

@@ -74,7 +74,7 @@ impl ParamState {
         }
     }
 
-    fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let of = |(name, tensor): (&String, &StateTensor)| match tensor {
             StateTensor::F32(values) => format!("`{name}` ({} f32)", values.len()),
             StateTensor::U8(codes) => format!("`{name}` ({} u8)", codes.len()),

@@ -44,6 +44,49 @@ pub enum Decay {
         #[serde(default)]
         floor: f64,
     },
+    /// A straight line down to `floor * peak`, which the step after the last one would reach.
+    Linear {
+        /// The lowest rate as a share of the peak, in `[0, 1]`.
+        #[serde(default)]
+        floor: f64,
+    },
+    /// Stays at the peak, then goes down to `floor * peak` over the last `decay_share` of the run, as
+    /// `1 - sqrt(progress)`: warm-up, stable, decay.
+    ///
+    /// Source: Hägele et al. (2024), section 3, <https://arxiv.org/abs/2405.18392>.
+    WarmupStableDecay {
+        /// The share of all steps that decay, in `(0, 1]`; 0.2 is usual.
+        decay_share: f64,
+        /// The lowest rate as a share of the peak, in `[0, 1]`.
+        #[serde(default)]
+        floor: f64,
+    },
+    /// Up from `peak / start_div` and down to `peak / start_div / end_div`, each half a cosine wave;
+    /// the warm-up's steps are the way up.
+    ///
+    /// Source: Smith and Topin (2018), <https://arxiv.org/abs/1708.07120>; PyTorch's `OneCycleLR`,
+    /// whose `pct_start` is `n_warmup_steps / n_steps`.
+    OneCycle {
+        /// The peak over the first rate. 25 in PyTorch.
+        #[serde(default = "one_cycle_start")]
+        start_div: f64,
+        /// The first rate over the last one. 1e4 in PyTorch.
+        #[serde(default = "one_cycle_end")]
+        end_div: f64,
+    },
+}
+
+fn one_cycle_start() -> f64 {
+    25.0
+}
+
+fn one_cycle_end() -> f64 {
+    1e4
+}
+
+/// Half a cosine wave from 1 to 0.
+fn wave(progress: f64) -> f64 {
+    0.5 * (1.0 + (std::f64::consts::PI * progress.min(1.0)).cos())
 }
 
 impl Schedule {
@@ -58,18 +101,40 @@ impl Schedule {
 
     /// The rate of `step`, counted from 0, in a run of `n_steps`.
     pub fn learning_rate(&self, step: usize, n_steps: usize) -> f64 {
+        if let Decay::OneCycle { start_div, end_div } = self.decay {
+            return self.peak * self.one_cycle(step, n_steps, start_div, end_div);
+        }
         if step < self.n_warmup_steps {
             return self.peak * (step + 1) as f64 / (self.n_warmup_steps + 1) as f64;
         }
-        match self.decay {
-            Decay::Constant => self.peak,
-            Decay::Cosine { floor } => {
-                let n_decay_steps = n_steps.saturating_sub(self.n_warmup_steps).max(1);
-                let progress = (step - self.n_warmup_steps) as f64 / n_decay_steps as f64;
-                let wave = 0.5 * (1.0 + (std::f64::consts::PI * progress.min(1.0)).cos());
-                self.peak * (floor + (1.0 - floor) * wave)
+        let n_decay_steps = n_steps.saturating_sub(self.n_warmup_steps).max(1);
+        let progress = ((step - self.n_warmup_steps) as f64 / n_decay_steps as f64).min(1.0);
+        let between = |floor: f64, share: f64| floor + (1.0 - floor) * share;
+        self.peak
+            * match self.decay {
+                Decay::Constant | Decay::OneCycle { .. } => 1.0,
+                Decay::Cosine { floor } => between(floor, wave(progress)),
+                Decay::Linear { floor } => between(floor, 1.0 - progress),
+                Decay::WarmupStableDecay { decay_share, floor } => {
+                    let begin = n_steps as f64 * (1.0 - decay_share);
+                    let progress = (step as f64 - begin) / (n_steps as f64 - begin);
+                    between(floor, 1.0 - progress.clamp(0.0, 1.0).sqrt())
+                }
             }
+    }
+
+    /// The rate as a share of the peak.
+    fn one_cycle(&self, step: usize, n_steps: usize, start_div: f64, end_div: f64) -> f64 {
+        let (start, end) = (1.0 / start_div, 1.0 / start_div / end_div);
+        // The last step of the way up has the peak, the last of all the end.
+        let top = self.n_warmup_steps as f64 - 1.0;
+        let last = (n_steps as f64 - 1.0).max(1.0);
+        let step = step as f64;
+        if step <= top {
+            let progress = if top > 0.0 { step / top } else { 1.0 };
+            return 1.0 + (start - 1.0) * wave(progress);
         }
+        end + (1.0 - end) * wave((step - top) / (last - top).max(1.0))
     }
 }
 

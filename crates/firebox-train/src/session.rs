@@ -10,9 +10,11 @@ use crate::{
     accumulate::{Part, StepBatch, accumulate},
     batch::BatchSource,
     checkpoint::{self, TrainState},
-    clip::scale_to_norm,
+    clip::{clip_grad_value, scale_to_norm},
     config::TrainConfig,
     diagnose::Finding,
+    early_stopping::EarlyStopping,
+    ema::Ema,
     error::TrainError,
     grad_scaler::{GradScaler, GradScalerState},
     journal::Journal,
@@ -20,6 +22,7 @@ use crate::{
     module_params::{TrainableParam, trainable_params},
     observer::{Outcome, ParamSignal, RunPlan, StepRecord, TrainSummary},
     optimizer::Optimizer,
+    param_groups::ParamGroups,
     probe::Probe,
     run_error::RunError,
     run_folder::{Best, RunFolder},
@@ -39,6 +42,8 @@ pub(crate) struct Session<'a, M, S> {
     journal: Journal,
     probe: Probe,
     scaler: Option<GradScaler>,
+    groups: ParamGroups,
+    ema: Option<Ema>,
     parts: Parts,
     /// Finished steps.
     n_done: usize,
@@ -57,6 +62,8 @@ pub(crate) struct Session<'a, M, S> {
 struct Parts {
     best: Option<Best>,
     scaler: Option<GradScalerState>,
+    stopping: EarlyStopping,
+    n_ema_updates: u64,
 }
 
 impl<'a, M, S> Session<'a, M, S>
@@ -82,6 +89,8 @@ where
             journal: Journal::start(plan.clone(), None)?,
             probe: Probe::new(&params),
             scaler: config.loss_scaling.map(|scaling| scaling.init()),
+            groups: ParamGroups::resolve(&model, &config.groups)?,
+            ema: config.ema.map(|ema| ema.init(&model)),
             parts: Parts::default(),
             n_done: 0,
             position: batches.state(),
@@ -144,6 +153,9 @@ where
         })?;
         let device = device_of(&model);
         let model = checkpoint::restore(&dir, &state, model, &mut *self.optimizer, &device)?;
+        if let Some(ema) = &mut self.ema {
+            ema.restore(self.parts.n_ema_updates, checkpoint::read_ema(&dir)?);
+        }
         folder.set_best(self.parts.best)?;
         let plan = RunPlan {
             n_done_steps: state.step,
@@ -210,13 +222,22 @@ where
         if let Some(max_norm) = self.config.max_grad_norm {
             scale_to_norm(&mut batch.gradients, record.grad_norm, max_norm);
         }
+        if let Some(max_value) = self.config.max_grad_value {
+            clip_grad_value(&mut batch.gradients, max_value);
+        }
         self.probe.before(&model);
         let model = match is_finite {
-            true => self
-                .optimizer
-                .step(model, &mut batch.gradients, record.learning_rate),
+            true => self.optimizer.step_groups(
+                model,
+                &mut batch.gradients,
+                record.learning_rate,
+                &self.groups,
+            ),
             false => model,
         };
+        if let Some(ema) = &mut self.ema {
+            ema.update(&model);
+        }
         if let Some(scaler) = &mut self.scaler {
             scaler.update()?;
         }
@@ -328,17 +349,24 @@ where
             .as_ref()
             .is_some_and(|evaluation| is_due(evaluation.every_n_steps));
         let saves = is_due(self.config.checkpoints.every_n_steps);
-        let is_best = evaluates && self.evaluate(model)?;
-        if saves || is_best {
+        let (is_best, stops) = match evaluates {
+            true => self.evaluate(model)?,
+            false => (false, false),
+        };
+        if saves || is_best || stops {
             self.save(model)?;
         }
-        Ok(true)
+        Ok(!stops)
     }
 
-    /// Whether the model is the best so far.
-    fn evaluate(&mut self, model: &M) -> Result<bool, TrainError> {
+    /// Whether the model is the best so far, and whether it is time to give up. Where there is an
+    /// average, that is scored.
+    fn evaluate(&mut self, model: &M) -> Result<(bool, bool), TrainError> {
         let step = self.n_done;
-        let model = model.valid();
+        let model = match &self.ema {
+            Some(ema) => ema.apply(model.clone()).valid(),
+            None => model.valid(),
+        };
         let mut score = || {
             let evaluation = self.hooks.evaluator.evaluate(&model, step);
             evaluation.map_err(|source| TrainError::Evaluation { step, source })
@@ -359,7 +387,11 @@ where
         if is_best {
             self.parts.best = Some(Best { step, loss });
         }
-        Ok(is_best)
+        let stops = match &self.config.early_stopping {
+            Some(config) => self.parts.stopping.take(loss, config),
+            None => false,
+        };
+        Ok((is_best, stops))
     }
 
     /// Writes a checkpoint, where the run has a folder and this step has none yet.
@@ -379,13 +411,15 @@ where
             batches: self.position.clone(),
             parts: as_json(&Parts {
                 scaler: self.scaler.as_ref().map(GradScaler::state),
+                n_ema_updates: self.ema.as_ref().map_or(0, |ema| ema.state().0),
                 ..self.parts.clone()
             }),
             n_updates: Default::default(),
             fingerprint: self.fingerprint,
         };
         let dir = folder.checkpoint_path(self.n_done);
-        checkpoint::write(&dir, state, model, &*self.optimizer)?;
+        let ema = self.ema.as_ref();
+        checkpoint::write(&dir, state, model, &*self.optimizer, ema)?;
         self.saved = Some(self.n_done);
         folder.set_best(self.parts.best)?;
         folder.rotate(self.config.checkpoints.n_kept, self.parts.best)?;
@@ -393,8 +427,13 @@ where
         Ok(())
     }
 
-    pub(crate) fn finish(self, outcome: Outcome) -> TrainSummary {
-        self.journal.finish(outcome)
+    /// The model, averaged where the config asks for it and the run is at its end, and the account.
+    pub(crate) fn finish(self, model: M, outcome: Outcome) -> (M, TrainSummary) {
+        let model = match (self.ema, outcome) {
+            (Some(ema), Outcome::Finished | Outcome::StoppedEarly) => ema.apply(model),
+            _ => model,
+        };
+        (model, self.journal.finish(outcome))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     host::{CHUNK_LEN, HostElements},
-    optimizer::Optimizer,
+    optimizer::{Optimizer, ParamUpdate},
     optimizer_state::{ParamState, StateError},
 };
 use burn::{
@@ -56,22 +56,23 @@ pub struct Sgd {
 impl Optimizer for Sgd {
     fn update(
         &mut self,
-        id: ParamId,
+        param: &ParamUpdate<'_>,
         value: Tensor<1>,
         gradient: Tensor<1>,
-        learning_rate: f64,
     ) -> Tensor<1> {
-        let (gradient, value) = add_scaled(gradient, value, self.config.weight_decay);
+        let learning_rate = param.learning_rate;
+        let decay = param.weight_decay.unwrap_or(self.config.weight_decay);
+        let (gradient, value) = add_scaled(gradient, value, decay);
         if self.config.momentum == 0.0 {
             return add_scaled(value, gradient, -learning_rate).0;
         }
-        let velocity = match self.velocities.remove(&id) {
+        let velocity = match self.velocities.remove(&param.id) {
             // Into the fresh gradient's buffer; the old velocity is dropped.
             Some(velocity) => add_scaled(gradient, velocity, self.config.momentum).0,
             None => gradient,
         };
         let (value, velocity) = add_scaled(value, velocity, -learning_rate);
-        self.velocities.insert(id, velocity);
+        self.velocities.insert(param.id, velocity);
         value
     }
 

@@ -99,13 +99,13 @@ where
     while session.n_done_steps() < config.n_steps {
         let Some(batch) = session.gradients(&model)? else {
             session.save(&model)?;
-            return Ok((model, session.finish(Outcome::Cancelled)));
+            return Ok(session.finish(model, Outcome::Cancelled));
         };
         model = session.update(model, batch)?;
         let goes_on = session.look(&model)?;
         if !goes_on {
-            return Ok((model, session.finish(Outcome::StoppedEarly)));
+            return Ok(session.finish(model, Outcome::StoppedEarly));
         }
     }
-    Ok((model, session.finish(Outcome::Finished)))
+    Ok(session.finish(model, Outcome::Finished))
 }

@@ -10,10 +10,11 @@ use burn::{
     tensor::{Device, Tensor, TensorData, activation::tanh},
 };
 use firebox_train::{
-    AdamWConfig, BatchError, BatchSource, CheckpointConfig, Decay, Evaluation, EvaluationConfig,
-    Evaluator, LossError, Metric, Observer, OptimizerConfig, Outcome, Place, RunError, RunFolder,
-    Schedule, Setup, StepLoss, StepReport, TrainConfig, TrainError, TrainHooks, TrainStep,
-    TrainSummary, read_metrics, train_with,
+    AdamWConfig, BatchError, BatchSource, CheckpointConfig, Decay, EarlyStoppingConfig, EmaConfig,
+    Evaluation, EvaluationConfig, Evaluator, GradScalerConfig, LossError, Metric, Observer,
+    OptimizerConfig, Outcome, ParamGroup, Place, RunError, RunFolder, Schedule, Setup, StepLoss,
+    StepReport, TrainConfig, TrainError, TrainHooks, TrainStep, TrainSummary, read_metrics,
+    train_with,
 };
 use std::{
     path::Path,
@@ -98,6 +99,20 @@ fn config() -> TrainConfig {
         n_accum_steps: 2,
         optimizer: OptimizerConfig::AdamW(AdamWConfig::default()),
         max_grad_norm: Some(1.0),
+        max_grad_value: Some(0.5),
+        groups: vec![ParamGroup {
+            rate_factor: 2.0,
+            ..ParamGroup::matching("second")
+        }],
+        ema: Some(EmaConfig { decay: 0.9 }),
+        early_stopping: Some(EarlyStoppingConfig {
+            patience: 100,
+            min_delta: 0.0,
+        }),
+        loss_scaling: Some(GradScalerConfig {
+            growth_interval: 9,
+            ..GradScalerConfig::default()
+        }),
         evaluation: Some(EvaluationConfig { every_n_steps: 7 }),
         checkpoints: CheckpointConfig {
             every_n_steps: 1,

@@ -17,6 +17,16 @@ fn all_problems_are_reported_at_once() {
             weight_decay: -1.0,
         }),
         max_grad_norm: Some(0.0),
+        max_grad_value: Some(0.0),
+        groups: vec![ParamGroup {
+            rate_factor: -1.0,
+            ..ParamGroup::default()
+        }],
+        ema: Some(EmaConfig { decay: 1.0 }),
+        early_stopping: Some(EarlyStoppingConfig {
+            patience: 0,
+            min_delta: -1.0,
+        }),
         loss_scaling: Some(GradScalerConfig {
             init_scale: 1e39,
             growth_factor: 1.0,
@@ -31,6 +41,11 @@ fn all_problems_are_reported_at_once() {
     };
     let message = config.validate().unwrap_err().to_string();
     for field in [
+        "max_grad_value",
+        "groups.rate_factor",
+        "ema.decay",
+        "early_stopping.patience",
+        "early_stopping.min_delta",
         "loss_scaling.init_scale",
         "loss_scaling.growth_factor",
         "loss_scaling.backoff_factor",
