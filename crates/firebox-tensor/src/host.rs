@@ -17,6 +17,8 @@
 mod activations;
 mod aligned;
 mod allocator;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod attention;
 mod attention_backward;
 mod attention_task;

@@ -11,8 +11,9 @@ use std::ops::Range;
 
 use super::aligned::AlignedBuffer;
 use super::bf16_dot::{RowPart, bf16_bits, n_pairs, pair_row};
-use super::dense_panel::{Panels, RowMajor};
-use super::float_matmul::{LeftRows, float_matmul, float_product};
+use super::dense_panel::{PairPanels, Panels, RowMajor};
+use super::float_matmul::{LeftRows, float_product};
+use super::float_panel::FloatWeights;
 use super::gemm::{Product, panel_width};
 use super::level::SimdLevel;
 use super::panel_matrix::Start;
@@ -81,7 +82,7 @@ pub fn bf16_matmul_transposed(level: SimdLevel, x: &[f32], w: &[f32], depth: usi
         };
         let y = &mut y[band * band_rows..];
         let out = Product::new(y, n_out, [n_rows, n_band], Start::Zero);
-        float_matmul(level, &left, n_pairs, &weights, &out);
+        pair_product(level, LeftRows::Rows(&left), n_pairs, &weights, &out);
     }
     scratch.left = left;
     SCRATCH.set(scratch);
@@ -116,7 +117,7 @@ pub fn bf16_matmul(level: SimdLevel, x: &[f32], b: &[f32], n: usize, y: &mut [f3
         pair_rows(level, &b[band.start * n..band.end * n], n, right);
         let weights = RowMajor::new(&*right, n, panel_width(level));
         let out = Product::new(y, n, [n_rows, n], Start::Accumulate);
-        float_product(level, LeftRows::Rows(&left), n_pairs, &weights, &out);
+        pair_product(level, LeftRows::Rows(&left), n_pairs, &weights, &out);
     }
     scratch.left = left;
     SCRATCH.set(scratch);
@@ -142,9 +143,24 @@ pub fn bf16_add_outer(level: SimdLevel, a: &[f32], b: &[f32], n: usize, c: &mut 
     pair_rows(level, b, n, right);
     let weights = RowMajor::new(&*right, n, panel_width(level));
     let out = Product::new(c, n, [m, n], Start::Accumulate);
-    float_product(level, LeftRows::Columns(&left), n_pairs, &weights, &out);
+    pair_product(level, LeftRows::Columns(&left), n_pairs, &weights, &out);
     scratch.left = left;
     SCRATCH.set(scratch);
+}
+
+/// Rows (or columns) of pairs times panels of pairs: on tiles, where the level has them.
+pub(crate) fn pair_product<W: PairPanels + FloatWeights<Value = u32>>(
+    level: SimdLevel,
+    left: LeftRows<'_, u32>,
+    n_pairs: usize,
+    weights: &W,
+    result: &Product,
+) {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        SimdLevel::Amx => super::amx::pair_product(left, n_pairs, weights, result),
+        level => float_product(level, left, n_pairs, weights, result),
+    }
 }
 
 /// Pairs of neighbouring rows of `x`, `[rows, width]`: `[pairs, width]`; an odd last row is paired

@@ -36,7 +36,7 @@ const TILE_WIDTH: usize = 32;
 /// Outputs of a panel.
 pub(crate) fn panel_width(level: SimdLevel) -> usize {
     match level {
-        SimdLevel::Avx512 | SimdLevel::Avx512Bf16 => 32,
+        SimdLevel::Avx512 | SimdLevel::Avx512Bf16 | SimdLevel::Amx => 32,
         SimdLevel::Avx2 | SimdLevel::Portable => 16,
     }
 }

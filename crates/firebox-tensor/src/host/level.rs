@@ -18,6 +18,8 @@ pub enum SimdLevel {
     Avx512,
     /// The same with BF16.
     Avx512Bf16,
+    /// The same with AMX, whose tiles multiply bf16, on Linux.
+    Amx,
 }
 
 /// The level that [`SimdLevel::force`] asked for, as a number one higher; 0 for the best.
@@ -34,7 +36,13 @@ pub(crate) fn test_turn() -> std::sync::MutexGuard<'static, ()> {
 
 impl SimdLevel {
     /// All levels, slowest first.
-    pub const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16];
+    pub const ALL: [Self; 5] = [
+        Self::Portable,
+        Self::Avx2,
+        Self::Avx512,
+        Self::Avx512Bf16,
+        Self::Amx,
+    ];
 
     /// Whether this CPU has it.
     pub fn is_available(self) -> bool {
@@ -46,6 +54,8 @@ impl SimdLevel {
             Self::Avx512 => Self::Avx2.is_available() && cpu::has_avx512() && cpu::has_vnni(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 => Self::Avx512.is_available() && cpu::has_avx512_bf16(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => Self::Avx512Bf16.is_available() && super::amx::is_available(),
             #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }
@@ -93,6 +103,7 @@ impl SimdLevel {
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
             Self::Avx512Bf16 => "avx512-bf16",
+            Self::Amx => "amx",
         }
     }
 }

@@ -5,8 +5,9 @@ use crate::packed::{PackedFormat, PackedMatrix};
 use super::activations::QuantizedRows;
 use super::aligned::AlignedBuffer;
 use super::bf16_dot::{RowPart, n_pairs};
+use super::bf16_products::pair_product;
 use super::dense_panel::Panels;
-use super::float_matmul::float_matmul;
+use super::float_matmul::{LeftRows, float_matmul};
 use super::float_panel::{HalfWeights, Int8Weights, Nf4Weights};
 use super::gemm::Product;
 use super::int_matmul::int_matmul;
@@ -276,7 +277,8 @@ impl PanelMatrix {
                     values: self.codes.values(),
                     n_in: n_pairs,
                 };
-                float_matmul(level, &scratch.paired, n_pairs, &weights, out);
+                let rows = LeftRows::Rows(&scratch.paired);
+                pair_product(level, rows, n_pairs, &weights, out);
             }
             PanelFormat::F16 => {
                 let values = self.codes.values();

@@ -152,10 +152,12 @@ pub(crate) fn dispatch<K: Kernel>(level: SimdLevel, kernel: K) -> K::Output {
         SimdLevel::Avx512 => unsafe { avx512::run(kernel) },
         // SAFETY: the level is available.
         #[cfg(target_arch = "x86_64")]
-        SimdLevel::Avx512Bf16 if K::MULTIPLIES_BF16 => unsafe { avx512::run_bf16(kernel) },
+        SimdLevel::Avx512Bf16 | SimdLevel::Amx if K::MULTIPLIES_BF16 => unsafe {
+            avx512::run_bf16(kernel)
+        },
         // SAFETY: the level is available, and has all that AVX-512 has.
         #[cfg(target_arch = "x86_64")]
-        SimdLevel::Avx512Bf16 => unsafe { avx512::run(kernel) },
+        SimdLevel::Avx512Bf16 | SimdLevel::Amx => unsafe { avx512::run(kernel) },
         #[cfg(not(target_arch = "x86_64"))]
         _ => unreachable!("not available on this architecture"),
     }

@@ -35,7 +35,7 @@ pub(crate) struct Globals {
     /// CPU threads; all cores unless given
     #[arg(long, global = true, value_name = "N", value_parser = count::<1, 1024>)]
     pub(crate) threads: Option<usize>,
-    /// The CPU's instructions: portable, avx2, avx512 or avx512-bf16; the fastest there is unless
+    /// The CPU's instructions: portable, avx2, avx512, avx512-bf16 or amx; the fastest there is unless
     /// given (or FIREBOX_SIMD)
     #[arg(long, global = true, value_name = "LEVEL")]
     pub(crate) simd: Option<SimdLevel>,
