@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod adapter_goldens;
 mod bad_checkpoints;
 mod convert;
 mod decoder_goldens;

@@ -84,12 +84,15 @@ impl Linear {
         let lora = self.lora.as_ref().filter(|lora| !lora.is_merged());
         let mut y = match (&self.weight, lora) {
             (Weight::Dense(weight), None) => linear(rows, weight.val(), self.precision),
-            (Weight::Dense(weight), Some(lora)) => {
+            (Weight::Dense(weight), Some(lora)) if lora.is_plain(&rows) => {
                 lora_linear(rows, weight.val(), lora.path(), self.precision)
             }
+            (Weight::Dense(dense), Some(lora)) => lora.forward(rows, &self.weight, |rows| {
+                linear(rows, dense.val(), self.precision)
+            }),
             (Weight::Packed(packed), None) => packed.apply(rows),
             (Weight::Packed(packed), Some(lora)) => {
-                packed.apply(rows.clone()) + lora.path().apply(rows)
+                lora.forward(rows, &self.weight, |rows| packed.apply(rows))
             }
         };
         if let Some(bias) = &self.bias {

@@ -33,6 +33,9 @@ pub struct Llama {
     inv_freq: Vec<f64>,
     #[module(skip)]
     pub(crate) precision: MatmulPrecision,
+    /// Modules that train whole beside an adapter, by PEFT's names.
+    #[module(skip)]
+    pub(crate) whole: Vec<String>,
 }
 
 /// Attention and feed-forward, each behind a norm and added to the residual stream.
@@ -80,6 +83,7 @@ impl Llama {
             norm,
             lm_head: lm_head.map(Param::from_tensor),
             precision: MatmulPrecision::F32,
+            whole: Vec::new(),
             inv_freq: inv_freq(
                 config.rope_base,
                 config.head_dim,

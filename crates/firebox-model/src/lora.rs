@@ -1,19 +1,22 @@
-//! Low-rank adapters as a side path: attach, merge, unmerge, save, load.
+//! Low-rank adapters as a side path: LoRA, rsLoRA, DoRA.
+
+mod dropout;
+mod files;
+mod merge;
+mod names;
+mod whole;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use firebox_checkpoint::{Adapter, AdapterConfig, HostTensor, TargetModules};
 use firebox_tensor::kernels::LoraPath;
 use firebox_tensor::random::CounterRng;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::error::ModelError;
-use crate::linear::{Linear, Weight, host_f32};
+use crate::linear::Weight;
 use crate::llama::Llama;
-
-/// PEFT puts this before every name of the base model.
-const PEFT_PREFIX: &str = "base_model.model.";
+use dropout::Dropout;
+use names::matches;
 
 /// What to adapt, and how strongly.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +28,51 @@ pub struct LoraConfig {
     /// Layers to adapt: a last name (`q_proj`), or a pattern over the whole name in which `*`
     /// stands for anything (`model.layers.1*.mlp.*`).
     pub targets: Vec<String>,
+    /// Share of the side path's inputs that are dropped while training, in `[0, 1)`.
+    #[serde(default)]
+    pub dropout: f64,
+    /// The update is scaled by `alpha / sqrt(rank)`: with `alpha / rank` large ranks learn too slowly.
+    ///
+    /// Source: Kalajdzievski (2023), <https://arxiv.org/abs/2312.03732>.
+    #[serde(default)]
+    pub rank_stabilized: bool,
+    /// Each output's size is learned apart from its direction.
+    ///
+    /// Source: Liu et al. (2024), section 4.1, <https://arxiv.org/abs/2402.09353>.
+    #[serde(default)]
+    pub dora: bool,
+    /// Modules that train whole, beside the adapters: `lm_head`, `embed_tokens`, `norm`.
+    #[serde(default)]
+    pub modules_to_save: Vec<String>,
+}
+
+impl LoraConfig {
+    /// Plain adapters, without dropout.
+    pub fn new(
+        rank: usize,
+        alpha: f64,
+        targets: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        Self {
+            rank,
+            alpha,
+            targets: targets.into_iter().map(Into::into).collect(),
+            dropout: 0.0,
+            rank_stabilized: false,
+            dora: false,
+            modules_to_save: Vec::new(),
+        }
+    }
+
+    fn scaling(&self) -> f64 {
+        let rank = self.rank as f64;
+        self.alpha
+            / if self.rank_stabilized {
+                rank.sqrt()
+            } else {
+                rank
+            }
+    }
 }
 
 /// The factors of one adapted layer: `ΔW = scale · B A`.
@@ -36,8 +84,14 @@ pub struct LoraFactors {
     pub lora_a: Param<Tensor<2>>,
     /// `[out, rank]`, starts at zero, so that a fresh adapter changes nothing.
     pub lora_b: Param<Tensor<2>>,
-    /// `alpha / rank`.
+    /// `alpha / rank`, or `alpha / sqrt(rank)`.
     pub scaling: f64,
+    /// Of DoRA: the size of each output's weights, `[out]`; starts at the base's.
+    pub magnitude: Option<Param<Tensor<1>>>,
+    #[module(skip)]
+    pub(crate) is_rank_stabilized: bool,
+    #[module(skip)]
+    pub(crate) dropout: Option<Dropout>,
     /// The weight as it was before the merge, while merged. Keeps unmerging exact.
     unmerged: Option<Param<Tensor<2>>>,
 }
@@ -48,6 +102,9 @@ impl LoraFactors {
             lora_a: Param::from_tensor(lora_a),
             lora_b: Param::from_tensor(lora_b),
             scaling,
+            magnitude: None,
+            is_rank_stabilized: false,
+            dropout: None,
             unmerged: None,
         }
     }
@@ -66,7 +123,7 @@ impl LoraFactors {
         Self::new(
             Tensor::from_data(a, device),
             Tensor::zeros([d_out, config.rank], device),
-            config.alpha / config.rank as f64,
+            config.scaling(),
         )
     }
 
@@ -83,9 +140,72 @@ impl LoraFactors {
         self.unmerged.is_some()
     }
 
+    /// Whether the layer is `x Wᵀ + scaling · (x Aᵀ) Bᵀ` for these rows, which is one operation.
+    pub(crate) fn is_plain(&self, rows: &Tensor<2>) -> bool {
+        let drops = self.dropout.is_some() && rows.is_autodiff();
+        self.magnitude.is_none() && !drops
+    }
+
+    /// The layer with dropout or a magnitude: `base` computes `x Wᵀ`.
+    ///
+    /// Under DoRA, with `s = m / ‖W + scaling · B A‖` by rows, the norm taken as a constant, and
+    /// dropped inputs `x'` (as PEFT orders it):
+    ///
+    /// ```text
+    /// y = x Wᵀ + (s - 1) · x' Wᵀ + s · scaling · (x' Aᵀ) Bᵀ
+    /// ```
+    pub(crate) fn forward(
+        &self,
+        rows: Tensor<2>,
+        weight: &Weight,
+        base: impl Fn(Tensor<2>) -> Tensor<2>,
+    ) -> Tensor<2> {
+        let dropped = match &self.dropout {
+            Some(dropout) if rows.is_autodiff() => Some(dropout.apply(rows.clone())),
+            _ => None,
+        };
+        let side = self
+            .path()
+            .apply(dropped.clone().unwrap_or_else(|| rows.clone())); // [rows, out]
+        let y = base(rows); // [rows, out]
+        let Some(magnitude) = &self.magnitude else {
+            return y + side;
+        };
+        let norms = self.row_norms(weight, &y.device().inner()); // [out]
+        let norms = if y.is_autodiff() {
+            Tensor::from_inner(norms)
+        } else {
+            norms
+        };
+        let scale = (magnitude.val() / norms).unsqueeze(); // [1, out]
+        match dropped {
+            None => (y + side) * scale,
+            Some(dropped) => y + base(dropped) * (scale.clone() - 1.0) + side * scale,
+        }
+    }
+
+    /// `‖W + scaling · B A‖` of each row, `[out]`, outside autodiff.
+    fn row_norms(&self, weight: &Weight, device: &Device) -> Tensor<1> {
+        let adapted = weight.to_dense(device).inner() + self.delta(); // [out, in]
+        let [n_out, _] = adapted.dims();
+        adapted.powi_scalar(2).sum_dim(1).sqrt().reshape([n_out])
+    }
+
     fn delta(&self) -> Tensor<2> {
         let (a, b) = (self.lora_a.val().inner(), self.lora_b.val().inner());
         b.matmul(a).mul_scalar(self.scaling) // [out, in]
+    }
+
+    /// The weight that has the adapter's effect, `[out, in]`.
+    fn merged(&self, weight: &Weight, device: &Device) -> Tensor<2> {
+        let adapted = weight.to_dense(device).inner() + self.delta(); // [out, in]
+        match &self.magnitude {
+            None => adapted,
+            Some(magnitude) => {
+                let scale = magnitude.val().inner() / self.row_norms(weight, device); // [out]
+                adapted * scale.unsqueeze_dim(1)
+            }
+        }
     }
 }
 
@@ -102,10 +222,27 @@ impl Llama {
         for (stream, (name, linear)) in model.linears_mut().into_iter().enumerate() {
             if config.targets.iter().any(|target| matches(target, &name)) {
                 let mut rng = CounterRng::new(seed, stream as u64);
-                linear.lora = Some(LoraFactors::init(linear.shape(), config, &mut rng, &device));
+                let mut lora = LoraFactors::init(linear.shape(), config, &mut rng, &device);
+                lora.is_rank_stabilized = config.rank_stabilized;
+                lora.dropout = Dropout::new(config.dropout, seed, stream as u64);
+                if config.dora {
+                    let norms = lora.row_norms(&linear.weight, &device);
+                    lora.magnitude = Some(Param::from_tensor(norms));
+                }
+                linear.lora = Some(lora);
             }
         }
+        model.train_whole(&config.modules_to_save)?;
         Ok(model)
+    }
+
+    /// Says which batch comes next: dropout draws by its number.
+    pub fn set_dropout_step(&self, step: u64) {
+        for (_, linear) in self.linears() {
+            if let Some(dropout) = linear.lora.as_ref().and_then(|lora| lora.dropout.as_ref()) {
+                dropout.set_step(step);
+            }
+        }
     }
 
     fn check_targets(&self, config: &LoraConfig) -> Result<(), ModelError> {
@@ -119,6 +256,15 @@ impl Llama {
             last.dedup();
             last.join("`, `")
         };
+        if !(0.0..1.0).contains(&config.dropout) {
+            return Err(ModelError::Lora {
+                what: format!(
+                    "expected a dropout from 0 up to, not including, 1, found {}",
+                    config.dropout
+                ),
+                hint: "0.05 is usual".into(),
+            });
+        }
         if config.rank == 0 || !config.alpha.is_finite() {
             return Err(ModelError::Lora {
                 what: format!(
@@ -181,299 +327,6 @@ impl Llama {
         let mut weights = self.linears().into_iter().map(|(_, linear)| &linear.weight);
         weights.any(|weight| matches!(weight, Weight::Packed(_)))
     }
-
-    /// Loads a PEFT adapter beside the layers that it names.
-    ///
-    /// # Errors
-    /// [`ModelError::Lora`] when the adapter is of another kind than LoRA, names a layer that the
-    /// model lacks, lacks one of its two factors, or has a factor of the wrong shape, or when an
-    /// adapter is attached already.
-    pub fn load_adapter(self, adapter: &Adapter) -> Result<Self, ModelError> {
-        self.check_unadapted()?;
-        check_kind(&adapter.config)?;
-        let device = self.device();
-        let mut model = self.no_grad();
-        let mut loaded = 0;
-        for (name, linear) in model.linears_mut() {
-            let factor = |which: &str| adapter.tensors.get(&peft_name(&name, which));
-            let (a, b) = match (factor("lora_A"), factor("lora_B")) {
-                (None, None) => continue,
-                (Some(a), Some(b)) => (a, b),
-                _ => {
-                    return Err(ModelError::Lora {
-                        what: format!(
-                            "layer `{name}`: expected lora_A and lora_B, found only one of them"
-                        ),
-                        hint: "is the adapter file whole?".into(),
-                    });
-                }
-            };
-            let [d_out, d_in] = linear.shape();
-            let rank = a.shape.first().copied().unwrap_or(0);
-            if rank == 0 || a.shape != [rank, d_in] || b.shape != [d_out, rank] {
-                return Err(ModelError::Lora {
-                    what: format!(
-                        "layer `{name}`: expected lora_A [r, {d_in}] and lora_B [{d_out}, r], found {:?} and {:?}",
-                        a.shape, b.shape
-                    ),
-                    hint: "was the adapter trained on another base model?".into(),
-                });
-            }
-            let scale = scaling(&adapter.config, &name, rank);
-            linear.lora = Some(LoraFactors::new(
-                to_tensor(a, &device),
-                to_tensor(b, &device),
-                scale,
-            ));
-            loaded += 2;
-        }
-        if loaded != adapter.tensors.len() || loaded == 0 {
-            let known: Vec<_> = model
-                .linears()
-                .iter()
-                .map(|(n, _)| peft_name(n, "lora_A"))
-                .collect();
-            let stray = adapter
-                .tensors
-                .keys()
-                .find(|k| !known.contains(&k.replace("lora_B", "lora_A")));
-            return Err(ModelError::Lora {
-                what: format!(
-                    "the adapter's tensor `{}` belongs to no layer of this model",
-                    stray.map_or("(none)", |s| s)
-                ),
-                hint: "is this adapter for this base model?".into(),
-            });
-        }
-        Ok(model)
-    }
-
-    /// The attached adapter under PEFT's names; `None` when there is none.
-    pub fn adapter(&self, base_model: &str) -> Option<Adapter> {
-        let mut tensors = std::collections::BTreeMap::new();
-        let mut targets = std::collections::BTreeSet::new();
-        let mut config: Option<AdapterConfig> = None;
-        for (name, linear) in self.linears() {
-            let Some(lora) = &linear.lora else { continue };
-            let rank = lora.lora_a.dims()[0];
-            let alpha = lora.scaling * rank as f64;
-            let config =
-                config.get_or_insert_with(|| AdapterConfig::new(rank, alpha, [""; 0], base_model));
-            // The first layer speaks for all; others are named where they differ.
-            if rank != config.r {
-                config.rank_pattern.insert(name.clone(), rank);
-            }
-            if alpha != config.lora_alpha {
-                config.alpha_pattern.insert(name.clone(), alpha);
-            }
-            targets.insert(name.rsplit('.').next().unwrap_or(&name).to_owned());
-            tensors.insert(peft_name(&name, "lora_A"), to_host(lora.lora_a.val()));
-            tensors.insert(peft_name(&name, "lora_B"), to_host(lora.lora_b.val()));
-        }
-        let mut config = config?;
-        config.target_modules = Some(TargetModules::Names(targets.into_iter().collect()));
-        Some(Adapter { config, tensors })
-    }
-
-    /// Adds every adapter's update to its weight. The side paths rest until [`Llama::unmerge`];
-    /// the weights as they were are kept, so that unmerging is exact.
-    ///
-    /// # Errors
-    /// [`ModelError::Lora`] when an adapted layer's weight is packed; nothing is merged then.
-    pub fn merge(&mut self) -> Result<(), ModelError> {
-        let adapted = self
-            .linears()
-            .into_iter()
-            .filter(|(_, linear)| linear.lora.is_some());
-        for (name, linear) in adapted {
-            if let Weight::Packed(_) = &linear.weight {
-                return Err(ModelError::Lora {
-                    what: format!(
-                        "layer `{name}`: expected a dense weight to merge into, found a packed one"
-                    ),
-                    hint: "merge into the model as it was before quantizing".into(),
-                });
-            }
-        }
-        for (_, linear) in self.linears_mut() {
-            if let Linear {
-                weight: Weight::Dense(weight),
-                lora: Some(lora),
-                ..
-            } = linear
-                && lora.unmerged.is_none()
-            {
-                lora.unmerged = Some(weight.clone());
-                *weight = frozen(weight.val().inner() + lora.delta());
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives every weight back the value it had before [`Llama::merge`].
-    pub fn unmerge(&mut self) {
-        for (_, linear) in self.linears_mut() {
-            let Linear {
-                weight: Weight::Dense(weight),
-                lora: Some(lora),
-                ..
-            } = linear
-            else {
-                continue;
-            };
-            if let Some(unmerged) = lora.unmerged.take() {
-                *weight = unmerged;
-            }
-        }
-    }
-
-    /// Merges, and forgets the adapter and the weights as they were. The weights stay frozen, as
-    /// the adapter left them; `set_require_grad(true)` trains them.
-    ///
-    /// # Errors
-    /// As [`Llama::merge`].
-    pub fn into_merged(mut self) -> Result<Self, ModelError> {
-        self.merge()?;
-        for (_, linear) in self.linears_mut() {
-            linear.lora = None;
-        }
-        Ok(self)
-    }
-}
-
-/// Only plain LoRA is applied; anything else would silently give other outputs.
-fn check_kind(config: &AdapterConfig) -> Result<(), ModelError> {
-    let trained_whole = config
-        .modules_to_save
-        .as_ref()
-        .is_some_and(|m| !m.is_empty());
-    let unsupported = [
-        (config.peft_type != "LORA", "peft_type"),
-        (config.use_dora, "use_dora"),
-        (config.fan_in_fan_out, "fan_in_fan_out"),
-        (config.bias != "none", "bias"),
-        (trained_whole, "modules_to_save"),
-    ];
-    let known = unsupported
-        .iter()
-        .find(|(found, _)| *found)
-        .map(|(_, key)| *key);
-    let others = || {
-        CHANGES_OUTPUT
-            .into_iter()
-            .find(|key| config.others.get(*key).is_some_and(is_set))
-    };
-    let base_changed = || {
-        config
-            .others
-            .get("init_lora_weights")
-            .is_some_and(changes_base)
-            .then_some("init_lora_weights")
-    };
-    let pattern = || {
-        config
-            .alpha_pattern
-            .keys()
-            .any(|p| !is_plain(p))
-            .then_some("alpha_pattern")
-    };
-    match known.or_else(others).or_else(base_changed).or_else(pattern) {
-        None => Ok(()),
-        Some(key) => Err(ModelError::Lora {
-            what: format!("expected a plain LoRA adapter, found one whose `{key}` asks for more"),
-            hint: "merge it in PEFT and load the merged model".into(),
-        }),
-    }
-}
-
-/// Keys of PEFT's config that change what an adapter computes when they are set.
-const CHANGES_OUTPUT: [&str; 6] = [
-    "alora_invocation_tokens",
-    "arrow_config",
-    "layer_replication",
-    "lora_bias",
-    "use_bdlora",
-    "use_qalora",
-];
-
-fn is_set(value: &Value) -> bool {
-    !matches!(value, Value::Null | Value::Bool(false))
-}
-
-/// Initializations that take their part of the base weights away; the base alone is then not what
-/// the adapter was trained on.
-fn changes_base(init_lora_weights: &Value) -> bool {
-    let name = init_lora_weights.as_str().unwrap_or("").to_lowercase();
-    ["pissa", "olora", "corda", "loftq"]
-        .iter()
-        .any(|kind| name.starts_with(kind))
-}
-
-/// A module's name, not a regular expression.
-fn is_plain(pattern: &str) -> bool {
-    pattern
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.')
-}
-
-/// The layer's own alpha, where the config has one, over its rank.
-fn scaling(config: &AdapterConfig, layer: &str, rank: usize) -> f64 {
-    let own = config
-        .alpha_pattern
-        .iter()
-        .find(|(name, _)| matches(name, layer));
-    let alpha = own.map_or(config.lora_alpha, |(_, alpha)| *alpha);
-    AdapterConfig {
-        r: rank,
-        lora_alpha: alpha,
-        ..config.clone()
-    }
-    .scaling()
-}
-
-fn frozen(weight: Tensor<2>) -> Param<Tensor<2>> {
-    Param::from_tensor(weight).set_require_grad(false)
-}
-
-fn peft_name(layer: &str, factor: &str) -> String {
-    format!("{PEFT_PREFIX}{layer}.{factor}.weight")
-}
-
-fn to_tensor(host: &HostTensor, device: &Device) -> Tensor<2> {
-    Tensor::from_data(
-        TensorData::new(host.data.clone(), host.shape.clone()),
-        device,
-    )
-}
-
-fn to_host(tensor: Tensor<2>) -> HostTensor {
-    HostTensor {
-        shape: tensor.dims().to_vec(),
-        data: host_f32(tensor.inner()),
-    }
-}
-
-/// Whether `target` names `layer`: its last part, or a pattern in which `*` stands for anything.
-fn matches(target: &str, layer: &str) -> bool {
-    if !target.contains('*') {
-        return layer == target || layer.ends_with(&format!(".{target}"));
-    }
-    let mut parts = target.split('*');
-    let first = parts.next().unwrap_or("");
-    let Some(mut rest) = layer.strip_prefix(first) else {
-        return false;
-    };
-    let mut parts = parts.peekable();
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
-        }
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.is_empty()
 }
 
 #[cfg(test)]

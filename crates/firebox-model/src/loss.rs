@@ -207,7 +207,7 @@ fn head_loss(
     let mut d_hidden = Vec::new();
     let mut d_weight = weight_tracked.then(|| weight.zeros_like());
     let chunk_rows = match precision {
-        MatmulPrecision::F32 => CHUNK_ROWS,
+        MatmulPrecision::F32 | MatmulPrecision::F16 => CHUNK_ROWS,
         MatmulPrecision::Bf16 => BF16_CHUNK_ROWS,
     };
     for start in (0..n).step_by(chunk_rows) {

@@ -24,6 +24,10 @@ impl TrainStep<Batch> for Llama {
         Ok(step.with_input_tokens(n_input_tokens))
     }
 
+    fn set_batch_index(&self, index: u64) {
+        self.set_dropout_step(index);
+    }
+
     fn describe(&self, batch: &Batch) -> Option<BatchSignals> {
         let Batch {
             input_ids,

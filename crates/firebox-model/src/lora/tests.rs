@@ -1,14 +1,11 @@
 use burn::module::Module;
+use firebox_checkpoint::{AdapterConfig, HostTensor};
 
 use super::*;
 use crate::llama::tests::tiny;
 
 fn config(targets: &[&str]) -> LoraConfig {
-    LoraConfig {
-        rank: 3,
-        alpha: 6.0,
-        targets: targets.iter().map(|&t| t.to_owned()).collect(),
-    }
+    LoraConfig::new(3, 6.0, targets.iter().copied())
 }
 
 fn logits(model: &Llama) -> Tensor<3> {
@@ -202,11 +199,11 @@ fn adapters_that_are_more_than_lora_are_refused() {
             .map(|error| error.to_string())
     };
     assert!(refused(&|_| ()).is_none());
-    assert!(
-        refused(&|c| c.use_dora = true)
-            .unwrap()
-            .contains("`use_dora`")
-    );
+    // An adapter that says it has sizes must have them.
+    let without = refused(&|c| c.use_dora = true).unwrap();
+    assert!(without.contains("lora_magnitude_vector"), "{without}");
+    let foreign = refused(&|c| c.modules_to_save = Some(vec!["score".into()])).unwrap();
+    assert!(foreign.contains("`score`"), "{foreign}");
     assert!(
         refused(&|c| drop(
             c.others

@@ -27,7 +27,7 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>, precision: MatmulPrecision) -> Te
     {
         let decoded = match precision {
             MatmulPrecision::F32 => few_rows::linear(&x, &weight),
-            MatmulPrecision::Bf16 => None,
+            MatmulPrecision::Bf16 | MatmulPrecision::F16 => None,
         };
         if let Some(y) = decoded.or_else(|| on_flex::linear(&x, &weight, precision)) {
             return y;
@@ -49,11 +49,13 @@ pub(crate) fn linear_reference(
 pub(super) fn matmul(a: Tensor<2>, b: Tensor<2>, precision: MatmulPrecision) -> Tensor<2> {
     match precision {
         MatmulPrecision::F32 => a.matmul(b),
-        MatmulPrecision::Bf16 => a
-            .cast(DType::BF16)
-            .matmul(b.cast(DType::BF16))
-            .cast(DType::F32),
+        MatmulPrecision::Bf16 => matmul_in(DType::BF16, a, b),
+        MatmulPrecision::F16 => matmul_in(DType::F16, a, b),
     }
+}
+
+fn matmul_in(dtype: DType, a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
+    a.cast(dtype).matmul(b.cast(dtype)).cast(DType::F32)
 }
 
 #[cfg(feature = "cpu")]

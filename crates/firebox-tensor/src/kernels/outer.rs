@@ -11,7 +11,7 @@ use super::precision::MatmulPrecision;
 /// `a` `[m, depth]`, `b` `[depth, n]`, both outside autodiff.
 pub fn product(a: Tensor<2>, b: Tensor<2>, precision: MatmulPrecision) -> Tensor<2> {
     #[cfg(feature = "cpu")]
-    if precision == MatmulPrecision::Bf16 && [&a, &b].into_iter().all(super::flex_op::is_host_f32) {
+    if precision != MatmulPrecision::F32 && [&a, &b].into_iter().all(super::flex_op::is_host_f32) {
         return fused::product(a, b, precision);
     }
     matmul(a, b, precision)

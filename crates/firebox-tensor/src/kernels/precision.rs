@@ -12,17 +12,22 @@ pub enum MatmulPrecision {
     /// bf16, forward and backward: twice the speed with AVX-512 BF16 (and on a GPU). Weights,
     /// gradients and everything between products stay f32, as under PyTorch's autocast.
     Bf16,
+    /// f16, forward and backward, and the results, too: gradients below 6e-8 become zero, and values
+    /// above 65504 infinite, as under PyTorch's autocast; the loss has to be scaled. On the CPU the
+    /// rounded factors are multiplied in f32, which is exact: it is for finding out, not for speed.
+    F16,
 }
 
 impl MatmulPrecision {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::F32, Self::Bf16];
+    pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::F16];
 
     /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
+            Self::F16 => "f16",
         }
     }
 }
@@ -46,7 +51,7 @@ impl FromStr for MatmulPrecision {
 
 /// A name that is no [`MatmulPrecision`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("precision `{found}`: expected `f32` or `bf16`")]
+#[error("precision `{found}`: expected `f32`, `bf16` or `f16`")]
 pub struct UnknownPrecision {
     /// The name that was given.
     pub found: String,
@@ -74,9 +79,18 @@ pub(super) mod on_cpu {
     impl MatmulPrecision {
         /// `x Wᵀ`: `x` `[rows, in]`, `w` `[out, in]`.
         pub(in super::super) fn transposed(self, x: &FlexTensor, w: &FlexTensor) -> FlexTensor {
-            if self == Self::F32 {
-                let turned = Flex::float_swap_dims(w.clone(), 0, 1);
-                return Flex::float_matmul(x.clone(), turned);
+            let multiply = |x: FlexTensor, w: FlexTensor| {
+                Flex::float_matmul(x, Flex::float_swap_dims(w, 0, 1))
+            };
+            match self {
+                Self::F32 => return multiply(x.clone(), w.clone()),
+                Self::F16 => {
+                    return f16::rounded(multiply(
+                        f16::rounded(x.clone()),
+                        f16::rounded(w.clone()),
+                    ));
+                }
+                Self::Bf16 => {}
             }
             let ([n_rows, depth], [n_out, _]) = (dims(x), dims(w));
             let mut y = vec![0.0; n_rows * n_out];
@@ -87,8 +101,13 @@ pub(super) mod on_cpu {
 
         /// `x B`: `x` `[rows, depth]`, `b` `[depth, n]`.
         pub(in super::super) fn product(self, x: &FlexTensor, b: &FlexTensor) -> FlexTensor {
-            if self == Self::F32 {
-                return Flex::float_matmul(x.clone(), b.clone());
+            match self {
+                Self::F32 => return Flex::float_matmul(x.clone(), b.clone()),
+                Self::F16 => {
+                    let y = Flex::float_matmul(f16::rounded(x.clone()), f16::rounded(b.clone()));
+                    return f16::rounded(y);
+                }
+                Self::Bf16 => {}
             }
             let ([n_rows, _], [_, n]) = (dims(x), dims(b));
             let mut y = vec![0.0; n_rows * n];
@@ -110,7 +129,42 @@ pub(super) mod on_cpu {
             match self {
                 Self::F32 => host::add_outer(level, a, b, n, c),
                 Self::Bf16 => host::bf16_add_outer(level, a, b, n, c),
+                Self::F16 => {
+                    let (mut a, mut b) = (a.to_vec(), b.to_vec());
+                    f16::round(&mut a);
+                    f16::round(&mut b);
+                    let mut sum = vec![0.0; c.len()];
+                    host::add_outer(level, &a, &b, n, &mut sum);
+                    f16::round(&mut sum);
+                    c.iter_mut().zip(&sum).for_each(|(c, sum)| *c += sum);
+                }
             }
+        }
+    }
+
+    /// Rounding to f16 and back.
+    mod f16 {
+        use burn::backend::flex::FlexTensor;
+        use half::slice::HalfFloatSliceExt;
+        use rayon::prelude::*;
+
+        /// Values that one task rounds: two buffers of it stay in the first cache.
+        const CHUNK: usize = 4096;
+
+        /// To the nearest f16, ties to even; infinite above 65504, zero below 3e-8.
+        pub(super) fn round(values: &mut [f32]) {
+            values.par_chunks_mut(CHUNK).for_each(|values| {
+                let mut halves = [half::f16::ZERO; CHUNK];
+                let halves = &mut halves[..values.len()];
+                halves.convert_from_f32_slice(values);
+                halves.convert_to_f32_slice(values);
+            });
+        }
+
+        pub(super) fn rounded(x: FlexTensor) -> FlexTensor {
+            let mut x = x.to_contiguous();
+            round(x.storage_mut());
+            x
         }
     }
 }

@@ -108,9 +108,12 @@ fn flat(x: Tensor<3>) -> Tensor<2> {
 }
 
 /// Sums of up to some hundred terms in another order; with bf16, ordinary operations round the
-/// results to it as well: a unit in the last place is 2⁻⁸.
-const PRECISIONS: [(MatmulPrecision, f32); 2] =
-    [(MatmulPrecision::F32, 1e-5), (MatmulPrecision::Bf16, 1e-2)];
+/// results to it as well: a unit in the last place is 2⁻⁸, and 2⁻¹¹ of f16, which both round to.
+const PRECISIONS: [(MatmulPrecision, f32); 3] = [
+    (MatmulPrecision::F32, 1e-5),
+    (MatmulPrecision::Bf16, 1e-2),
+    (MatmulPrecision::F16, 2e-3),
+];
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
@@ -207,4 +210,25 @@ fn a_gradient_that_is_known_is_what_the_leaf_gets() {
     assert!(difference(found, gradient.clone().mul_scalar(0.5)) == 0.0);
     let grads = gradient_source(leaf.clone(), gradient.clone()).backward();
     assert!(difference(leaf.grad(&grads).expect("a gradient"), gradient) == 0.0);
+}
+
+#[test]
+fn f16_loses_small_gradients_and_overflows_and_a_scaled_loss_brings_them_back() {
+    let (x, w) = (normal([1, 6, 16]), normal([1, 5, 16]));
+    let product =
+        |[x, w]: [Tensor<3>; 2]| linear(flat(x), flat(w), MatmulPrecision::F16).unsqueeze();
+    let grads = |factor: f32| {
+        let grad = normal([1, 6, 5]).mul_scalar(0.0).add_scalar(factor);
+        pull(product, &[x.clone(), w.clone()], &grad).1
+    };
+    let zeros = |x: &Tensor<3>| {
+        let values: Vec<f32> = x.clone().into_data().try_into_vec().unwrap();
+        values.iter().filter(|x| **x == 0.0).count()
+    };
+    let (small, scaled) = (grads(1e-9), grads(1e-9 * 65536.0));
+    assert_eq!(zeros(&small[0]) + zeros(&small[1]), 6 * 16 + 5 * 16);
+    assert_eq!(zeros(&scaled[0]) + zeros(&scaled[1]), 0);
+    let large = product([x.clone().mul_scalar(1e5), w.clone()]).into_data();
+    let large: Vec<f32> = large.try_into_vec().unwrap();
+    assert!(large.iter().any(|y| !y.is_finite()));
 }

@@ -283,8 +283,8 @@ pub(crate) struct TrainingArgs {
         allow_negative_numbers = true
     )]
     pub(crate) clip: Option<f64>,
-    /// In what matrices are multiplied: f32, or bf16 (weights stay f32; twice as fast where the CPU
-    /// has AVX-512 BF16)
+    /// In what matrices are multiplied: f32, bf16 (weights stay f32; several times as fast where the
+    /// CPU has AVX-512 BF16 or AMX), or f16
     #[arg(long, requires = "data", default_value_t = MatmulPrecision::F32)]
     pub(crate) precision: MatmulPrecision,
     /// AdamW's weight decay
@@ -320,6 +320,9 @@ pub(crate) struct TrainArgs {
     /// Instead of the config's seed
     #[arg(long)]
     pub(crate) seed: Option<u64>,
+    /// In f16, do not scale the loss: to see what scaling is for
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) no_loss_scaling: bool,
 }
 
 #[derive(Debug, Args)]

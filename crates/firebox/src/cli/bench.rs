@@ -116,17 +116,7 @@ pub(crate) fn train(globals: &Globals, args: &BenchTrainArgs) -> anyhow::Result<
     let model = loaded.model.with_precision(args.precision);
     let model = match args.mode {
         Mode::Full => model,
-        Mode::Lora => {
-            let targets = vec!["q_proj".to_owned(), "v_proj".to_owned()];
-            model.attach_lora(
-                &LoraConfig {
-                    rank: 8,
-                    alpha: 16.0,
-                    targets,
-                },
-                0,
-            )?
-        }
+        Mode::Lora => model.attach_lora(&LoraConfig::new(8, 16.0, ["q_proj", "v_proj"]), 0)?,
     };
     let rows: Vec<Vec<u32>> = (0..args.batch)
         .map(|i| random_ids(&model, args.seq, i as u64))

@@ -118,11 +118,7 @@ fn prepare(model: Llama, args: &FinetuneArgs) -> anyhow::Result<Llama> {
 }
 
 pub(crate) fn lora_config(args: &TrainingArgs) -> LoraConfig {
-    LoraConfig {
-        rank: args.rank,
-        alpha: args.alpha,
-        targets: args.targets.clone(),
-    }
+    LoraConfig::new(args.rank, args.alpha, args.targets.clone())
 }
 
 /// Trains with a progress bar. A run that Ctrl-C ended is an error here.

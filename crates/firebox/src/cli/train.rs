@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use firebox_checkpoint::{Dtype, write_atomic};
 use firebox_model::Llama;
+use firebox_tensor::kernels::MatmulPrecision;
 use firebox_tensor::memory;
 use firebox_train::{Outcome, Place, RunFolder, TrainHooks, TrainSummary, train_with};
 use serde::Serialize;
@@ -85,6 +86,10 @@ fn settings_and_dir(args: &TrainArgs) -> anyhow::Result<(TrainSettings, PathBuf)
     }
     if let Some(seed) = args.seed {
         settings.seed = seed;
+    }
+    // Half precision loses small gradients: nobody wants that but to see it.
+    if settings.precision == MatmulPrecision::F16.name() && !args.no_loss_scaling {
+        settings.train.loss_scaling.get_or_insert_default();
     }
     settings.validate(path)?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy();

@@ -92,11 +92,7 @@ fn adapter(seed: u64, observer: &mut dyn Observer) -> Result<TrainSummary, Train
     let mut own = Batches(|index| sentences(seed, index, VOCAB));
     let base = decoder(VOCAB, seed);
     let (base, _) = crate::trainer::train(base, &mut own, &adamw(100, 5e-3), &mut ())?;
-    let lora = LoraConfig {
-        rank: 4,
-        alpha: 8.0,
-        targets: vec!["*_proj".to_owned()],
-    };
+    let lora = LoraConfig::new(4, 8.0, vec!["*_proj".to_owned()]);
     let model = base.valid().attach_lora(&lora, seed);
     let model = model.map_err(|error| TrainError::Loss {
         index: 0,

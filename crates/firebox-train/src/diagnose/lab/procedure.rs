@@ -98,11 +98,7 @@ pub(super) fn adapter_not_attached(
     variant: Variant,
     observer: &mut dyn Observer,
 ) -> Result<TrainSummary, TrainError> {
-    let lora = LoraConfig {
-        rank: 4,
-        alpha: 8.0,
-        targets: vec!["q_proj".to_owned(), "v_proj".to_owned()],
-    };
+    let lora = LoraConfig::new(4, 8.0, vec!["q_proj".to_owned(), "v_proj".to_owned()]);
     let base = decoder(VOCAB, SEED);
     let adapted = base.valid().attach_lora(&lora, SEED);
     let model = match (variant, adapted) {

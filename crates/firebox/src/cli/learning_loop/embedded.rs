@@ -219,11 +219,7 @@ fn round(
             max_grad_norm: Some(1.0),
             ..TrainConfig::new(ADAPT_STEPS, schedule)
         },
-        lora: LoraConfig {
-            rank: 16,
-            alpha: 32.0,
-            targets: vec!["*_proj".into()],
-        },
+        lora: LoraConfig::new(16, 32.0, ["*_proj"]),
         seed: args.training.seed,
         scored: data::encode_chats(&files, &chats(test))?,
         scored_what: format!(

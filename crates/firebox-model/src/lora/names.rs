@@ -1,0 +1,24 @@
+//! Which layers a target names.
+
+/// Whether `target` names `layer`: its last part, or a pattern in which `*` stands for anything.
+pub(super) fn matches(target: &str, layer: &str) -> bool {
+    if !target.contains('*') {
+        return layer == target || layer.ends_with(&format!(".{target}"));
+    }
+    let mut parts = target.split('*');
+    let first = parts.next().unwrap_or("");
+    let Some(mut rest) = layer.strip_prefix(first) else {
+        return false;
+    };
+    let mut parts = parts.peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.is_empty()
+}
