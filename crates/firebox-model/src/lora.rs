@@ -236,6 +236,31 @@ impl Llama {
         Ok(model)
     }
 
+    /// The base model, outside autodiff, sharing its weights with this one.
+    ///
+    /// # Errors
+    /// [`ModelError::Lora`] when there is no adapter, when it is merged into the weights, or when
+    /// modules train whole beside it: the base is then not there any more.
+    pub fn without_adapter(&self) -> Result<Self, ModelError> {
+        let mut adapters = self
+            .linears()
+            .into_iter()
+            .filter_map(|(_, linear)| linear.lora.as_ref());
+        let is_merged = adapters.any(LoraFactors::is_merged);
+        if !self.has_adapter() || is_merged || !self.whole.is_empty() {
+            return Err(ModelError::Lora {
+                what: "expected an adapter beside untouched base weights, found another model"
+                    .into(),
+                hint: "attach an adapter without `modules_to_save`, and do not merge it".into(),
+            });
+        }
+        let mut base = self.valid();
+        for (_, linear) in base.linears_mut() {
+            linear.lora = None;
+        }
+        Ok(base)
+    }
+
     /// Says which batch comes next: dropout draws by its number.
     pub fn set_dropout_step(&self, step: u64) {
         for (_, linear) in self.linears() {
