@@ -17,7 +17,8 @@ pub enum DataError {
     /// A path, directory or glob leads to no file that can be read.
     #[error(
         "find data in `{pattern}`: expected a file, a directory or a glob with at least one \
-         .jsonl, .xml or .txt file (each may end in .gz), found none (hint: check the path)"
+         .jsonl, .csv, .tsv, .parquet, .xml or .txt file (all but Parquet may end in .gz or .zst), \
+         found none (hint: check the path)"
     )]
     NoFiles {
         /// What was asked for.
@@ -34,8 +35,8 @@ pub enum DataError {
     },
     /// A file's name says nothing about its format.
     #[error(
-        "choose a reader for `{path}`: expected a name ending in .jsonl, .xml, .txt or .md, \
-         optionally followed by .gz (hint: rename the file)"
+        "choose a reader for `{path}`: expected a name ending in .jsonl, .csv, .tsv, .parquet, \
+         .xml, .txt or .md, optionally followed by .gz or .zst (hint: rename the file)"
     )]
     UnknownExtension {
         /// The file.

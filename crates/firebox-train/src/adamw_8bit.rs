@@ -44,7 +44,7 @@ impl AdamW8bitConfig {
 
 /// AdamW with block-wise dynamic 8-bit moments: 2.03 bytes a parameter instead of 8.
 ///
-/// Each block of 256 elements keeps its largest absolute value and a code of [`DynamicCode`] per
+/// Each block of 256 elements keeps its largest absolute value and a code of one byte per
 /// element; an update unpacks a block, makes AdamW's step in f32 and packs it again. The update is
 ///
 /// ```text

@@ -177,12 +177,7 @@ impl<S: Simd> TileTask<S> for PanelTask {
             unsafe {
                 let left = self.left.add((row - self.first_row) * self.n_pairs);
                 let values = out.values.add((row - rows.start) * out.stride);
-                if start == Start::Zero {
-                    for i in 0..n_rows {
-                        std::ptr::write_bytes(values.add(i * out.stride), 0, 2 * S::LANES);
-                    }
-                }
-                self.rows(n_rows, left, Out { values, ..out });
+                self.rows(n_rows, left, Out { values, ..out }, start);
             }
             row += n_rows;
         }
@@ -194,17 +189,23 @@ impl PanelTask {
     ///
     /// # Safety
     /// `left` has the rows, `out` is good for them, two vectors wide.
-    unsafe fn rows(&self, n_rows: usize, left: *const u32, out: Out) {
+    unsafe fn rows(&self, n_rows: usize, left: *const u32, out: Out, start: Start) {
         let (n_tiles, n_rest) = (self.n_pairs / PAIRS, self.n_pairs % PAIRS);
         // SAFETY: whole tiles of the depth first, the rest behind them.
         unsafe {
             if n_tiles > 0 {
-                self.tiles([n_rows, PAIRS, n_tiles], left, self.panel.values, out);
+                let right = self.panel.values;
+                self.tiles([n_rows, PAIRS, n_tiles], [left, right], out, start);
             }
             if n_rest > 0 {
                 let done = n_tiles * PAIRS;
                 let right = self.panel.values.add(done * self.panel.stride);
-                self.tiles([n_rows, n_rest, 1], left.add(done), right, out);
+                let start = if n_tiles > 0 {
+                    Start::Accumulate
+                } else {
+                    start
+                };
+                self.tiles([n_rows, n_rest, 1], [left.add(done), right], out, start);
             }
         }
     }
@@ -217,10 +218,11 @@ impl PanelTask {
     unsafe fn tiles(
         &self,
         [n_rows, pairs, n]: [usize; 3],
-        left: *const u32,
-        right: *const u32,
+        [left, right]: [*const u32; 2],
         out: Out,
+        start: Start,
     ) {
+        let adds = usize::from(start == Start::Accumulate);
         let upper = n_rows.min(ROWS);
         let config = TileConfig::new([upper, n_rows - upper], pairs);
         let (left_step, right_step) = (4 * self.n_pairs, 4 * self.panel.stride);
@@ -230,7 +232,9 @@ impl PanelTask {
         unsafe {
             if n_rows <= ROWS {
                 asm!(
-                    "ldtilecfg [{config}]",
+                    "ldtilecfg [{config}]", // Sums are zero from here on.
+                    "test {adds}, {adds}",
+                    "jz 2f",
                     "tileloadd tmm0, [{c} + {sc}]",
                     "tileloadd tmm1, [{c} + {sc} + 64]",
                     "2:",
@@ -245,13 +249,11 @@ impl PanelTask {
                     "jnz 2b",
                     "tilestored [{c} + {sc}], tmm0",
                     "tilestored [{c} + {sc} + 64], tmm1",
-                    config = in(reg) &config,
+                    config = in(reg) &config, adds = in(reg) adds,
                     c = in(reg) out.values,
                     sc = in(reg) result_step,
-                    a = inout(reg) left => _,
-                    sa = in(reg) left_step,
-                    b = inout(reg) right => _,
-                    sb = in(reg) right_step,
+                    a = inout(reg) left => _, sa = in(reg) left_step,
+                    b = inout(reg) right => _, sb = in(reg) right_step,
                     b_step = in(reg) PAIRS * right_step,
                     n = inout(reg) n => _,
                     out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm6") _, out("tmm7") _,
@@ -260,6 +262,8 @@ impl PanelTask {
             } else {
                 asm!(
                     "ldtilecfg [{config}]",
+                    "test {adds}, {adds}",
+                    "jz 2f",
                     "tileloadd tmm0, [{c} + {sc}]",
                     "tileloadd tmm1, [{c} + {sc} + 64]",
                     "tileloadd tmm2, [{d} + {sc}]",
@@ -282,15 +286,14 @@ impl PanelTask {
                     "tilestored [{c} + {sc} + 64], tmm1",
                     "tilestored [{d} + {sc}], tmm2",
                     "tilestored [{d} + {sc} + 64], tmm3",
-                    config = in(reg) &config,
+                    config = in(reg) &config, adds = in(reg) adds,
                     c = in(reg) out.values,
                     d = in(reg) out.values.add(ROWS * out.stride),
                     sc = in(reg) result_step,
                     a = inout(reg) left => _,
                     e = inout(reg) left.add(ROWS * self.n_pairs) => _,
                     sa = in(reg) left_step,
-                    b = inout(reg) right => _,
-                    sb = in(reg) right_step,
+                    b = inout(reg) right => _, sb = in(reg) right_step,
                     b_step = in(reg) PAIRS * right_step,
                     n = inout(reg) n => _,
                     out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
