@@ -28,7 +28,7 @@ pub use inference::{CausalLm, InferenceModel};
 pub use kv_cache::KvCache;
 pub use linear::{Linear, PackedWeight, Weight};
 pub use llama::{DecoderLayer, Llama};
-pub use lora::{LoraConfig, LoraFactors};
+pub use lora::{LoraConfig, LoraFactors, matches_pattern};
 pub use loss::{IGNORE, Loss};
 pub use rms_norm::RmsNorm;
 pub use rope::{RopeScaling, RopeTable, inv_freq};

@@ -17,6 +17,7 @@ use crate::linear::Weight;
 use crate::llama::Llama;
 use dropout::Dropout;
 use names::matches;
+pub use names::matches_pattern;
 
 /// What to adapt, and how strongly.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -171,7 +172,7 @@ impl LoraFactors {
         let Some(magnitude) = &self.magnitude else {
             return y + side;
         };
-        let norms = self.row_norms(weight, &y.device().inner()); // [out]
+        let norms = row_norms(self.adapted(weight, &y.device().inner())); // [out]
         let norms = if y.is_autodiff() {
             Tensor::from_inner(norms)
         } else {
@@ -184,29 +185,29 @@ impl LoraFactors {
         }
     }
 
-    /// `‖W + scaling · B A‖` of each row, `[out]`, outside autodiff.
-    fn row_norms(&self, weight: &Weight, device: &Device) -> Tensor<1> {
-        let adapted = weight.to_dense(device).inner() + self.delta(); // [out, in]
-        let [n_out, _] = adapted.dims();
-        adapted.powi_scalar(2).sum_dim(1).sqrt().reshape([n_out])
-    }
-
-    fn delta(&self) -> Tensor<2> {
+    /// `W + scaling · B A`, `[out, in]`, outside autodiff.
+    fn adapted(&self, weight: &Weight, device: &Device) -> Tensor<2> {
         let (a, b) = (self.lora_a.val().inner(), self.lora_b.val().inner());
-        b.matmul(a).mul_scalar(self.scaling) // [out, in]
+        weight.to_dense(device).inner() + b.matmul(a).mul_scalar(self.scaling)
     }
 
     /// The weight that has the adapter's effect, `[out, in]`.
     fn merged(&self, weight: &Weight, device: &Device) -> Tensor<2> {
-        let adapted = weight.to_dense(device).inner() + self.delta(); // [out, in]
+        let adapted = self.adapted(weight, device);
         match &self.magnitude {
             None => adapted,
             Some(magnitude) => {
-                let scale = magnitude.val().inner() / self.row_norms(weight, device); // [out]
+                let scale = magnitude.val().inner() / row_norms(adapted.clone()); // [out]
                 adapted * scale.unsqueeze_dim(1)
             }
         }
     }
+}
+
+/// The Euclidean norm of each row, `[out, in]` to `[out]`.
+fn row_norms(weight: Tensor<2>) -> Tensor<1> {
+    let [n_out, _] = weight.dims();
+    weight.powi_scalar(2).sum_dim(1).sqrt().reshape([n_out])
 }
 
 impl Llama {
@@ -226,7 +227,7 @@ impl Llama {
                 lora.is_rank_stabilized = config.rank_stabilized;
                 lora.dropout = Dropout::new(config.dropout, seed, stream as u64);
                 if config.dora {
-                    let norms = lora.row_norms(&linear.weight, &device);
+                    let norms = row_norms(lora.adapted(&linear.weight, &device));
                     lora.magnitude = Some(Param::from_tensor(norms));
                 }
                 linear.lora = Some(lora);

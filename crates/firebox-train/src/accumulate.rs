@@ -61,12 +61,7 @@ where
             .batch(index)
             .map_err(|source| TrainError::Batch { index, source })?;
         let failed = |source| TrainError::Loss { index, source };
-        if let Some(contents) = model.describe(&batch) {
-            match &mut total.contents {
-                Some(sum) => sum.add(contents),
-                None => total.contents = Some(contents),
-            }
-        }
+        BatchSignals::gather(&mut total.contents, model.describe(&batch));
         if index == 0 {
             total.leaks = model.leaks(&batch).map_err(failed)?;
         }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     adamw::{AdamW, AdamWConfig},
     dynamic_code::{BLOCK_LEN, DynamicCode},
+    host::to_floats,
     optimizer::{Optimizer, ParamUpdate},
     optimizer_state::{ParamState, StateError, StateTensor},
 };
@@ -133,8 +134,8 @@ impl Optimizer for AdamW8bit {
         moments.n_updates += 1;
         let factors = self.factors(param, moments.n_updates);
         let (device, dtype) = (value.device(), value.dtype());
-        let mut values = floats(value);
-        let gradients = floats(gradient);
+        let mut values = to_floats(value);
+        let gradients = to_floats(gradient);
         let (first, second) = (&mut moments.first, &mut moments.second);
         values
             .par_chunks_mut(BLOCK_LEN)
@@ -233,9 +234,4 @@ fn update_block(
     }
     *first_max = signed.pack(&first[..len], first_codes);
     *second_max = unsigned.pack(&second[..len], second_codes);
-}
-
-fn floats(tensor: Tensor<1>) -> Vec<f32> {
-    let data = tensor.into_data().convert::<f32>();
-    data.try_into_vec().expect("just converted to f32")
 }

@@ -11,12 +11,12 @@ use crate::{
     ema::Ema,
     module_params::{TrainableParam, for_each_value, replace_values, trainable_params},
     optimizer::Optimizer,
-    optimizer_state::{ParamState, StateTensor},
+    optimizer_state::ParamState,
     run_error::RunError,
 };
 
 /// The version of the files that are written. Others are refused.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 const STATE: &str = "state.json";
 const PARAMS: &str = "params.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -62,7 +62,6 @@ pub(crate) fn write<M: Module>(
     if let Some(ema) = ema {
         write_ema(&new.path().join(EMA), ema)?;
     }
-    state.version = VERSION;
     let path = new.path().join(STATE);
     let bytes = serde_json::to_vec_pretty(&state).expect("plain data has a JSON form");
     fs::write(&path, bytes).map_err(|source| RunError::Write { path, source })?;
@@ -132,11 +131,10 @@ fn write_optimizer(
         };
         n_updates.insert(param.path.clone(), state.n_updates);
         for (name, tensor) in state.tensors {
-            let values = state_values(tensor);
             entries.push(StateEntry {
                 name: format!("{}{MARK}{name}", param.path),
-                dtype: values.dtype(),
-                shape: vec![values.len()],
+                dtype: tensor.dtype(),
+                shape: vec![tensor.len()],
             });
         }
     }
@@ -147,21 +145,11 @@ fn write_optimizer(
             .into_iter()
             .flat_map(|s| s.tensors)
         {
-            file.write(
-                &format!("{}{MARK}{name}", param.path),
-                &state_values(tensor),
-            )?;
+            file.write(&format!("{}{MARK}{name}", param.path), &tensor)?;
         }
     }
     file.finish()?;
     Ok(n_updates)
-}
-
-fn state_values(tensor: StateTensor) -> StateValues {
-    match tensor {
-        StateTensor::F32(values) => StateValues::F32(values),
-        StateTensor::U8(values) => StateValues::U8(values),
-    }
 }
 
 /// Reads what a checkpoint keeps besides tensors.
@@ -258,11 +246,7 @@ fn restore_optimizer(
         };
         let mut tensors = BTreeMap::new();
         for name in names.remove(param.path.as_str()).unwrap_or_default() {
-            let (_, values) = file.read(&format!("{}{MARK}{name}", param.path))?;
-            let tensor = match values {
-                StateValues::F32(values) => StateTensor::F32(values),
-                StateValues::U8(values) => StateTensor::U8(values),
-            };
+            let (_, tensor) = file.read(&format!("{}{MARK}{name}", param.path))?;
             tensors.insert(name.to_owned(), tensor);
         }
         let saved = ParamState {

@@ -6,6 +6,12 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 /// rounding for any number of threads.
 pub(crate) const CHUNK_LEN: usize = 16 * 1024;
 
+/// The elements of a tensor on any device, copied to the host as f32.
+pub(crate) fn to_floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    let data = tensor.into_data().convert::<f32>();
+    data.try_into_vec().expect("just converted to f32")
+}
+
 /// The f32 elements of a flat tensor in this process's memory.
 ///
 /// Taking them from a tensor that nothing else holds moves the buffer; a shared buffer is copied,

@@ -2,8 +2,10 @@
 
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
-    tensor::{Tensor, TensorData},
+    tensor::{GradientCheckpointingStrategy, Tensor, TensorData},
 };
+
+use crate::host::to_floats;
 
 /// Where a parameter sits in its module, such as `layers.0.q_proj.weight`.
 #[derive(Debug, Default)]
@@ -102,9 +104,7 @@ where
         if self.result.is_err() || !param.base().is_require_grad() {
             return;
         }
-        let values = param.val().inner().into_data().convert::<f32>();
-        let values = values.try_into_vec().expect("just converted to f32");
-        self.result = (self.see)(self.path.joined(), values);
+        self.result = (self.see)(self.path.joined(), to_floats(param.val().inner()));
     }
 }
 
@@ -159,15 +159,23 @@ where
             let data = TensorData::new(values, shape);
             let (device, dtype) = (old.device().inner(), old.dtype());
             let strategy = old.gradient_checkpointing_strategy();
-            let value = Tensor::from_data(data, (&device, dtype));
-            match strategy {
-                Some(strategy) => value
-                    .autodiff()
-                    .with_gradient_checkpointing_strategy(strategy)
-                    .require_grad(),
-                None => value,
-            }
+            as_leaf(Tensor::from_data(data, (&device, dtype)), strategy)
         })
+    }
+}
+
+/// A new value of a parameter as a leaf of its own, where the old one was on the autodiff graph: it
+/// then had a strategy.
+pub(crate) fn as_leaf<const D: usize>(
+    value: Tensor<D>,
+    strategy: Option<GradientCheckpointingStrategy>,
+) -> Tensor<D> {
+    match strategy {
+        Some(strategy) => value
+            .autodiff()
+            .with_gradient_checkpointing_strategy(strategy)
+            .require_grad(),
+        None => value,
     }
 }
 
@@ -186,8 +194,7 @@ struct Finder {
 impl ModuleVisitor for Finder {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if param.id == self.id {
-            let data = param.val().inner().into_data().convert::<f32>();
-            self.values = data.try_into_vec().ok();
+            self.values = Some(to_floats(param.val().inner()));
         }
     }
 }

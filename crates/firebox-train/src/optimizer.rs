@@ -2,6 +2,7 @@
 
 use crate::{
     gradients::ParamGradients,
+    module_params::as_leaf,
     optimizer_state::{ParamState, StateError},
     param_groups::ParamGroups,
 };
@@ -160,13 +161,7 @@ impl<O: Optimizer> ModuleMapper for StepMapper<'_, O> {
                 .optimizer
                 .update(&update, value, gradient)
                 .reshape(shape); // the parameter's shape
-            match checkpointing {
-                Some(strategy) => value
-                    .autodiff()
-                    .with_gradient_checkpointing_strategy(strategy)
-                    .require_grad(),
-                None => value,
-            }
+            as_leaf(value, checkpointing)
         })
     }
 }

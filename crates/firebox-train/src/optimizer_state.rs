@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
+/// A flat tensor: values, or codes.
+pub use firebox_checkpoint::StateValues as StateTensor;
+
+use crate::host::to_floats;
 
 /// What an optimizer keeps of one parameter.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -11,15 +15,6 @@ pub struct ParamState {
     pub n_updates: u64,
     /// Flat tensors by name, such as `first_moment`.
     pub tensors: BTreeMap<String, StateTensor>,
-}
-
-/// A flat tensor.
-#[derive(Debug, Clone, PartialEq)]
-pub enum StateTensor {
-    /// Values.
-    F32(Vec<f32>),
-    /// Codes.
-    U8(Vec<u8>),
 }
 
 /// A state that is not this optimizer's.
@@ -35,10 +30,7 @@ pub struct StateError {
 impl ParamState {
     /// A state of f32 tensors, copied to the host.
     pub(crate) fn of_tensors(n_updates: u64, tensors: &[(&str, &Tensor<1>)]) -> Self {
-        let copy = |tensor: &Tensor<1>| {
-            let data = tensor.clone().into_data().convert::<f32>();
-            StateTensor::F32(data.try_into_vec().expect("just converted to f32"))
-        };
+        let copy = |tensor: &Tensor<1>| StateTensor::F32(to_floats(tensor.clone()));
         let tensors = tensors
             .iter()
             .map(|(name, tensor)| ((*name).to_owned(), copy(tensor)));

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use burn::module::{Module, ParamId};
+use firebox_model::matches_pattern;
 use serde::{Deserialize, Serialize};
 
 use crate::module_params::{TrainableParam, trainable_params};
@@ -58,14 +59,15 @@ impl ParamGroup {
 
     fn has(&self, param: &TrainableParam) -> bool {
         let fits = self.max_axes.is_none_or(|most| param.shape.len() <= most);
-        fits && matches(&self.matches, &param.path)
+        fits && matches_pattern(&self.matches, &param.path)
     }
 }
 
 /// A group that no trainable parameter belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "use `groups`: expected a trainable parameter that `{pattern}` matches, found {}",
+    "use `groups`: expected a trainable parameter that `{pattern}` matches, found {} \
+     (hint: correct the pattern; `*` stands for anything)",
     listing(.paths)
 )]
 pub struct EmptyGroup {
@@ -136,19 +138,6 @@ impl ParamGroups {
     }
 }
 
-/// Whether a path is the pattern, in which `*` stands for anything.
-fn matches(pattern: &str, path: &str) -> bool {
-    let Some((first, rest)) = pattern.split_once('*') else {
-        return pattern == path;
-    };
-    let Some(path) = path.strip_prefix(first) else {
-        return false;
-    };
-    let ends = path.char_indices().map(|(at, _)| at).chain([path.len()]);
-    let mut tails = ends.map(|at| &path[at..]);
-    tails.any(|tail| matches(rest, tail))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,7 +157,7 @@ mod tests {
             ("a*a", "a", false),
             ("weight", "weight", true),
         ] {
-            assert_eq!(matches(pattern, path), expected, "{pattern} {path}");
+            assert_eq!(matches_pattern(pattern, path), expected, "{pattern} {path}");
         }
     }
 

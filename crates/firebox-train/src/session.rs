@@ -320,10 +320,7 @@ where
             for index in (step - 1) * n_accum_steps..step * n_accum_steps {
                 let batch = self.batches.batch(index);
                 let batch = batch.map_err(|source| TrainError::Batch { index, source })?;
-                match (&mut contents, model.describe(&batch)) {
-                    (Some(sum), Some(next)) => sum.add(next),
-                    (_, first) => contents = first,
-                }
+                BatchSignals::gather(&mut contents, model.describe(&batch));
             }
             let found = contents.map(|contents| contents.fingerprint);
             has_same_data = self.fingerprint.zip(found).map(|(then, now)| then == now);
@@ -403,7 +400,7 @@ where
             return Ok(());
         }
         let state = TrainState {
-            version: 0, // Set where it is written.
+            version: checkpoint::VERSION,
             step: self.n_done,
             n_input_tokens: self.journal.n_input_tokens(),
             elapsed_s: self.journal.elapsed().as_secs_f64(),

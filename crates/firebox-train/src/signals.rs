@@ -156,8 +156,17 @@ impl BatchSignals {
         signals
     }
 
+    /// Takes in one more batch of a step.
+    pub(crate) fn gather(step: &mut Option<Self>, batch: Option<Self>) {
+        match (step, batch) {
+            (Some(step), Some(batch)) => step.add(batch),
+            (step @ None, batch) => *step = batch,
+            (Some(_), None) => {}
+        }
+    }
+
     /// Of two batches together.
-    pub(crate) fn add(&mut self, other: Self) {
+    fn add(&mut self, other: Self) {
         self.n_rows += other.n_rows;
         self.n_tokens += other.n_tokens;
         self.n_labels += other.n_labels;

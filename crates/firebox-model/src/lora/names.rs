@@ -2,12 +2,15 @@
 
 /// Whether `target` names `layer`: its last part, or a pattern in which `*` stands for anything.
 pub(super) fn matches(target: &str, layer: &str) -> bool {
-    if !target.contains('*') {
-        return layer == target || layer.ends_with(&format!(".{target}"));
-    }
-    let mut parts = target.split('*');
+    let is_last_part = || !target.contains('*') && layer.ends_with(&format!(".{target}"));
+    matches_pattern(target, layer) || is_last_part()
+}
+
+/// Whether `name` is the pattern, in which `*` stands for anything.
+pub fn matches_pattern(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or("");
-    let Some(mut rest) = layer.strip_prefix(first) else {
+    let Some(mut rest) = name.strip_prefix(first) else {
         return false;
     };
     let mut parts = parts.peekable();

@@ -104,6 +104,17 @@ pub(crate) struct Panels<'a, X> {
     pub(crate) n_in: usize,
 }
 
+impl<X> Panels<'_, X> {
+    /// Panel `index` of those of `width`.
+    #[inline(always)]
+    fn at(&self, index: usize, width: usize) -> StridedPanel<X> {
+        StridedPanel {
+            values: self.values[index * self.n_in * width..].as_ptr(),
+            stride: width,
+        }
+    }
+}
+
 impl<X: Multiplied> FloatWeights for Panels<'_, X> {
     type Value = X;
     type Panel<S: Simd> = StridedPanel<X>;
@@ -111,10 +122,7 @@ impl<X: Multiplied> FloatWeights for Panels<'_, X> {
 
     #[inline(always)]
     unsafe fn panel<S: Simd>(&self, _: S, index: usize) -> StridedPanel<X> {
-        let stride = 2 * S::LANES;
-        // SAFETY: there is such a panel, says the caller.
-        let values = unsafe { self.values.as_ptr().add(index * self.n_in * stride) };
-        StridedPanel { values, stride }
+        self.at(index, 2 * S::LANES)
     }
 }
 
@@ -126,19 +134,13 @@ pub(crate) trait PairPanels: Sync {
 
 impl PairPanels for Panels<'_, u32> {
     fn pairs(&self, index: usize, width: usize) -> StridedPanel<u32> {
-        let values = self.values[index * self.n_in * width..].as_ptr();
-        let stride = width;
-        StridedPanel { values, stride }
+        self.at(index, width)
     }
 }
 
 impl PairPanels for RowMajor<'_, u32> {
     fn pairs(&self, index: usize, width: usize) -> StridedPanel<u32> {
-        let (values, stride) = match (index + 1) * width > self.n_out {
-            true => (self.last.as_ptr(), width),
-            false => (self.values[index * width..].as_ptr(), self.n_out),
-        };
-        StridedPanel { values, stride }
+        self.at(index, width)
     }
 }
 
@@ -170,6 +172,21 @@ impl<'a, X: Pod> RowMajor<'a, X> {
     }
 }
 
+impl<X> RowMajor<'_, X> {
+    /// Panel `index` of those of `width`.
+    #[inline(always)]
+    fn at(&self, index: usize, width: usize) -> StridedPanel<X> {
+        let (values, stride) = match (index + 1) * width > self.n_out {
+            true => (&self.last[..], width),
+            false => (&self.values[index * width..], self.n_out),
+        };
+        StridedPanel {
+            values: values.as_ptr(),
+            stride,
+        }
+    }
+}
+
 impl<X: Multiplied> FloatWeights for RowMajor<'_, X> {
     type Value = X;
     type Panel<S: Simd> = StridedPanel<X>;
@@ -177,18 +194,6 @@ impl<X: Multiplied> FloatWeights for RowMajor<'_, X> {
 
     #[inline(always)]
     unsafe fn panel<S: Simd>(&self, _: S, index: usize) -> StridedPanel<X> {
-        let width = 2 * S::LANES;
-        if (index + 1) * width > self.n_out {
-            return StridedPanel {
-                values: self.last.as_ptr(),
-                stride: width,
-            };
-        }
-        // SAFETY: there is such a panel, says the caller.
-        let values = unsafe { self.values.as_ptr().add(index * width) };
-        StridedPanel {
-            values,
-            stride: self.n_out,
-        }
+        self.at(index, 2 * S::LANES)
     }
 }

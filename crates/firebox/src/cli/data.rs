@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use firebox_data::{
-    Batch, BatchSource, BlockConfig, Example, Message, Order, PaddedConfig, Record, Selection,
-    TextRecord, Tokenizer,
+    Batch, BatchSource, BlockConfig, ChatTemplate, Example, Message, Order, PaddedConfig, Record,
+    Selection, TextRecord, Tokenizer, split_held_out,
 };
 
 use super::args::{DataArgs, Globals, TrainingArgs};
@@ -155,7 +155,9 @@ pub(crate) fn batches(
                 pad_id: separator_id,
                 order,
             };
-            let rows = firebox_data::padded_batches(encode_chats(files, chats)?, &config)?;
+            let template = files.chat_template.as_ref();
+            let examples = encode_chats(&files.tokenizer, template, chats)?;
+            let rows = firebox_data::padded_batches(examples, &config)?;
             note(
                 rows.n_truncated(),
                 "conversations are longer than --seq and were cut",
@@ -199,23 +201,57 @@ pub(crate) fn check_sizes(files: &ModelFiles, args: &TrainingArgs) -> anyhow::Re
     Err(UserError(wrong).into())
 }
 
+impl Records {
+    /// Takes `n` records out, spread evenly: those to train on, and those held out.
+    pub(crate) fn hold_out(self, n: usize) -> (Self, Self) {
+        match self {
+            Self::Texts(texts) => {
+                let split = split_held_out(texts, n);
+                (Self::Texts(split.training), Self::Texts(split.held_out))
+            }
+            Self::Chats(chats) => {
+                let split = split_held_out(chats, n);
+                (Self::Chats(split.training), Self::Chats(split.held_out))
+            }
+        }
+    }
+
+    /// Rows to be scored, each record alone and at most `max_len` tokens of it: all of a text, the
+    /// answers of a conversation. Rows without loss are left out.
+    pub(crate) fn scored_rows(
+        &self,
+        tokenizer: &Tokenizer,
+        template: Option<&ChatTemplate>,
+        max_len: usize,
+    ) -> anyhow::Result<Vec<Example>> {
+        let mut rows = match self {
+            Self::Chats(chats) => encode_chats(tokenizer, template, chats)?,
+            Self::Texts(texts) => {
+                let ids = encode_texts(tokenizer, texts)?;
+                ids.into_iter().map(Example::from_ids).collect()
+            }
+        };
+        for row in &mut rows {
+            row.input_ids.truncate(max_len);
+            row.labels.truncate(max_len);
+        }
+        rows.retain(|row| row.n_loss_tokens() > 0);
+        Ok(rows)
+    }
+}
+
 /// Conversations with loss on the assistant's turns.
 pub(crate) fn encode_chats(
-    files: &ModelFiles,
+    tokenizer: &Tokenizer,
+    template: Option<&ChatTemplate>,
     chats: &[Vec<Message>],
 ) -> anyhow::Result<Vec<Example>> {
-    let template = files.chat_template.as_ref().ok_or_else(|| {
+    let template = template.ok_or_else(|| {
         UserError("encode conversations: expected a model with a chat template, found none".into())
     })?;
     chats
         .iter()
-        .map(|messages| {
-            Ok(firebox_data::encode_chat(
-                &files.tokenizer,
-                template,
-                messages,
-            )?)
-        })
+        .map(|messages| Ok(firebox_data::encode_chat(tokenizer, template, messages)?))
         .collect()
 }
 

@@ -190,11 +190,9 @@ fn round(
     args: &LoopArgs,
 ) -> anyhow::Result<Round> {
     let files = ModelFiles::from_path(&base)?;
-    let chats = |lines: &[QuestionLine]| {
-        lines
-            .iter()
-            .map(|line| line.messages.clone())
-            .collect::<Vec<_>>()
+    let encode = |lines: &[QuestionLine]| {
+        let chats: Vec<_> = lines.iter().map(|line| line.messages.clone()).collect();
+        data::encode_chats(&files.tokenizer, files.chat_template.as_ref(), &chats)
     };
     let padding = PaddedConfig {
         batch_size: ADAPT_BATCH,
@@ -204,7 +202,7 @@ fn round(
             seed: args.training.seed,
         },
     };
-    let batches = padded_batches(data::encode_chats(&files, &chats(train))?, &padding)?;
+    let batches = padded_batches(encode(train)?, &padding)?;
     let schedule = Schedule {
         peak: 6e-3,
         n_warmup_steps: 10,
@@ -221,7 +219,7 @@ fn round(
         },
         lora: LoraConfig::new(16, 32.0, ["*_proj"]),
         seed: args.training.seed,
-        scored: data::encode_chats(&files, &chats(test))?,
+        scored: encode(test)?,
         scored_what: format!(
             "answers to {} questions in words that were not trained on",
             test.len()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use firebox_data::{Example, Message, TextRecord, split_held_out};
+use firebox_data::{Example, Message, TextRecord};
 
 use crate::loop_report::{Change, StageKind};
 
@@ -95,28 +95,15 @@ fn data_args(args: &LoopArgs, data: &str) -> DataArgs {
 }
 
 /// Training and held-out records. Conversations are split in the same way, but have no years.
-fn split(records: Records, args: &LoopArgs) -> (Records, Records) {
-    match records {
-        Records::Texts(mut texts) => {
-            if args.years.is_none() {
-                keep_common_years(&mut texts);
-            }
-            let mut split = split_held_out(texts, args.held_out);
-            split.held_out.truncate(args.scored);
-            (
-                Records::Texts(split.training),
-                Records::Texts(split.held_out),
-            )
-        }
-        Records::Chats(chats) => {
-            let mut split = split_held_out(chats, args.held_out);
-            split.held_out.truncate(args.scored);
-            (
-                Records::Chats(split.training),
-                Records::Chats(split.held_out),
-            )
-        }
+fn split(mut records: Records, args: &LoopArgs) -> (Records, Records) {
+    if let Records::Texts(texts) = &mut records
+        && args.years.is_none()
+    {
+        keep_common_years(texts);
     }
+    let (training, mut held_out) = records.hold_out(args.held_out);
+    finetune::limit(&mut held_out, Some(args.scored));
+    (training, held_out)
 }
 
 /// Where most records are dated, keeps those of years that hold a share worth learning from.
@@ -140,19 +127,7 @@ fn keep_common_years(texts: &mut Vec<TextRecord>) {
 fn examples(files: &ModelFiles, records: &Records) -> anyhow::Result<Vec<Example>> {
     let context = files.checkpoint.config()["max_position_embeddings"].as_u64();
     let longest = context.map_or(SCORED_TOKENS, |n| SCORED_TOKENS.min(n as usize));
-    let mut rows = match records {
-        Records::Chats(chats) => data::encode_chats(files, chats)?,
-        Records::Texts(texts) => {
-            let ids = data::encode_texts(&files.tokenizer, texts)?;
-            ids.into_iter().map(Example::from_ids).collect()
-        }
-    };
-    for row in &mut rows {
-        row.input_ids.truncate(longest);
-        row.labels.truncate(longest);
-    }
-    rows.retain(|row| row.n_loss_tokens() > 0);
-    Ok(rows)
+    records.scored_rows(&files.tokenizer, files.chat_template.as_ref(), longest)
 }
 
 #[cfg(test)]

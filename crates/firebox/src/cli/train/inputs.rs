@@ -3,7 +3,7 @@
 use firebox_checkpoint::Checkpoint;
 use firebox_data::{
     BlockConfig, ChatTemplate, Example, Order, PaddedConfig, TextRecord, Tokenizer, block_batches,
-    encode_chat, padded_batches, split_held_out, train_byte_level_bpe,
+    padded_batches, train_byte_level_bpe,
 };
 use firebox_model::Llama;
 use firebox_tensor::burn::tensor::Device;
@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::cli::args::{DataArgs, Globals};
 use crate::cli::data::{self, Batches, Records};
 use crate::cli::exit::UserError;
+use crate::cli::finetune;
 use crate::cli::model::{ModelFiles, TokenizerFiles};
 
 use super::settings::{DataSettings, NewModel, TrainSettings};
@@ -43,15 +44,10 @@ pub(super) struct RunFiles {
 impl Inputs {
     pub(super) fn open(globals: &Globals, settings: &TrainSettings) -> anyhow::Result<Self> {
         let device = globals.device.open()?;
-        let mut records = data::read(globals, &data_args(&settings.data))?;
-        let held_out = take_held_out(&mut records, settings.data.n_held_out);
+        let records = data::read(globals, &data_args(&settings.data))?;
+        let (mut records, held_out) = records.hold_out(settings.data.n_held_out);
         let n_shared_rows = shared_rows(&texts(&records)?, &texts(&held_out)?);
-        if let Some(limit) = settings.data.limit {
-            match &mut records {
-                Records::Texts(texts) => texts.truncate(limit),
-                Records::Chats(chats) => chats.truncate(limit),
-            }
-        }
+        finetune::limit(&mut records, settings.data.limit);
         let (files, model, base_name) = match (&settings.model.from, &settings.model.new) {
             (Some(from), _) => open_model(globals, from, settings, &device)?,
             (None, Some(new)) => new_model(globals, new, &records, settings, &device)?,
@@ -68,7 +64,8 @@ impl Inputs {
             return Err(UserError(text).into());
         }
         let model = model.with_precision(settings.precision()?);
-        let held_out = examples(&files, &held_out, settings.data.seq_len)?;
+        let template = files.chat_template.as_ref();
+        let held_out = held_out.scored_rows(&files.tokenizer, template, settings.data.seq_len)?;
         let setup = Setup {
             precision: Some(settings.precision.clone()),
             is_pretrained: settings.model.from.is_some(),
@@ -119,25 +116,6 @@ fn data_args(data: &DataSettings) -> DataArgs {
         longer_than: data.longer_than,
         shorter_than: data.shorter_than,
         limit: data.limit,
-    }
-}
-
-/// Takes records out, spread evenly.
-fn take_held_out(records: &mut Records, n: usize) -> Records {
-    if n == 0 {
-        return Records::Texts(Vec::new());
-    }
-    match records {
-        Records::Texts(texts) => {
-            let split = split_held_out(std::mem::take(texts), n);
-            *texts = split.training;
-            Records::Texts(split.held_out)
-        }
-        Records::Chats(chats) => {
-            let split = split_held_out(std::mem::take(chats), n);
-            *chats = split.training;
-            Records::Chats(split.held_out)
-        }
     }
 }
 
@@ -243,35 +221,12 @@ fn batches(
                 pad_id: files.separator_id,
                 order,
             };
-            let examples = examples(files, records, usize::MAX)?;
+            let template = files.chat_template.as_ref();
+            let examples = data::encode_chats(&files.tokenizer, template, chats)?;
             Ok(Batches::new(
                 padded_batches(examples, &config)?,
                 chats.len(),
             ))
         }
     }
-}
-
-fn examples(files: &RunFiles, records: &Records, max_len: usize) -> anyhow::Result<Vec<Example>> {
-    let mut examples = Vec::new();
-    match records {
-        Records::Texts(texts) => {
-            let ids = data::encode_texts(&files.tokenizer, texts)?;
-            examples.extend(ids.into_iter().map(Example::from_ids));
-        }
-        Records::Chats(chats) => {
-            let template = files.chat_template.as_ref().ok_or_else(|| {
-                UserError("encode conversations: expected a model with a chat template".into())
-            })?;
-            for messages in chats {
-                examples.push(encode_chat(&files.tokenizer, template, messages)?);
-            }
-        }
-    }
-    for example in &mut examples {
-        example.input_ids.truncate(max_len);
-        example.labels.truncate(max_len);
-    }
-    examples.retain(|example| example.n_loss_tokens() > 0);
-    Ok(examples)
 }
