@@ -11,7 +11,7 @@ use crate::optimizer_state::StateError;
 #[non_exhaustive]
 pub enum RunError {
     /// The system refused to read.
-    #[error("read `{path}` of the run")]
+    #[error("read `{path}` of the run (hint: is it there, and may you read it?)")]
     Read {
         /// The file.
         path: PathBuf,
@@ -47,7 +47,10 @@ pub enum RunError {
         source: serde_json::Error,
     },
     /// A line of the metrics does not parse.
-    #[error("read `{path}`: line {line}: expected a metric as JSON")]
+    #[error(
+        "read `{path}`: line {line}: expected a metric as JSON (hint: the file was changed after \
+         the run wrote it; delete the line)"
+    )]
     Line {
         /// The file.
         path: PathBuf,
@@ -151,7 +154,7 @@ pub enum RunError {
         found: Vec<usize>,
     },
     /// The optimizer cannot take up the state of a parameter.
-    #[error("resume from `{dir}`: optimizer state of `{name}`")]
+    #[error("resume from `{dir}`: take up the optimizer's state of `{name}`")]
     Optimizer {
         /// The checkpoint.
         dir: PathBuf,

@@ -128,6 +128,20 @@ impl RunFolder {
         Ok(steps)
     }
 
+    /// Whether a new run may begin here.
+    ///
+    /// # Errors
+    /// When there is a checkpoint of another run, or the folder cannot be read.
+    pub fn check_new(&self) -> Result<(), RunError> {
+        match self.checkpoints()?.pop() {
+            None => Ok(()),
+            Some(last_step) => Err(RunError::Occupied {
+                path: self.path.clone(),
+                last_step,
+            }),
+        }
+    }
+
     /// The best evaluation so far, if there was one.
     ///
     /// # Errors

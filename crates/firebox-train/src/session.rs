@@ -114,17 +114,10 @@ where
 
     /// The checkpoint that the run goes on from; an error where a new run would bury an old one.
     fn newest(&self) -> Result<Option<(&'a RunFolder, usize)>, RunError> {
-        let newest = |folder: &RunFolder| Ok::<_, RunError>(folder.checkpoints()?.pop());
         match self.hooks.place {
             Place::Memory => Ok(None),
-            Place::Resume(folder) => Ok(newest(folder)?.map(|step| (folder, step))),
-            Place::New(folder) => match newest(folder)? {
-                None => Ok(None),
-                Some(last_step) => Err(RunError::Occupied {
-                    path: folder.path().to_owned(),
-                    last_step,
-                }),
-            },
+            Place::Resume(folder) => Ok(folder.checkpoints()?.pop().map(|step| (folder, step))),
+            Place::New(folder) => folder.check_new().map(|()| None),
         }
     }
 

@@ -212,7 +212,8 @@ fn findings(run: &Path) -> anyhow::Result<Vec<Finding>> {
     let path = run.join("metrics.jsonl");
     if !path.is_file() {
         let text = format!(
-            "diagnose run `{}`: expected the folder of a run with its `metrics.jsonl`, found none",
+            "diagnose run `{}`: expected the folder of a run with its `metrics.jsonl`, found none \
+             (hint: runs are under `runs/`)",
             run.display()
         );
         return Err(UserError(text).into());
@@ -231,7 +232,8 @@ fn minutes_to_fix(broken: &Path, fixed: &Path, found: &[Finding]) -> anyhow::Res
     let is_left = |finding: &&Finding| again.iter().any(|other| other.failure == finding.failure);
     if let Some(left) = found.iter().find(is_left) {
         let text = format!(
-            "--fixed-by `{}`: expected a run without `{}`, found it there too: {}",
+            "--fixed-by `{}`: expected a run without `{}`, found it there too: {} \
+             (hint: name the run in which it is repaired)",
             fixed.display(),
             left.failure,
             left.evidence

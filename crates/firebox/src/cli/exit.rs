@@ -69,8 +69,13 @@ fn is_user_error(error: &(dyn std::error::Error + 'static)) -> bool {
         Some(_) => return true,
         None => {}
     }
-    if let Some(error) = error.downcast_ref::<TrainError>() {
-        return is_bad_run(error);
+    if let Some(error) = error.downcast_ref::<RunError>() {
+        return is_bad_folder(error);
+    }
+    match error.downcast_ref::<TrainError>() {
+        Some(TrainError::Run(error)) => return is_bad_folder(error),
+        Some(_) => return true,
+        None => {}
     }
     error.is::<UserError>()
         || error.is::<RecipeError>()
@@ -101,14 +106,13 @@ fn is_bad_checkpoint(error: &CheckpointError) -> bool {
 }
 
 /// A folder that fails, or that another process holds, is the machine's.
-fn is_bad_run(error: &TrainError) -> bool {
+fn is_bad_folder(error: &RunError) -> bool {
     match error {
-        TrainError::Run(RunError::Tensors(error)) => is_bad_checkpoint(error),
-        TrainError::Run(error) => !matches!(
+        RunError::Tensors(error) => is_bad_checkpoint(error),
+        error => !matches!(
             error,
             RunError::Read { .. } | RunError::Write { .. } | RunError::Busy { .. }
         ),
-        _ => true,
     }
 }
 

@@ -50,7 +50,10 @@ pub(crate) fn run(globals: &Globals, args: &TrainArgs) -> anyhow::Result<()> {
     let folder = RunFolder::open(&dir)?;
     let place = match args.resume.is_some() {
         true => Place::Resume(&folder),
-        false => Place::New(&folder),
+        false => {
+            folder.check_new()?; // Before anything of the run that is there is written over.
+            Place::New(&folder)
+        }
     };
     let mut inputs = Inputs::open(globals, &settings)?;
     if args.resume.is_none() {

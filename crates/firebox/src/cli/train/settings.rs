@@ -161,7 +161,8 @@ impl TrainSettings {
             (found, _) => {
                 let found = if found.is_some() { "both" } else { "neither" };
                 problems.push(format!(
-                    "`model`: expected either `from` or `[model.new]`, found {found}"
+                    "`model`: expected either `from` or `[model.new]`, found {found} \
+                     (hint: `from` goes on with a checkpoint, `[model.new]` has the sizes of a new one)"
                 ));
             }
         }
