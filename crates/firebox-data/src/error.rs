@@ -103,7 +103,7 @@ pub enum DataError {
         /// The line.
         place: Place,
         /// What a record needs.
-        expected: &'static str,
+        expected: String,
         /// The fields of this line.
         found: String,
     },

@@ -71,7 +71,8 @@ pub use packing::{PackWindows, PackingError, best_fit_decreasing, pack_windows};
 pub use padded::{PaddedBatches, PaddedConfig, padded_batches};
 pub use permutation::Permutation;
 pub use reader::{
-    JsonlReader, MedlineReader, ReadOptions, Records, list_files, read_records, read_records_with,
+    BlockRecords, JsonlReader, MedlineReader, ReadOptions, Records, list_files, read_records,
+    read_records_with,
 };
 pub use recipe::{InputConfig, OutputConfig, RECIPE_VERSION, Recipe, RecipeError};
 pub use record::{Message, Record, TextRecord};

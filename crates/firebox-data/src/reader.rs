@@ -7,7 +7,7 @@ mod medline;
 use std::path::{Path, PathBuf};
 
 use crate::source::{
-    AbstractStyle, Block, Blocks, Documents, SourceOptions, Sources, files_of, is_known,
+    AbstractStyle, Block, Blocks, Documents, Line, SourceOptions, Sources, files_of, is_known,
 };
 use crate::{DataError, Record};
 
@@ -118,20 +118,51 @@ impl Records {
     pub fn n_skipped(&self) -> u64 {
         self.n_skipped
     }
+}
 
-    fn take(&mut self, block: &Block) {
-        let records = match block.lines() {
-            Some(lines) => lines
-                .map(|line| record_of_line(&line.map_err(record_error)?, block.path()))
-                .collect(),
-            None => {
-                let mut documents = block.documents();
-                let records = owned(&mut documents);
-                self.n_skipped += documents.n_skipped();
-                records
-            }
-        };
-        self.ready = records.into_iter();
+/// The records of one [`Block`].
+#[derive(Debug)]
+pub struct BlockRecords {
+    /// The records in order, broken ones in their places.
+    pub records: Vec<Result<Record, DataError>>,
+    /// How many were whole but had nothing to learn from: MEDLINE citations without abstract.
+    pub n_skipped: u64,
+}
+
+impl Block {
+    /// Its records, parsed: texts as [`documents`](Self::documents) has them, and conversations, which
+    /// only JSON Lines hold.
+    ///
+    /// # Examples
+    /// ```
+    /// use firebox_data::{Record, SourceOptions, Sources};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("chats.jsonl");
+    /// std::fs::write(&path, r#"{"messages": [{"role": "user", "content": "Is water wet?"}]}"#)?;
+    /// let mut blocks = Sources::list([&path], SourceOptions::default())?.blocks();
+    /// let block = blocks.next().ok_or("no block")??;
+    /// assert!(matches!(block.records().records[..], [Ok(Record::Chat(_))]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn records(&self) -> BlockRecords {
+        if let Some(lines) = self.lines() {
+            let record = |line: Result<Line<'_>, _>| {
+                record_of_line(&line.map_err(record_error)?, &self.file)
+            };
+            return BlockRecords {
+                records: lines.map(record).collect(),
+                n_skipped: 0,
+            };
+        }
+        let mut documents = self.documents();
+        BlockRecords {
+            records: owned(&mut documents),
+            n_skipped: documents.n_skipped(),
+        }
     }
 }
 
@@ -153,7 +184,11 @@ impl Iterator for Records {
                 return Some(record);
             }
             match self.blocks.next()? {
-                Ok(block) => self.take(&block),
+                Ok(block) => {
+                    let parsed = block.records();
+                    self.n_skipped += parsed.n_skipped;
+                    self.ready = parsed.records.into_iter();
+                }
                 Err(error) => return Some(Err(data_error(error))),
             }
         }

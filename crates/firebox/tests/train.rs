@@ -75,3 +75,58 @@ fn a_run_ends_with_a_model_and_is_not_written_over_by_a_new_one() {
     let resumed: Value = serde_json::from_slice(&resumed.stdout).unwrap();
     assert_eq!(resumed["last_loss"], trained["last_loss"]);
 }
+
+#[test]
+fn packed_rows_and_token_shards_train_as_the_settings_say() {
+    let dir = workplace();
+    let run = |args: &[&str]| {
+        let output = firebox(dir.path(), args);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{errors}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let config = fs::read_to_string(dir.path().join("tiny.toml")).unwrap();
+    let write = |name: &str, text: String| fs::write(dir.path().join(name), text).unwrap();
+    write(
+        "packed.toml",
+        config.replace("seq_len", "packed = true\nseq_len"),
+    );
+    let packed = run(&["train", "--config", "packed.toml", "--json"]);
+    assert_eq!(packed["steps"], 6);
+
+    // Shards need the tokenizer that they were written with.
+    let tokenizer = "runs/packed/model/tokenizer.json";
+    let pack = ["data", "pack", "data.jsonl", "--tokenizer", tokenizer];
+    let written = run(&[&pack[..], &["--out", "shards", "--json"]].concat());
+    assert_eq!(written["n_documents"], 40);
+    let source = config.lines().find(|line| line.starts_with("source"));
+    let from_shards = config
+        .replace(
+            source.unwrap(),
+            "shards = [\"shards\"]\nheld_out = \"data.jsonl\"",
+        )
+        .replace("n_held_out = 4\n", "")
+        .replace("vocab_size = 280", &format!("tokenizer = \"{tokenizer}\""));
+    for packed in ["false", "true"] {
+        let name = format!("shards-{packed}.toml");
+        write(
+            &name,
+            from_shards.replace("seq_len", &format!("packed = {packed}\nseq_len")),
+        );
+        let trained = run(&["train", "--config", &name, "--json"]);
+        assert_eq!(trained["steps"], 6);
+        let losses = ["last_loss", "first_loss"].map(|key| trained[key].as_f64().unwrap());
+        assert!(losses[0] < losses[1], "{losses:?}");
+    }
+
+    let neither = config.replace(source.unwrap(), "");
+    write("neither.toml", neither);
+    let refused = firebox(dir.path(), &["train", "--config", "neither.toml"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        text.contains("`source` or `shards`, found neither"),
+        "{text}"
+    );
+    assert!(text.contains("`data.n_held_out`"), "{text}");
+}

@@ -35,7 +35,7 @@ pub(super) fn record_error(broken: BrokenRecord) -> DataError {
         },
         BrokenReason::WrongFields { expected, found } => DataError::WrongFields {
             place,
-            expected: "a row that fits its table",
+            expected: "a row that fits its table".to_owned(),
             found: format!("{found} instead of {expected}"),
         },
         BrokenReason::Xml { byte, source } => DataError::Xml {
@@ -65,13 +65,17 @@ pub(super) fn data_error(error: SourceError) -> DataError {
         SourceError::UnknownExtension { path } => DataError::UnknownExtension { path },
         SourceError::Open { path, source } => DataError::Open { path, source },
         SourceError::Read { place, source } => DataError::Read { place, source },
-        SourceError::MissingColumn { path, found, .. } => DataError::WrongFields {
+        SourceError::MissingColumn {
+            path,
+            expected,
+            found,
+        } => DataError::WrongFields {
             place: Place {
                 path,
                 unit: PlaceUnit::Line,
                 number: 1,
             },
-            expected: "a column `text`",
+            expected: format!("a column `{expected}`"),
             found,
         },
         #[cfg(feature = "parquet")]

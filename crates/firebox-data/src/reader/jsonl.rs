@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::ReadOptions;
 use super::convert::record_error;
 use crate::source::{
-    BlockFile, Boundary, BufferPool, Cutter, FieldNames, JsonFields, Line, Lines, Sizes,
-    SourceOptions, field_names, parse_object,
+    BlockFile, Boundary, BufferPool, Cutter, JsonFields, Line, Lines, Sizes, SourceOptions,
+    field_names, parse_object,
 };
 use crate::{DataError, Place, PlaceUnit, Record, TextRecord};
 
@@ -55,9 +55,9 @@ impl<R: BufRead> JsonlReader<R> {
             Ok(cut) => match &cut.bytes {
                 Some(bytes) => {
                     let lines = Lines::new(bytes, cut.number, &self.file);
-                    let path = &self.file.path;
+                    let file = &self.file;
                     self.ready.extend(
-                        lines.map(|line| record_of_line(&line.map_err(record_error)?, path)),
+                        lines.map(|line| record_of_line(&line.map_err(record_error)?, file)),
                     );
                     return true;
                 }
@@ -89,15 +89,17 @@ impl<R: BufRead> Iterator for JsonlReader<R> {
 }
 
 /// What a line holds: a text or a conversation.
-pub(super) fn record_of_line(line: &Line<'_>, path: &Path) -> Result<Record, DataError> {
-    let wrong_fields = |expected, found: &str| {
+pub(super) fn record_of_line(line: &Line<'_>, file: &BlockFile) -> Result<Record, DataError> {
+    let path = &file.path;
+    let text_field = &file.options.fields.text;
+    let wrong_fields = |expected: &str, found: &str| {
         Err(DataError::WrongFields {
             place: place(path, line.number),
-            expected,
+            expected: expected.to_owned(),
             found: found.to_string(),
         })
     };
-    let fields = parse_object(line.text, &FieldNames::default(), true).map_err(|reason| {
+    let fields = parse_object(line.text, &file.options.fields, true).map_err(|reason| {
         record_error(crate::source::BrokenRecord {
             place: place(path, line.number),
             reason,
@@ -109,8 +111,14 @@ pub(super) fn record_of_line(line: &Line<'_>, path: &Path) -> Result<Record, Dat
             Ok(Record::Chat(fields.messages.unwrap_or_default()))
         }
         (None, Some(_)) => wrong_fields("at least one message", "an empty list"),
-        (None, None) => wrong_fields("a field `text` or `messages`", &field_names(line.text)),
-        (Some(_), Some(_)) => wrong_fields("one of `text` and `messages`", "both"),
+        (None, None) => {
+            let expected = format!("a field `{text_field}` or `messages`");
+            wrong_fields(&expected, &field_names(line.text))
+        }
+        (Some(_), Some(_)) => {
+            let expected = format!("one of `{text_field}` and `messages`");
+            wrong_fields(&expected, "both")
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{Document, Place, PlaceUnit};
 #[derive(Debug)]
 pub struct Block {
     pub(super) index: u64,
-    pub(super) file: Arc<BlockFile>,
+    pub(crate) file: Arc<BlockFile>,
     pub(super) first_number: u64,
     pub(super) body: Body,
 }

@@ -1,8 +1,10 @@
 //! How many broken records are too many.
 
+use std::fmt::Display;
+
 use serde::{Deserialize, Serialize};
 
-use super::{BrokenRecord, SourceError};
+use super::SourceError;
 
 /// How many broken records may be passed over before reading stops with an error.
 ///
@@ -80,7 +82,7 @@ impl BrokenCount {
 
     /// Counts a record; gives it back if it is whole.
     #[inline]
-    pub fn check<T>(&mut self, record: Result<T, BrokenRecord>) -> Option<T> {
+    pub fn check<T>(&mut self, record: Result<T, impl Display>) -> Option<T> {
         self.n_records += 1;
         match record {
             Ok(record) => Some(record),

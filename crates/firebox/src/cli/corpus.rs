@@ -10,7 +10,10 @@ mod stats;
 
 use std::path::PathBuf;
 
-use firebox_data::{AbstractStyle, BrokenLimit, FieldNames, InputConfig, SourceOptions, Sources};
+use firebox_data::{
+    AbstractStyle, Block, BrokenLimit, FieldNames, InputConfig, SourceOptions, Sources,
+};
+use indicatif::ProgressBar;
 
 pub(crate) use args::DataCommand;
 
@@ -18,6 +21,7 @@ use self::args::InputArgs;
 use super::args::Globals;
 use super::exit::UserError;
 use super::model::fetch;
+use super::progress;
 
 /// Runs the verb that was asked for.
 pub(crate) fn run(globals: &Globals, command: &DataCommand) -> anyhow::Result<()> {
@@ -76,4 +80,29 @@ fn broken_limit(args: &InputArgs, recipe: &InputConfig) -> BrokenLimit {
         max_share: args.max_broken_share.unwrap_or(recipe.max_broken_share),
         ..BrokenLimit::default()
     }
+}
+
+/// The template of a bar while files are read.
+const READING: &str = "read {bytes} / {total_bytes} {bytes_per_sec} {wide_bar} {msg}";
+
+/// A bar over the files' bytes, as they are on disk.
+fn reading_bar(sources: &Sources) -> ProgressBar {
+    let bar = match sources.total_bytes() {
+        Some(n_bytes) => ProgressBar::new(n_bytes),
+        None => ProgressBar::no_length(),
+    };
+    bar.with_style(progress::style(READING))
+}
+
+/// The blocks of the files; the bar follows.
+fn watched_blocks(
+    sources: &Sources,
+    bar: &ProgressBar,
+) -> impl Iterator<Item = anyhow::Result<Block>> + Send {
+    let (mut blocks, bar) = (sources.blocks(), bar.clone());
+    std::iter::from_fn(move || {
+        let block = blocks.next()?;
+        bar.set_position(blocks.n_bytes_read());
+        Some(block.map_err(Into::into))
+    })
 }

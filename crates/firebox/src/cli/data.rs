@@ -119,28 +119,53 @@ fn parse_years(text: &str) -> anyhow::Result<(Option<u16>, Option<u16>)> {
     }
 }
 
-/// Texts become blocks cut from one stream, conversations padded rows with loss on the answers.
+/// What batches of rows are made with besides the records.
+pub(crate) struct RowOptions<'a> {
+    pub(crate) tokenizer: &'a Tokenizer,
+    pub(crate) chat_template: Option<&'a ChatTemplate>,
+    /// Between documents, and on padding.
+    pub(crate) separator_id: u32,
+    pub(crate) seq_len: usize,
+    pub(crate) batch_size: usize,
+    pub(crate) order: Order,
+}
+
+/// The batches that a model and options on the command line ask for.
 pub(crate) fn batches(
     files: &ModelFiles,
     records: &Records,
     args: &TrainingArgs,
 ) -> anyhow::Result<Batches> {
     check_sizes(files, args)?;
-    let order = if args.shuffle {
-        Order::Shuffled { seed: args.seed }
-    } else {
-        Order::InOrder
+    let options = RowOptions {
+        tokenizer: &files.tokenizer,
+        chat_template: files.chat_template.as_ref(),
+        separator_id: separator(files),
+        seq_len: args.seq,
+        batch_size: args.batch,
+        order: order(args.shuffle, args.seed),
     };
-    let (batch_size, separator_id) = (args.batch, separator(files));
+    row_batches(records, &options)
+}
+
+pub(crate) fn order(shuffle: bool, seed: u64) -> Order {
+    match shuffle {
+        true => Order::Shuffled { seed },
+        false => Order::InOrder,
+    }
+}
+
+/// Texts become blocks cut from one stream, conversations padded rows with loss on the answers.
+pub(crate) fn row_batches(records: &Records, options: &RowOptions<'_>) -> anyhow::Result<Batches> {
     match records {
         Records::Texts(texts) => {
             let config = BlockConfig {
-                separator_id,
-                block_len: args.seq,
-                batch_size,
-                order,
+                separator_id: options.separator_id,
+                block_len: options.seq_len,
+                batch_size: options.batch_size,
+                order: options.order,
             };
-            let ids = encode_texts(&files.tokenizer, texts)?;
+            let ids = encode_texts(options.tokenizer, texts)?;
             let blocks = firebox_data::block_batches(ids, &config)?;
             note(
                 blocks.n_dropped_tokens(),
@@ -150,21 +175,20 @@ pub(crate) fn batches(
         }
         Records::Chats(chats) => {
             let config = PaddedConfig {
-                batch_size,
-                max_len: args.seq,
-                pad_id: separator_id,
-                order,
+                batch_size: options.batch_size,
+                max_len: options.seq_len,
+                pad_id: options.separator_id,
+                order: options.order,
             };
-            let template = files.chat_template.as_ref();
-            let examples = encode_chats(&files.tokenizer, template, chats)?;
+            let examples = encode_chats(options.tokenizer, options.chat_template, chats)?;
             let rows = firebox_data::padded_batches(examples, &config)?;
             note(
                 rows.n_truncated(),
-                "conversations are longer than --seq and were cut",
+                "conversations are longer than a row and were cut",
             );
             note(
                 rows.n_without_loss(),
-                "conversations have no answer within --seq and were left out",
+                "conversations have no answer within a row and were left out",
             );
             Ok(Batches::new(rows, chats.len()))
         }

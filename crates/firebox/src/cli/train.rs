@@ -1,5 +1,6 @@
 //! `firebox train`: a model from a TOML file, in a run folder, resumed exactly.
 
+mod batches;
 mod held_out;
 mod inputs;
 mod settings;
@@ -20,6 +21,7 @@ use super::output;
 use super::progress::TrainBar;
 use super::save;
 
+use batches::RunSource;
 use held_out::HeldOut;
 use inputs::Inputs;
 use settings::TrainSettings;
@@ -117,7 +119,11 @@ fn train(
         place,
         setup: inputs.setup.clone(),
     };
-    let (model, summary) = train_with(model.train(), &mut inputs.batches, &settings.train, hooks)?;
+    let (model, config) = (model.train(), &settings.train);
+    let (model, summary) = match &mut inputs.batches.source {
+        RunSource::Rows(rows) => train_with(model, rows, config, hooks)?,
+        RunSource::Loaded(loaded) => train_with(model, &mut **loaded, config, hooks)?,
+    };
     Ok((model.valid(), summary))
 }
 

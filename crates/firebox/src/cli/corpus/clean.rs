@@ -14,7 +14,7 @@ use serde::Serialize;
 use signal_hook::consts::SIGINT;
 
 use super::args::CleanArgs;
-use super::{broken_limit, page, sources};
+use super::{READING, broken_limit, page, sources};
 use crate::cli::args::Globals;
 use crate::cli::exit::UserError;
 use crate::cli::output::{self, bytes};
@@ -165,9 +165,7 @@ impl CleanBar {
             self.stage = Some(so_far.stage);
             self.bar.reset();
             self.bar.set_style(progress::style(match so_far.stage {
-                CleanStage::Reading => {
-                    "read {bytes} / {total_bytes} {bytes_per_sec} {wide_bar} {msg}"
-                }
+                CleanStage::Reading => READING,
                 CleanStage::Deduplicating => "find duplicates {spinner}",
                 CleanStage::Writing => "write {pos} / {len} {wide_bar} {eta}",
             }));

@@ -3,28 +3,25 @@
 use std::time::Instant;
 
 use firebox_data::{
-    Example, FastEncoder, InputConfig, Record, ShardConfig, TokenShardWriter, Vocabulary,
-    best_fit_decreasing, encode_chat, read_records,
+    Block, BrokenCount, BrokenLimit, Example, FastEncoder, InputConfig, Record, ShardConfig,
+    TokenShardWriter, Vocabulary, best_fit_decreasing, encode_chat, in_order,
 };
-use rayon::prelude::*;
 use serde::Serialize;
 
 use super::args::PackArgs;
-use super::sources;
+use super::{broken_limit, reading_bar, sources, watched_blocks};
 use crate::cli::args::Globals;
 use crate::cli::exit::UserError;
 use crate::cli::model::TokenizerFiles;
 use crate::cli::output;
-use crate::cli::progress::counter;
-
-/// Records that are encoded at once.
-const AT_ONCE: usize = 4096;
 
 /// What was written, and how it packs.
 #[derive(Serialize)]
 struct Packed {
     out: String,
     n_documents: u64,
+    n_broken: u64,
+    n_without_text: u64,
     n_tokens: u64,
     n_loss_tokens: u64,
     seq: usize,
@@ -41,43 +38,53 @@ pub(crate) fn run(globals: &Globals, args: &PackArgs) -> anyhow::Result<()> {
     if args.seq == 0 {
         return Err(UserError("--seq: expected at least 1, found `0`".to_owned()).into());
     }
-    let sources = sources(globals, &args.input, &InputConfig::default())?;
+    let config = InputConfig::default();
+    let sources = sources(globals, &args.input, &config)?;
     let files = TokenizerFiles::open(globals, &args.tokenizer)?;
     let start = Instant::now();
-    let records = sources.files().iter().map(read_records);
-    let records: Vec<_> = records.collect::<Result<_, _>>()?;
-    let mut records = records.into_iter().flatten().peekable();
-    let is_chat = matches!(records.peek(), Some(Ok(Record::Chat(_))));
+    let bar = reading_bar(&sources);
+    let mut blocks = watched_blocks(&sources, &bar);
+    // The first record says what the others must be.
+    let first = blocks.next().transpose()?;
+    let is_chat = first.as_ref().is_some_and(begins_with_chat);
+    let encoder = Encoder {
+        encoder: FastEncoder::from_tokenizer(&files.tokenizer),
+        files: &files,
+        is_chat,
+        limit: broken_limit(&args.input, &config),
+    };
     let config = ShardConfig {
         with_loss_mask: is_chat,
         ..ShardConfig::default()
     };
-    let encoder = FastEncoder::from_tokenizer(&files.tokenizer);
     let mut writer =
         TokenShardWriter::create(&args.out, Vocabulary::of(&files.tokenizer)?, config)?;
-    let bar = counter("documents", 0);
     let (mut lengths, mut n_loss_tokens) = (Vec::new(), 0);
-    loop {
-        let some: Vec<Record> = records.by_ref().take(AT_ONCE).collect::<Result<_, _>>()?;
-        if some.is_empty() {
-            break;
-        }
-        let examples: anyhow::Result<Vec<Example>> = some
-            .par_iter()
-            .map(|record| encode(record, is_chat, &encoder, &files))
-            .collect();
-        for example in examples? {
-            writer.push_example(&example)?;
-            n_loss_tokens += example.n_loss_tokens() as u64;
-            lengths.push(example.input_ids.len());
-        }
-        bar.set_position(lengths.len() as u64);
-    }
+    let (mut broken, mut n_without_text) = (BrokenCount::new(encoder.limit), 0);
+    in_order(
+        rayon::current_num_threads(),
+        first.map(Ok).into_iter().chain(blocks),
+        |block| encoder.encode_block(&block),
+        |encoded| {
+            for example in &encoded.examples {
+                writer.push_example(example)?;
+                n_loss_tokens += example.n_loss_tokens() as u64;
+                lengths.push(example.input_ids.len());
+            }
+            broken.merge(encoded.broken);
+            n_without_text += encoded.n_without_text;
+            bar.set_message(format!("{} documents", lengths.len()));
+            Ok(broken.check_limit()?)
+        },
+    )?;
     bar.finish_and_clear();
+    broken.check_at_end()?;
     writer.finish()?;
     let packed = Packed {
         out: args.out.display().to_string(),
         n_documents: lengths.len() as u64,
+        n_broken: broken.n_broken(),
+        n_without_text,
         n_tokens: lengths.iter().map(|n| *n as u64).sum(),
         n_loss_tokens,
         seq: args.seq,
@@ -87,30 +94,61 @@ pub(crate) fn run(globals: &Globals, args: &PackArgs) -> anyhow::Result<()> {
     output::print(globals.json, &packed, || packed.text())
 }
 
-fn encode(
-    record: &Record,
+fn begins_with_chat(block: &Block) -> bool {
+    let records = block.records().records;
+    matches!(records.iter().flatten().next(), Some(Record::Chat(_)))
+}
+
+struct Encoder<'a> {
+    encoder: FastEncoder,
+    files: &'a TokenizerFiles,
     is_chat: bool,
-    encoder: &FastEncoder,
-    files: &TokenizerFiles,
-) -> anyhow::Result<Example> {
-    match (record, is_chat) {
-        (Record::Text(text), false) => {
-            let mut ids = Vec::new();
-            encoder.encode_into(&text.training_text(), &mut ids)?;
-            ids.extend(files.separator());
-            Ok(Example::from_ids(ids))
-        }
-        (Record::Chat(messages), true) => {
-            let template = files.chat_template.as_ref().ok_or_else(|| {
-                let text =
-                    "encode conversations: expected a model with a chat template, found none";
-                UserError(text.to_owned())
-            })?;
-            Ok(encode_chat(&files.tokenizer, template, messages)?)
-        }
-        _ => {
-            let text = "pack the records: expected either texts or conversations, found both (hint: put them into two files)";
-            Err(UserError(text.to_owned()).into())
+    limit: BrokenLimit,
+}
+
+/// What a block became.
+struct EncodedBlock {
+    examples: Vec<Example>,
+    broken: BrokenCount,
+    n_without_text: u64,
+}
+
+impl Encoder<'_> {
+    fn encode_block(&self, block: &Block) -> anyhow::Result<EncodedBlock> {
+        let parsed = block.records();
+        let mut broken = BrokenCount::new(self.limit);
+        let records = parsed
+            .records
+            .into_iter()
+            .filter_map(|record| broken.check(record));
+        let examples: anyhow::Result<_> = records.map(|record| self.encode(&record)).collect();
+        Ok(EncodedBlock {
+            examples: examples?,
+            broken,
+            n_without_text: parsed.n_skipped,
+        })
+    }
+
+    fn encode(&self, record: &Record) -> anyhow::Result<Example> {
+        match (record, self.is_chat) {
+            (Record::Text(text), false) => {
+                let mut ids = Vec::new();
+                self.encoder.encode_into(&text.training_text(), &mut ids)?;
+                ids.extend(self.files.separator());
+                Ok(Example::from_ids(ids))
+            }
+            (Record::Chat(messages), true) => {
+                let template = self.files.chat_template.as_ref().ok_or_else(|| {
+                    let text =
+                        "encode conversations: expected a model with a chat template, found none";
+                    UserError(text.to_owned())
+                })?;
+                Ok(encode_chat(&self.files.tokenizer, template, messages)?)
+            }
+            _ => {
+                let text = "pack the records: expected either texts or conversations, found both (hint: put them into two files)";
+                Err(UserError(text.to_owned()).into())
+            }
         }
     }
 }
@@ -133,6 +171,8 @@ fn rows(lengths: &[usize], seq: usize) -> anyhow::Result<Packed> {
     Ok(Packed {
         out: String::new(),
         n_documents: 0,
+        n_broken: 0,
+        n_without_text: 0,
         n_tokens: 0,
         n_loss_tokens: 0,
         seq,
@@ -146,10 +186,13 @@ fn rows(lengths: &[usize], seq: usize) -> anyhow::Result<Packed> {
 impl Packed {
     fn text(&self) -> String {
         format!(
-            "{} documents, {} tokens ({} with loss) written to {}\n\
+            "{} documents, {} broken, {} without text\n\
+             {} tokens ({} with loss) written to {}\n\
              {} rows of {} tokens: {:.2} % padding packed, {:.1} % with a row for each document\n\
              {:.1} s, {:.2} million tokens/s",
             self.n_documents,
+            self.n_broken,
+            self.n_without_text,
             self.n_tokens,
             self.n_loss_tokens,
             self.out,

@@ -10,7 +10,7 @@ use firebox_data::{
 use serde::Serialize;
 
 use super::args::StatsArgs;
-use super::{broken_limit, sources};
+use super::{broken_limit, reading_bar, sources, watched_blocks};
 use crate::cli::args::Globals;
 use crate::cli::model::TokenizerFiles;
 use crate::cli::output::{self, bytes};
@@ -41,18 +41,21 @@ pub(crate) fn run(globals: &Globals, args: &StatsArgs) -> anyhow::Result<()> {
         None => None,
     };
     let start = Instant::now();
+    let bar = reading_bar(&sources);
     let mut total = Statistics::default();
     let mut broken = BrokenCount::new(broken_limit(&args.input, &config));
     in_order(
         rayon::current_num_threads(),
-        sources.blocks().map(|block| Ok(block?)),
+        watched_blocks(&sources, &bar),
         |block| count(&block, encoder.as_ref()),
         |(counted, broken_ones)| {
             total.add(counted);
             broken.merge(broken_ones);
+            bar.set_message(format!("{} documents", total.n_documents));
             Ok(broken.check_limit()?)
         },
     )?;
+    bar.finish_and_clear();
     broken.check_at_end()?;
     total.n_broken = broken.n_broken();
     total.seconds = start.elapsed().as_secs_f64();

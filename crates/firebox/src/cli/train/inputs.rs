@@ -1,21 +1,19 @@
 //! What a run needs before its first step: tokenizer, batches, model.
 
 use firebox_checkpoint::Checkpoint;
-use firebox_data::{
-    BlockConfig, ChatTemplate, Example, Order, PaddedConfig, TextRecord, Tokenizer, block_batches,
-    padded_batches, train_byte_level_bpe,
-};
+use firebox_data::{ChatTemplate, Example, TextRecord, Tokenizer, train_byte_level_bpe};
 use firebox_model::Llama;
 use firebox_tensor::burn::tensor::Device;
 use firebox_train::{Setup, shared_rows};
 use serde_json::json;
 
 use crate::cli::args::{DataArgs, Globals};
-use crate::cli::data::{self, Batches, Records};
+use crate::cli::data::{self, Records};
 use crate::cli::exit::UserError;
 use crate::cli::finetune;
 use crate::cli::model::{ModelFiles, TokenizerFiles};
 
+use super::batches::RunBatches;
 use super::settings::{DataSettings, NewModel, TrainSettings};
 
 /// The token between documents of a tokenizer that is trained here.
@@ -24,7 +22,7 @@ const END: &str = "<|endoftext|>";
 /// Opened and encoded.
 pub(super) struct Inputs {
     pub(super) files: RunFiles,
-    pub(super) batches: Batches,
+    pub(super) batches: RunBatches,
     /// Rows that are scored: whole texts, or conversations with loss on the answers.
     pub(super) held_out: Vec<Example>,
     pub(super) base_name: String,
@@ -38,46 +36,54 @@ pub(super) struct RunFiles {
     pub(super) chat_template: Option<ChatTemplate>,
     /// The checkpoint that the run started from, if there was one.
     pub(super) origin: Option<Checkpoint>,
-    separator_id: u32,
+    pub(super) separator_id: u32,
 }
 
 impl Inputs {
     pub(super) fn open(globals: &Globals, settings: &TrainSettings) -> anyhow::Result<Self> {
         let device = globals.device.open()?;
-        let records = data::read(globals, &data_args(&settings.data))?;
-        let (mut records, held_out) = records.hold_out(settings.data.n_held_out);
-        let n_shared_rows = shared_rows(&texts(&records)?, &texts(&held_out)?);
-        finetune::limit(&mut records, settings.data.limit);
+        let data = &settings.data;
+        let (records, held_out) = records(globals, data)?;
+        let n_shared_rows = match (&records, &held_out) {
+            (Some(records), Some(held_out)) => {
+                Some(shared_rows(&texts(records)?, &texts(held_out)?))
+            }
+            _ => None,
+        };
         let (files, model, base_name) = match (&settings.model.from, &settings.model.new) {
             (Some(from), _) => open_model(globals, from, settings, &device)?,
-            (None, Some(new)) => new_model(globals, new, &records, settings, &device)?,
+            (None, Some(new)) => new_model(globals, new, records.as_ref(), settings, &device)?,
             (None, None) => {
                 return Err(UserError("`model`: expected `from` or `[model.new]`".into()).into());
             }
         };
         let max_len = model.config().max_seq_len;
-        if settings.data.seq_len > max_len {
+        if data.seq_len > max_len {
             let text = format!(
                 "`data.seq_len`: expected at most the model's context of {max_len} tokens, found {}",
-                settings.data.seq_len
+                data.seq_len
             );
             return Err(UserError(text).into());
         }
         let model = model.with_precision(settings.precision()?);
         let template = files.chat_template.as_ref();
-        let held_out = held_out.scored_rows(&files.tokenizer, template, settings.data.seq_len)?;
+        let held_out = match held_out {
+            Some(records) => records.scored_rows(&files.tokenizer, template, data.seq_len)?,
+            None => Vec::new(),
+        };
+        let batches = RunBatches::open(&files, records.as_ref(), settings)?;
         let setup = Setup {
             precision: Some(settings.precision.clone()),
             is_pretrained: settings.model.from.is_some(),
             vocab_size: Some(model.config().vocab_size),
             tokenizer_vocab_size: Some(files.tokenizer.vocab_size()),
             wants_adapter: settings.adapter.is_some(),
-            has_prompts: matches!(records, Records::Chats(_)),
-            n_shared_rows: Some(n_shared_rows),
+            has_prompts: batches.has_prompts,
+            n_shared_rows,
             ..Setup::default()
         };
         Ok(Self {
-            batches: batches(&files, &records, settings)?,
+            batches,
             held_out,
             setup,
             files,
@@ -109,14 +115,32 @@ impl RunFiles {
     }
 }
 
-fn data_args(data: &DataSettings) -> DataArgs {
-    DataArgs {
-        data: data.source.clone(),
-        years: data.years.clone(),
-        longer_than: data.longer_than,
-        shorter_than: data.shorter_than,
-        limit: data.limit,
+/// Training and held-out records; token shards have none of the first.
+fn records(
+    globals: &Globals,
+    data: &DataSettings,
+) -> anyhow::Result<(Option<Records>, Option<Records>)> {
+    let read = |source: &String| {
+        let args = DataArgs {
+            data: source.clone(),
+            years: data.years.clone(),
+            longer_than: data.longer_than,
+            shorter_than: data.shorter_than,
+            limit: data.limit,
+        };
+        data::read(globals, &args)
+    };
+    let mut held_out = data.held_out.as_ref().map(read).transpose()?;
+    let mut records = data.source.as_ref().map(read).transpose()?;
+    if let (Some(all), None, 1..) = (&mut records, &held_out, data.n_held_out) {
+        let (rest, taken) =
+            std::mem::replace(all, Records::Texts(Vec::new())).hold_out(data.n_held_out);
+        (*all, held_out) = (rest, Some(taken));
     }
+    if let Some(records) = &mut records {
+        finetune::limit(records, data.limit);
+    }
+    Ok((records, held_out))
 }
 
 /// What each record says, for comparing.
@@ -160,7 +184,7 @@ fn open_model(
 fn new_model(
     globals: &Globals,
     new: &NewModel,
-    records: &Records,
+    records: Option<&Records>,
     settings: &TrainSettings,
     device: &Device,
 ) -> anyhow::Result<(RunFiles, Llama, String)> {
@@ -169,13 +193,18 @@ fn new_model(
             let files = TokenizerFiles::open(globals, source)?;
             (files.tokenizer, files.chat_template)
         }
-        (None, Records::Texts(texts)) => {
+        (None, Some(Records::Texts(texts))) => {
             let texts = texts.iter().map(TextRecord::training_text);
             (train_byte_level_bpe(texts, new.vocab_size, &[END])?, None)
         }
-        (None, Records::Chats(_)) => {
+        (None, Some(Records::Chats(_))) => {
             let text = "`model.new.tokenizer`: expected a tokenizer with a chat template for \
                         conversations, found none";
+            return Err(UserError(text.into()).into());
+        }
+        (None, None) => {
+            let text =
+                "`model.new.tokenizer`: expected the tokenizer of the token shards, found none";
             return Err(UserError(text.into()).into());
         }
     };
@@ -189,44 +218,4 @@ fn new_model(
         separator_id,
     };
     Ok((files, model, String::new()))
-}
-
-fn batches(
-    files: &RunFiles,
-    records: &Records,
-    settings: &TrainSettings,
-) -> anyhow::Result<Batches> {
-    let data = &settings.data;
-    let order = match data.shuffle {
-        true => Order::Shuffled {
-            seed: settings.seed,
-        },
-        false => Order::InOrder,
-    };
-    match records {
-        Records::Texts(texts) => {
-            let config = BlockConfig {
-                separator_id: files.separator_id,
-                block_len: data.seq_len,
-                batch_size: data.batch_size,
-                order,
-            };
-            let ids = data::encode_texts(&files.tokenizer, texts)?;
-            Ok(Batches::new(block_batches(ids, &config)?, texts.len()))
-        }
-        Records::Chats(chats) => {
-            let config = PaddedConfig {
-                batch_size: data.batch_size,
-                max_len: data.seq_len,
-                pad_id: files.separator_id,
-                order,
-            };
-            let template = files.chat_template.as_ref();
-            let examples = data::encode_chats(&files.tokenizer, template, chats)?;
-            Ok(Batches::new(
-                padded_batches(examples, &config)?,
-                chats.len(),
-            ))
-        }
-    }
 }

