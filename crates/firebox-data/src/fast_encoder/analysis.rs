@@ -7,7 +7,7 @@ use tokenizers::{PreTokenizerWrapper, SplitDelimiterBehavior};
 
 use super::added_tokens::{AddedToken, AddedTokens};
 use super::bpe_analysis::{SymbolUnit, bpe_model};
-use super::char_class::CharClasses;
+use super::char_class::{CharClasses, HAN_PATTERN};
 use super::fallback_reason::FallbackReason;
 use super::normalizer::Normalizer;
 use super::pipeline::Pipeline;
@@ -85,10 +85,10 @@ fn words(tokenizer: &HfTokenizer, normalizer: &Normalizer) -> Result<Words, Fall
                 splits: metaspace.get_split(),
             })
         }
-        [PreTokenizerWrapper::Digits(digits), steps @ ..] => {
-            byte_words(steps, Some(digits.individual_digits))?
+        [PreTokenizerWrapper::Split(split), steps @ ..] if isolates_han(split) => {
+            after_han(steps, true)?
         }
-        steps => byte_words(steps, None)?,
+        steps => after_han(steps, false)?,
     };
     known.ok_or_else(|| FallbackReason::PreTokenizer {
         found: describe(&steps),
@@ -106,10 +106,26 @@ fn flatten<'a>(step: &'a PreTokenizerWrapper, steps: &mut Vec<&'a PreTokenizerWr
     }
 }
 
-/// The words of a byte-level pre-tokenizer. `digits` is whether a `Digits` stands before it, and if
-/// so, whether each digit stands alone.
+/// Whether each Han character becomes a word.
+fn isolates_han(split: &Split) -> bool {
+    let is_han = matches!(&split.pattern, SplitPattern::Regex(pattern) if pattern == HAN_PATTERN);
+    is_han && split.behavior == SplitDelimiterBehavior::Isolated && !split.invert
+}
+
+fn after_han(steps: &[&PreTokenizerWrapper], han: bool) -> Result<Option<Words>, FallbackReason> {
+    match steps {
+        [PreTokenizerWrapper::Digits(digits), steps @ ..] => {
+            byte_words(steps, han, Some(digits.individual_digits))
+        }
+        steps => byte_words(steps, han, None),
+    }
+}
+
+/// The words of a byte-level pre-tokenizer. `han` is whether each Han character was split off before it;
+/// `digits` is whether a `Digits` stands before it, and if so, whether each digit stands alone.
 fn byte_words(
     steps: &[&PreTokenizerWrapper],
+    han: bool,
     digits: Option<bool>,
 ) -> Result<Option<Words>, FallbackReason> {
     let (rule, adds_space) = match steps {
@@ -126,17 +142,23 @@ fn byte_words(
         },
         _ => return Ok(None),
     };
-    // `ByteLevel` puts a space before each part that `Digits` leaves, digits too.
-    if digits.is_some() && (adds_space || rule.is_none()) {
+    // `ByteLevel` puts a space before each part that the steps before it leave, digits too.
+    if (han || digits.is_some()) && (adds_space || rule.is_none()) {
         return Ok(None);
     }
     let Some(rule) = rule else {
         return Ok(Some(Words::WholeBytes { adds_space }));
     };
     let classes = CharClasses::of_engine().ok_or(FallbackReason::CharClasses)?;
+    let classes = match han {
+        true => classes
+            .with_isolated_han()
+            .ok_or(FallbackReason::CharClasses)?,
+        false => classes.clone(),
+    };
     let classes = match digits {
         Some(true) => classes.with_isolated_digits(),
-        _ => classes.clone(),
+        _ => classes,
     };
     Ok(Some(Words::Scanned {
         scanner: Box::new(Scanner::new(rule, classes)),

@@ -15,8 +15,11 @@ pub(super) const SPACE: u8 = 4;
 pub(super) const OTHER: u8 = 8;
 /// A carriage return or line feed; always together with [`SPACE`].
 pub(super) const NEWLINE: u8 = 16;
-/// A digit that stands alone and ends whatever is beside it, as the text's end does.
+/// A character that stands alone and ends whatever is beside it, as the text's end does.
 pub(super) const ISOLATED: u8 = 32;
+
+/// Han characters, as `tokenizer.json` names them.
+pub(super) const HAN_PATTERN: &str = r"\p{Han}";
 
 /// Characters of one block of the table.
 const BLOCK: usize = 256;
@@ -47,11 +50,25 @@ impl CharClasses {
 
     /// The same, but every character that is numeric for the `Digits` pre-tokenizer stands alone.
     pub(super) fn with_isolated_digits(&self) -> Self {
+        self.with_isolated(|c| char::from_u32(c).is_some_and(char::is_numeric))
+    }
+
+    /// The same, but every Han character, by the regex engine, stands alone. Nothing if the engine does
+    /// not take the pattern.
+    pub(super) fn with_isolated_han(&self) -> Option<Self> {
+        let mut is_han = vec![false; 0x11_0000];
+        for_each_match(&all_characters(), HAN_PATTERN, |c| {
+            is_han[c as usize] = true
+        })?;
+        Some(self.with_isolated(|c| is_han[c as usize]))
+    }
+
+    fn with_isolated(&self, is_isolated: impl Fn(u32) -> bool) -> Self {
         let mut by_char = vec![OTHER; 0x11_0000];
         for (character, class) in (0..).zip(&mut by_char) {
-            *class = match char::from_u32(character) {
-                Some(digit) if digit.is_numeric() => ISOLATED,
-                _ => self.of(character),
+            *class = match is_isolated(character) {
+                true => ISOLATED,
+                false => self.of(character),
             };
         }
         Self::from_table(&by_char)
@@ -122,20 +139,28 @@ pub(super) fn decode(text: &[u8], position: usize) -> (u32, usize) {
 /// The class of every character, each pattern searched once in a text of all of them.
 fn engine_classes() -> Option<Vec<u8>> {
     let mut by_char = vec![OTHER; 0x11_0000];
-    let all: String = PLANES
-        .iter()
-        .flat_map(|plane| (plane << 16..(plane + 1) << 16).filter_map(char::from_u32))
-        .collect();
+    let all = all_characters();
     for (pattern, class) in [(r"\p{L}+", LETTER), (r"\p{N}+", NUMBER), (r"\s+", SPACE)] {
-        let pattern = SplitPattern::Regex(pattern.to_owned());
-        let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false).ok()?;
-        for (start, end) in split.regex.find_iter(&all) {
-            for character in all[start..end].chars() {
-                by_char[character as usize] = class;
-            }
-        }
+        for_each_match(&all, pattern, |c| by_char[c as usize] = class)?;
     }
     by_char['\r' as usize] |= NEWLINE;
     by_char['\n' as usize] |= NEWLINE;
     Some(by_char)
+}
+
+fn all_characters() -> String {
+    PLANES
+        .iter()
+        .flat_map(|plane| (plane << 16..(plane + 1) << 16).filter_map(char::from_u32))
+        .collect()
+}
+
+/// Calls `visit` with every character of a text that the regex engine finds a pattern to match.
+fn for_each_match(text: &str, pattern: &str, mut visit: impl FnMut(char)) -> Option<()> {
+    let pattern = SplitPattern::Regex(pattern.to_owned());
+    let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false).ok()?;
+    for (start, end) in split.regex.find_iter(text) {
+        text[start..end].chars().for_each(&mut visit);
+    }
+    Some(())
 }

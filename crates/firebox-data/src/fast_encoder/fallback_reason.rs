@@ -31,7 +31,7 @@ pub enum FallbackReason {
     /// A pre-tokenizer other than those of byte-level models and Metaspace.
     #[error(
         "the pre-tokenizer is {found}, expected ByteLevel, Digits and ByteLevel, a known Split and \
-         ByteLevel, Metaspace, or none"
+         ByteLevel, each also behind a Split of Han characters, Metaspace, or none"
     )]
     PreTokenizer {
         /// What it is.

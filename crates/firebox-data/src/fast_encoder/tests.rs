@@ -36,6 +36,17 @@ fn train(words: WordSplit) -> Tokenizer {
     training.train(TRAINING_TEXTS).unwrap()
 }
 
+/// Each Han character is a word, before anything else is split.
+fn with_han_split(tokenizer: &Tokenizer) -> Tokenizer {
+    edited(tokenizer, |json| {
+        let han = json!({
+            "type": "Split", "pattern": {"Regex": r"\p{Han}"}, "behavior": "Isolated", "invert": false,
+        });
+        let rest = json["pre_tokenizer"].take();
+        json["pre_tokenizer"] = json!({"type": "Sequence", "pretokenizers": [han, rest]});
+    })
+}
+
 /// The tokenizer with parts of its `tokenizer.json` replaced.
 fn edited(tokenizer: &Tokenizer, edit: impl FnOnce(&mut Value)) -> Tokenizer {
     let mut json: Value = serde_json::from_slice(tokenizer.to_json()).unwrap();
@@ -85,8 +96,17 @@ fn byte_tokenizers() -> Vec<(&'static str, Tokenizer)> {
         json["pre_tokenizer"]["pretokenizers"][step]["pattern"]["Regex"] = json!(pattern);
     };
     let cl100k = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+";
+    let runs = edited(&train(WordSplit::SmolLm2), |json| {
+        json["pre_tokenizer"]["pretokenizers"][0]["individual_digits"] = json!(false);
+    });
     vec![
         ("smollm2", train(WordSplit::SmolLm2)),
+        ("Han apart", with_han_split(&train(WordSplit::SmolLm2))),
+        ("Han apart, runs of digits", with_han_split(&runs)),
+        (
+            "Han apart, llama3",
+            with_han_split(&train(WordSplit::Llama3)),
+        ),
         (
             "llama3",
             edited(&train(WordSplit::Llama3), |json| {
@@ -123,12 +143,7 @@ fn byte_tokenizers() -> Vec<(&'static str, Tokenizer)> {
                 json["pre_tokenizer"]["use_regex"] = json!(false);
             }),
         ),
-        (
-            "runs of digits",
-            edited(&train(WordSplit::SmolLm2), |json| {
-                json["pre_tokenizer"]["pretokenizers"][0]["individual_digits"] = json!(false);
-            }),
-        ),
+        ("runs of digits", runs),
         ("gpt2", gpt2),
     ]
 }
@@ -248,7 +263,7 @@ fn other_tokenizers_are_left_to_the_crate_and_say_why() {
         ),
         (
             word_piece.train(TRAINING_TEXTS).unwrap(),
-            "the pre-tokenizer is BertPreTokenizer, expected ByteLevel, Digits and ByteLevel, a known Split and ByteLevel, Metaspace, or none",
+            "the pre-tokenizer is BertPreTokenizer, expected ByteLevel, Digits and ByteLevel, a known Split and ByteLevel, each also behind a Split of Han characters, Metaspace, or none",
         ),
         (
             set("/normalizer", json!({"type": "NFKC"})),
@@ -256,7 +271,7 @@ fn other_tokenizers_are_left_to_the_crate_and_say_why() {
         ),
         (
             set("/pre_tokenizer", digits_last),
-            "the pre-tokenizer is ByteLevel, Digits, expected ByteLevel, Digits and ByteLevel, a known Split and ByteLevel, Metaspace, or none",
+            "the pre-tokenizer is ByteLevel, Digits, expected ByteLevel, Digits and ByteLevel, a known Split and ByteLevel, each also behind a Split of Han characters, Metaspace, or none",
         ),
     ] {
         let encoder = FastEncoder::from_tokenizer(&tokenizer);

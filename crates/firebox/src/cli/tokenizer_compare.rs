@@ -44,6 +44,13 @@ struct Row {
     bits_per_byte: Option<f64>,
 }
 
+impl Row {
+    /// Whether one text in a hundred or more is not what its tokens say.
+    fn is_lossy(&self) -> bool {
+        self.exact_round_trips < 0.99
+    }
+}
+
 #[derive(Serialize)]
 struct Table {
     rows: Vec<Row>,
@@ -228,10 +235,19 @@ impl Table {
                 percent(row.chinese_words_split),
                 percent(row.exact_round_trips),
                 format!("{:.1}", row.megabytes_per_s),
-                row.bits_per_byte
-                    .map_or_else(String::new, |bits| format!("{bits:.3}")),
+                match row.bits_per_byte {
+                    Some(bits) if row.is_lossy() => format!("{bits:.3} *"),
+                    Some(bits) => format!("{bits:.3}"),
+                    None => String::new(),
+                },
             ]);
         }
-        table.trim_fmt()
+        let note = match self.rows.iter().any(Row::is_lossy) {
+            true => {
+                "\n\n* texts do not come back as they were: what is lost was not predicted either"
+            }
+            false => "",
+        };
+        table.trim_fmt() + note
     }
 }
