@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use burn::module::Module;
 use firebox_checkpoint::{Adapter, Checkpoint, read_adapter, write_adapter};
 use firebox_data::{Batch, Example};
-use firebox_model::{Llama, LoraConfig};
+use firebox_model::{Llama, LoraConfig, combine_adapters};
 use firebox_tensor::burn;
 use firebox_train::{AdamWConfig, OptimizerConfig, Schedule, TrainConfig, train};
 use serde_json::Value;
@@ -53,6 +53,48 @@ fn logits_are_pefts() {
         let merged = model.into_merged().unwrap();
         assert_close(kind, &logits(&merged, row), &expected, 5e-5);
     }
+}
+
+#[test]
+fn two_adapters_on_one_base_are_pefts_weighted_one() {
+    let golden = golden();
+    let row = &rows(&golden)[0];
+    let weights = floats(&golden["weighted"]["weights"]);
+    let parts = [
+        (adapter("lora"), weights[0]),
+        (adapter("rslora"), weights[1]),
+    ];
+    let both = combine_adapters(&parts).unwrap();
+    assert_eq!(both.config.r, 8);
+    let base = base();
+    let model = base.clone().load_adapter(&both).unwrap();
+    let expected = floats(&golden["weighted"]["logits"]);
+    assert_close("side path", &logits(&model, row), &expected, 2e-5);
+    assert_close(
+        "merged",
+        &logits(&model.into_merged().unwrap(), row),
+        &expected,
+        5e-5,
+    );
+
+    // Beside one base, adapters are exchanged without loading it again.
+    for kind in ["lora", "rslora", "lora"] {
+        let model = base.clone().load_adapter(&adapter(kind)).unwrap();
+        let expected = floats(&golden["kinds"][kind]["logits"]);
+        assert_close(kind, &logits(&model, row), &expected, 2e-5);
+    }
+
+    // A file and back; and what does not add is refused.
+    let dir = tempfile::tempdir().unwrap();
+    write_adapter(&dir.path().join("both"), &both).unwrap();
+    assert!(read_adapter(&dir.path().join("both")).unwrap().tensors == both.tensors);
+    for kind in ["dora", "whole"] {
+        let error = combine_adapters(&[(adapter("lora"), 1.0), (adapter(kind), 1.0)]);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("DoRA or modules"), "{error}");
+    }
+    assert!(combine_adapters(&[]).is_err());
+    assert!(combine_adapters(&[(adapter("lora"), f64::NAN)]).is_err());
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod fast_encoder;
 mod finetune_goldens;
 mod fixtures;
 mod gguf_against_llama_cpp;
+mod head_goldens;
 mod lora_goldens;
 mod quantized_nll;
 mod server;

@@ -15,6 +15,7 @@ mod example;
 mod fast_encoder;
 pub mod filter;
 mod instruction;
+mod labelled;
 mod loader;
 mod mixture;
 mod packed_batch;
@@ -61,6 +62,7 @@ pub use instruction::{
     Instruction, InstructionError, InstructionFormat, Preference, PreferencePair,
     encode_instruction, encode_preference,
 };
+pub use labelled::{LabelledText, read_labelled};
 pub use loader::{
     ExampleSource, Loader, LoaderConfig, LoaderError, LoaderState, LoaderStatistics, Prefetch,
     RankShard, RowLayout, SourceState, WeightedSource,

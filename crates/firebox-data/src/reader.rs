@@ -11,7 +11,8 @@ use crate::source::{
 };
 use crate::{DataError, Record};
 
-use convert::{data_error, record_error, record_of_document};
+pub(crate) use convert::record_of_document;
+use convert::{data_error, record_error};
 pub use jsonl::JsonlReader;
 use jsonl::record_of_line;
 pub use medline::MedlineReader;

@@ -54,6 +54,14 @@ pub enum ModelError {
         /// What to do.
         hint: String,
     },
+    /// A head does not fit its decoder, its labels or its targets.
+    #[error("use a head: {what} (hint: {hint})")]
+    Head {
+        /// What was expected and found.
+        what: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// A sampling or generation setting is outside its range.
     #[error("`{field}`: expected {expected}, found {found}")]
     Sampling {

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+mod activation_checkpointing;
 mod attention;
+mod classifier;
 mod config;
 mod error;
 mod generate;
@@ -20,6 +22,7 @@ mod swiglu;
 mod weights;
 
 pub use attention::Attention;
+pub use classifier::{HeadTargets, HeadTask, SequenceClassifier, TrainedPart};
 pub use config::{LlamaConfig, token_ids};
 pub use error::ModelError;
 pub use generate::{FinishReason, GenerateConfig, GeneratedToken, Generation};
@@ -28,7 +31,7 @@ pub use inference::{CausalLm, InferenceModel};
 pub use kv_cache::KvCache;
 pub use linear::{Linear, PackedWeight, Weight};
 pub use llama::{DecoderLayer, Llama};
-pub use lora::{LoraConfig, LoraFactors, matches_pattern};
+pub use lora::{LoraConfig, LoraFactors, combine_adapters, matches_pattern};
 pub use loss::{IGNORE, Loss};
 pub use rms_norm::RmsNorm;
 pub use rope::{RopeScaling, RopeTable, inv_freq};

@@ -33,6 +33,9 @@ pub struct Llama {
     inv_freq: Vec<f64>,
     #[module(skip)]
     pub(crate) precision: MatmulPrecision,
+    /// Whether losses are computed layer by layer, in less memory.
+    #[module(skip)]
+    pub(crate) checkpoints_activations: bool,
     /// Modules that train whole beside an adapter, by PEFT's names.
     #[module(skip)]
     pub(crate) whole: Vec<String>,
@@ -52,7 +55,7 @@ pub struct DecoderLayer {
 }
 
 impl DecoderLayer {
-    fn forward(
+    pub(crate) fn forward(
         &self,
         x: Tensor<3>,
         positions: &Positions,
@@ -83,6 +86,7 @@ impl Llama {
             norm,
             lm_head: lm_head.map(Param::from_tensor),
             precision: MatmulPrecision::F32,
+            checkpoints_activations: false,
             whole: Vec::new(),
             inv_freq: inv_freq(
                 config.rope_base,
@@ -136,7 +140,7 @@ impl Llama {
         self.hidden_at(ids, &positions)
     }
 
-    fn hidden_at(&self, ids: Tensor<2, Int>, positions: &Positions) -> Tensor<3> {
+    pub(crate) fn hidden_at(&self, ids: Tensor<2, Int>, positions: &Positions) -> Tensor<3> {
         let mut x = self.embed(ids);
         for layer in &self.layers {
             x = layer.forward(x, positions, None);
@@ -182,12 +186,12 @@ impl Llama {
         linear(hidden, self.lm_head_weight(), self.precision)
     }
 
-    fn positions(&self, start: usize, ids: &Tensor<2, Int>) -> Positions {
+    pub(crate) fn positions(&self, start: usize, ids: &Tensor<2, Int>) -> Positions {
         let positions = Positions::new(&self.inv_freq, start, ids.dims()[1], &self.device());
         positions.with_window(self.config.sliding_window)
     }
 
-    fn embed(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+    pub(crate) fn embed(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         let [batch, seq] = ids.dims();
         let ids = ids.reshape([batch * seq]);
         let rows = firebox_tensor::kernels::embedding(self.embed_tokens.val(), ids);

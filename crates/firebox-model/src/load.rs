@@ -42,7 +42,10 @@ impl Llama {
 pub(crate) fn config_of(checkpoint: &Checkpoint) -> Result<LlamaConfig, ModelError> {
     let mut config = LlamaConfig::from_hf(checkpoint.config())?;
     check_layers(checkpoint, &config)?;
-    config.tie_embeddings &= checkpoint.shape("lm_head.weight").is_none();
+    let has_own_head = checkpoint.shape("lm_head.weight").is_some();
+    // A classifier's checkpoint has another head, and none for tokens.
+    let has_score = checkpoint.shape("score.weight").is_some();
+    config.tie_embeddings = !has_own_head && (config.tie_embeddings || has_score);
     Ok(config)
 }
 

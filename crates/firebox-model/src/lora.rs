@@ -1,5 +1,6 @@
 //! Low-rank adapters as a side path: LoRA, rsLoRA, DoRA.
 
+mod combine;
 mod dropout;
 mod files;
 mod merge;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::ModelError;
 use crate::linear::Weight;
 use crate::llama::Llama;
+pub use combine::combine_adapters;
 use dropout::Dropout;
 use names::matches;
 pub use names::matches_pattern;

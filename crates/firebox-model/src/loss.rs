@@ -7,6 +7,7 @@ use firebox_tensor::kernels::{
     softmax_nll,
 };
 
+use crate::attention::Positions;
 use crate::error::ModelError;
 use crate::generate::PREFILL_CHUNK;
 use crate::kv_cache::KvCache;
@@ -22,9 +23,9 @@ pub const IGNORE: i64 = -100;
 /// The loss of one batch, ready to go backward.
 #[derive(Debug)]
 pub struct Loss {
-    /// Mean negative log-likelihood over the labelled tokens, in nats.
+    /// Mean over them; of negative log-likelihoods, in nats.
     pub mean: f64,
-    /// Labelled tokens.
+    /// Labelled tokens, or documents with a target.
     pub n_tokens: usize,
     /// A scalar whose *gradients* are those of [`Loss::mean`]; its value means nothing. Call
     /// `backward` on it. Untracked when no weight of the model asks for gradients.
@@ -58,7 +59,8 @@ impl Llama {
         self.check_context(seq)?;
         let starts: Vec<usize> = (0..batch).map(|row| row * seq).collect();
         let labelled = self.labelled_rows(labels, seq, &starts)?;
-        Ok(self.head_loss_at(self.hidden(ids), labelled))
+        let positions = self.positions(0, &ids);
+        Ok(self.loss_at(ids, &positions, labelled))
     }
 
     /// As [`Llama::loss`] for rows into which documents are packed, see [`Llama::hidden_packed`]. The
@@ -82,7 +84,30 @@ impl Llama {
             .map(|ends| ends[1].saturating_sub(ends[0]));
         self.check_context(lengths.max().unwrap_or(0))?;
         let labelled = self.labelled_rows(labels, seq, cu_seqlens)?;
-        Ok(self.head_loss_at(self.hidden_packed(ids, cu_seqlens), labelled))
+        let positions = self.positions(0, &ids).packed(cu_seqlens);
+        Ok(self.loss_at(ids, &positions, labelled))
+    }
+
+    fn loss_at(
+        &self,
+        ids: Tensor<2, Int>,
+        positions: &Positions,
+        labelled: (Vec<i64>, Vec<i64>),
+    ) -> Loss {
+        if !self.goes_by_layer() {
+            return self.head_loss_at(self.hidden_at(ids, positions), labelled);
+        }
+        let (mut mean, n_tokens) = (0.0, labelled.1.len());
+        let surrogate = self.surrogate_by_layer(self, ids, positions, |hidden| {
+            let loss = self.head_loss_at(hidden, labelled);
+            mean = loss.mean;
+            loss.surrogate
+        });
+        Loss {
+            mean,
+            n_tokens,
+            surrogate,
+        }
     }
 
     /// The loss of hidden states, `[batch, seq, d_model]`, at some rows with their targets.
@@ -149,7 +174,7 @@ impl Llama {
         Ok(nll)
     }
 
-    fn check_context(&self, n_tokens: usize) -> Result<(), ModelError> {
+    pub(crate) fn check_context(&self, n_tokens: usize) -> Result<(), ModelError> {
         match self.config.max_seq_len {
             max_seq_len if n_tokens > max_seq_len => Err(ModelError::PromptTooLong {
                 prompt_tokens: n_tokens,

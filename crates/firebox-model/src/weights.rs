@@ -16,7 +16,7 @@ pub struct NamedWeight {
 }
 
 impl NamedWeight {
-    fn new<const D: usize>(name: impl Into<String>, tensor: Tensor<D>) -> Self {
+    pub(crate) fn new<const D: usize>(name: impl Into<String>, tensor: Tensor<D>) -> Self {
         let shape = tensor.dims().to_vec();
         let n = shape.iter().product::<usize>();
         Self {

@@ -5,6 +5,7 @@ mod args;
 mod bench;
 mod bench_kernels;
 mod chat;
+mod classify;
 mod convert;
 mod corpus;
 mod data;
@@ -14,6 +15,8 @@ mod eval;
 mod exit;
 mod finetune;
 mod generate;
+mod head_scores;
+mod labelled;
 mod learning_loop;
 mod merge;
 mod model;
@@ -64,6 +67,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Generate(args) => generate::run(&globals, &args),
         Command::Chat(args) => chat::run(&globals, &args),
         Command::Train(args) => train::run(&globals, &args),
+        Command::Classify(args) => classify::run(&globals, &args),
         Command::Diagnose(command) => diagnose::run(&globals, &command),
         Command::Finetune(args) => finetune::run(&globals, &args),
         Command::Merge(args) => merge::run(&globals, &args),

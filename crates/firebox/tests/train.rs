@@ -130,3 +130,89 @@ fn packed_rows_and_token_shards_train_as_the_settings_say() {
     );
     assert!(text.contains("`data.n_held_out`"), "{text}");
 }
+
+const HEAD: &str = r#"
+activation_checkpointing = true
+[model]
+from = "runs/tiny/model"
+[head]
+field = "organ"
+[data]
+source = "organs.jsonl"
+held_out_years = "1979"
+seq_len = 16
+batch_size = 8
+[train]
+n_steps = 40
+schedule = { peak = 1e-2 }
+evaluation = { every_n_steps = 20 }
+"#;
+
+#[test]
+fn a_new_head_learns_classes_and_its_model_is_scored_and_used() {
+    let dir = workplace();
+    let organs = ["heart", "liver"];
+    let line = |i: usize| {
+        let (organ, year) = (organs[i % 2], 1977 + i % 3);
+        json!({ "id": i.to_string(), "text": format!("the {organ} {}", i / 2), "year": year, "organ": organ })
+            .to_string()
+    };
+    let mut lines: Vec<String> = (0..60).map(line).collect();
+    lines.push(json!({ "text": "of both", "year": 1977, "organ": organs }).to_string());
+    fs::write(dir.path().join("organs.jsonl"), lines.join("\n")).unwrap();
+    fs::write(dir.path().join("head.toml"), HEAD).unwrap();
+    let run = |args: &[&str]| {
+        let output = firebox(dir.path(), args);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{errors}");
+        (
+            serde_json::from_slice::<Value>(&output.stdout).unwrap(),
+            errors,
+        )
+    };
+    run(&["train", "--config", "tiny.toml", "--json"]);
+    let (trained, errors) = run(&["train", "--config", "head.toml", "--json"]);
+    assert!(
+        errors.contains("40 documents to train on, 20 held out, 2 outputs"),
+        "{errors}"
+    );
+    assert!(errors.contains("1 training records do not fit"), "{errors}");
+    assert_eq!(trained["scores"]["accuracy"], 1.0);
+
+    let model = ["classify", "--model", "runs/head/model"];
+    let data = [
+        "--data",
+        "organs.jsonl",
+        "--field",
+        "organ",
+        "--years",
+        "1979",
+        "--json",
+    ];
+    let (scored, _) = run(&[&model[..], &data].concat());
+    assert_eq!(scored["n_documents"], 20);
+    assert_eq!(scored["accuracy"], 1.0);
+    assert_eq!(scored["classes"][0]["label"], "heart");
+    let (said, _) = run(&[&model[..], &["the liver 4", "--json"]].concat());
+    assert_eq!(said[0]["labels"], json!(["liver"]));
+
+    let no_head = ["classify", "--model", "runs/tiny/model", "the liver"];
+    let refused = firebox(dir.path(), &no_head);
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        text.contains("score.weight") && text.contains("[head]"),
+        "{text}"
+    );
+
+    // Settings that do not go together are all named.
+    let bad = HEAD.replace("[head]", "[samples]\nprompts = [\"x\"]\n[head]");
+    let bad = bad.replace("activation", "precision = \"f16\"\nactivation");
+    fs::write(dir.path().join("bad.toml"), bad).unwrap();
+    let refused = firebox(dir.path(), &["train", "--config", "bad.toml"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        text.contains("`samples`") && text.contains("`activation_checkpointing`"),
+        "{text}"
+    );
+}

@@ -3,7 +3,7 @@
 Run: python make.py   (made with torch 2.15.0, transformers 5.24.0, PEFT 0.21.2, CPU, one thread)
 
 base/ is the model; KIND/ an adapter whose factors are all random, as PEFT saves it; golden.json holds the
-logits with it, and the losses of six AdamW steps from there.
+logits with it, the losses of six AdamW steps from there, and the logits of two of them at once.
 """
 
 import json
@@ -11,12 +11,13 @@ import pathlib
 import shutil
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
 torch.set_num_threads(1)
 HERE = pathlib.Path(__file__).resolve().parent
 SIZES = dict(vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64, rms_norm_eps=1e-5, tie_word_embeddings=False, attn_implementation="eager")
+WEIGHTS = [0.7, 0.4]
 KINDS = {
     "lora": {},
     "rslora": dict(use_rslora=True),
@@ -67,6 +68,13 @@ def main():
             loss.backward()
             optimizer.step()
         out["kinds"][kind] = {"n_trained": sum(p.numel() for p in trained), "logits": [round(x, 6) for x in logits.flatten().tolist()], "losses": losses}
+    # Two adapters on one base, as one: what each does, times its weight.
+    model = PeftModel.from_pretrained(base(), HERE / "lora", adapter_name="lora")
+    model.load_adapter(HERE / "rslora", adapter_name="rslora")
+    model.add_weighted_adapter(["lora", "rslora"], WEIGHTS, adapter_name="both", combination_type="cat")
+    model.set_adapter("both")
+    logits = model(ids).logits[0].detach()
+    out["weighted"] = {"weights": WEIGHTS, "logits": [round(x, 6) for x in logits.flatten().tolist()]}
     (HERE / "golden.json").write_text(json.dumps(out) + "\n")
 
 

@@ -10,7 +10,7 @@ use crate::source::{BrokenReason, BrokenRecord, SourceError};
 use crate::{DataError, Document, Place, PlaceUnit, TextRecord};
 
 /// A document that owns its text.
-pub(super) fn record_of_document(document: Document<'_>) -> TextRecord {
+pub(crate) fn record_of_document(document: Document<'_>) -> TextRecord {
     TextRecord {
         id: document.id.map(Cow::into_owned),
         title: document.title.map(Cow::into_owned),

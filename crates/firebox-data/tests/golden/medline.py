@@ -1,9 +1,16 @@
 """Golden records of medline.xml, by Python's ElementTree. Run: python medline.py"""
 import json
 import pathlib
+import re
 import xml.etree.ElementTree as ElementTree
 
 HERE = pathlib.Path(__file__).parent
+
+
+def year_of(date):
+    """Of `1978 Nov-Dec`, as pubmed_parser has it."""
+    found = re.search(r"\d{4}", date or "")
+    return found.group() if found else None
 
 
 def records(path):
@@ -16,7 +23,7 @@ def records(path):
                 "id": element.findtext(".//PMID"),
                 "title": "".join(element.find(".//ArticleTitle").itertext()),
                 "text": " ".join("".join(section.itertext()) for section in sections),
-                "year": element.findtext(".//PubDate/Year"),
+                "year": element.findtext(".//PubDate/Year") or year_of(element.findtext(".//PubDate/MedlineDate")),
             }
         element.clear()
 

@@ -14,7 +14,7 @@ use crate::linear::host_f32;
 use crate::llama::Llama;
 
 /// PEFT puts this before every name of the base model.
-const PEFT_PREFIX: &str = "base_model.model.";
+pub(super) const PEFT_PREFIX: &str = "base_model.model.";
 
 impl Llama {
     /// Loads a PEFT adapter beside the layers that it names.
@@ -54,7 +54,7 @@ impl Llama {
                     hint: "was the adapter trained on another base model?".into(),
                 });
             }
-            let scale = scaling(&adapter.config, &name, rank);
+            let scale = layer_scaling(&adapter.config, &name, rank);
             let mut lora = LoraFactors::new(to_tensor(a, &device), to_tensor(b, &device), scale);
             lora.is_rank_stabilized = adapter.config.use_rslora;
             lora.dropout = Dropout::new(adapter.config.lora_dropout, 0, loaded as u64);
@@ -260,7 +260,7 @@ fn is_plain(pattern: &str) -> bool {
 }
 
 /// The layer's own alpha, where the config has one, over its rank.
-fn scaling(config: &AdapterConfig, layer: &str, rank: usize) -> f64 {
+pub(super) fn layer_scaling(config: &AdapterConfig, layer: &str, rank: usize) -> f64 {
     let own = config
         .alpha_pattern
         .iter()
@@ -274,7 +274,7 @@ fn scaling(config: &AdapterConfig, layer: &str, rank: usize) -> f64 {
     .scaling()
 }
 
-fn peft_name(layer: &str, factor: &str) -> String {
+pub(super) fn peft_name(layer: &str, factor: &str) -> String {
     format!("{PEFT_PREFIX}{layer}.{factor}.weight")
 }
 

@@ -80,13 +80,14 @@ mod fused {
 
     use burn::backend::{Flex, flex::FlexTensor};
     use burn::tensor::Tensor;
+    use rayon::prelude::*;
 
     use super::super::flex_op::{shaped, values};
     use super::super::fused_op::{FusedOp, Input, apply};
     use super::RotaryAttention;
     use crate::host::{
-        AttentionGradient, AttentionShape, KvPage, RotaryTable, Segment, SimdLevel, attend_and_sum,
-        attend_backward, rotate, rotate_back,
+        self, AttentionGradient, AttentionShape, KvPage, RotaryTable, Segment, SimdLevel,
+        attend_and_sum, attend_backward, rotate, rotate_back,
     };
 
     #[derive(Debug, Clone)]
@@ -134,7 +135,7 @@ mod fused {
     impl Fused {
         /// A rotated copy of rows of `n_heads` heads.
         fn rotated(&self, x: &FlexTensor, n_heads: usize) -> Vec<f32> {
-            let mut x = values(x).to_vec();
+            let mut x = host::copied(values(x));
             let stride = n_heads * self.shape.head_dim;
             rotate(
                 SimdLevel::current(),
@@ -150,19 +151,25 @@ mod fused {
         /// Each document's rows, and its keys and values in pages.
         fn documents(&self, keys: &[f32], values: &[f32]) -> Vec<(Range<usize>, Vec<KvPage>)> {
             let width = self.shape.n_kv_heads * self.shape.head_dim;
-            let fill = |ends: &[usize]| {
-                let rows = ends[0]..ends[1];
-                let n_pages = rows.len().div_ceil(AttentionShape::PAGE_TOKENS);
-                let mut pages: Vec<_> = (0..n_pages).map(|_| KvPage::new(&self.shape)).collect();
-                for (token, row) in rows.clone().enumerate() {
-                    let place = token % AttentionShape::PAGE_TOKENS;
-                    let page = &mut pages[token / AttentionShape::PAGE_TOKENS];
+            let fill = |rows: Range<usize>| {
+                let mut page = KvPage::new(&self.shape);
+                for (place, row) in rows.enumerate() {
                     let at = row * width..(row + 1) * width;
                     page.write(&self.shape, place, &keys[at.clone()], &values[at]);
                 }
-                (rows, pages)
+                page
             };
-            self.cu_seqlens.windows(2).map(fill).collect()
+            let pages = |ends: &[usize]| {
+                let rows = ends[0]..ends[1];
+                let starts = rows
+                    .clone()
+                    .into_par_iter()
+                    .step_by(AttentionShape::PAGE_TOKENS);
+                let ends = |start: usize| rows.end.min(start + AttentionShape::PAGE_TOKENS);
+                let pages = starts.map(|start| fill(start..ends(start))).collect();
+                (rows.clone(), pages)
+            };
+            self.cu_seqlens.par_windows(2).map(pages).collect()
         }
     }
 
@@ -186,7 +193,7 @@ mod fused {
                     pages,
                 })
                 .collect();
-            let mut out = vec![0.0; queries.len()];
+            let mut out = host::zeros(queries.len());
             let mut log_sums = vec![0.0; self.positions.len() * n_heads];
             let stride = n_heads * head_dim;
             let sums = Some(&mut log_sums[..]);
@@ -218,9 +225,9 @@ mod fused {
                 d_out: values(grad),
                 log_sums: &saved.log_sums,
             };
-            let mut d_q = vec![0.0; saved.queries.len()];
-            let mut d_k = vec![0.0; saved.keys.len()];
-            let mut d_v = vec![0.0; saved.keys.len()];
+            let mut d_q = host::zeros(saved.queries.len());
+            let mut d_k = host::zeros(saved.keys.len());
+            let mut d_v = host::zeros(saved.keys.len());
             attend_backward(&gradient, &mut d_q, &mut d_k, &mut d_v);
             let turned = [
                 (&mut d_q, self.shape.n_heads),

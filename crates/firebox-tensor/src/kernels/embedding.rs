@@ -49,6 +49,7 @@ mod fused {
 
     use super::super::flex_op::{host_f32, values};
     use super::super::fused_op::{FusedOp, Input, apply};
+    use crate::host;
 
     #[derive(Debug, Clone)]
     struct Embedding {
@@ -105,7 +106,7 @@ mod fused {
             grad: &FlexTensor,
             _: [bool; 1],
         ) -> [Option<FlexTensor>; 1] {
-            let mut d_table = vec![0.0; vocab * width];
+            let mut d_table = host::zeros(vocab * width);
             add(&mut d_table, &self.ids, values(grad));
             let d_table = TensorData::new(d_table, [vocab, width]);
             [Some(FlexTensor::from_data(d_table))]

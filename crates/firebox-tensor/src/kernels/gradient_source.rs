@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 ///
 /// # Shapes
 /// `x` and `gradient` the same; the result `[1]`.
-pub fn gradient_source(x: Tensor<2>, gradient: Tensor<2>) -> Tensor<1> {
+pub fn gradient_source<const D: usize>(x: Tensor<D>, gradient: Tensor<D>) -> Tensor<1> {
     #[cfg(feature = "cpu")]
     if let Some(source) = fused::gradient_source(&x, &gradient) {
         return source;
@@ -28,7 +28,10 @@ mod fused {
         gradient: FlexTensor,
     }
 
-    pub(super) fn gradient_source(x: &Tensor<2>, gradient: &Tensor<2>) -> Option<Tensor<1>> {
+    pub(super) fn gradient_source<const D: usize>(
+        x: &Tensor<D>,
+        gradient: &Tensor<D>,
+    ) -> Option<Tensor<1>> {
         if !x.is_autodiff() || x.dims() != gradient.dims() {
             return None;
         }

@@ -93,7 +93,7 @@ pub(super) mod on_cpu {
                 Self::Bf16 => {}
             }
             let ([n_rows, depth], [n_out, _]) = (dims(x), dims(w));
-            let mut y = vec![0.0; n_rows * n_out];
+            let mut y = host::zeros(n_rows * n_out);
             let level = SimdLevel::current();
             host::bf16_matmul_transposed(level, values(x), values(w), depth, &mut y);
             tensor(y, [n_rows, n_out])
@@ -110,7 +110,7 @@ pub(super) mod on_cpu {
                 Self::Bf16 => {}
             }
             let ([n_rows, _], [_, n]) = (dims(x), dims(b));
-            let mut y = vec![0.0; n_rows * n];
+            let mut y = host::zeros(n_rows * n);
             host::bf16_matmul(SimdLevel::current(), values(x), values(b), n, &mut y);
             tensor(y, [n_rows, n])
         }
@@ -118,7 +118,7 @@ pub(super) mod on_cpu {
         /// `Aᵀ B`: `a` `[depth, m]`, `b` `[depth, n]`.
         pub(in super::super) fn outer(self, a: &FlexTensor, b: &FlexTensor) -> FlexTensor {
             let ([_, m], [_, n]) = (dims(a), dims(b));
-            let mut c = vec![0.0; m * n];
+            let mut c = host::zeros(m * n);
             self.add_outer(values(a), values(b), n, &mut c);
             tensor(c, [m, n])
         }

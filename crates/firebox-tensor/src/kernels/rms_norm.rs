@@ -52,7 +52,7 @@ mod fused {
         type Saved = [FlexTensor; 2];
 
         fn forward(&self, [x, gamma]: [&FlexTensor; 2]) -> (FlexTensor, Self::Saved) {
-            let mut y = vec![0.0; values(x).len()];
+            let mut y = host::zeros(values(x).len());
             host::rms_norm(
                 SimdLevel::current(),
                 values(x),
@@ -69,7 +69,7 @@ mod fused {
             grad: &FlexTensor,
             [_, wants_gamma]: [bool; 2],
         ) -> [Option<FlexTensor>; 2] {
-            let mut d_x = vec![0.0; values(&x).len()];
+            let mut d_x = host::zeros(values(&x).len());
             let mut d_gamma = wants_gamma.then(|| vec![0.0; values(&gamma).len()]);
             let inputs = [values(&x), values(&gamma), values(grad)];
             let level = SimdLevel::current();

@@ -52,7 +52,7 @@ mod fused {
         type Saved = [FlexTensor; 2];
 
         fn forward(&self, [gate, up]: [&FlexTensor; 2]) -> (FlexTensor, Self::Saved) {
-            let mut y = vec![0.0; values(gate).len()];
+            let mut y = host::zeros(values(gate).len());
             host::swiglu_apart(SimdLevel::current(), values(gate), values(up), &mut y);
             (shaped(y, gate), [gate.clone(), up.clone()])
         }
@@ -64,7 +64,7 @@ mod fused {
             _: [bool; 2],
         ) -> [Option<FlexTensor>; 2] {
             let n = values(&gate).len();
-            let (mut d_gate, mut d_up) = (vec![0.0; n], vec![0.0; n]);
+            let (mut d_gate, mut d_up) = (host::zeros(n), host::zeros(n));
             let inputs = [values(&gate), values(&up), values(grad)];
             host::swiglu_backward(SimdLevel::current(), inputs, &mut d_gate, &mut d_up);
             [Some(shaped(d_gate, &gate)), Some(shaped(d_up, &up))]

@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Train a LoRA adapter, or all weights, on a text
     Finetune(FinetuneArgs),
+    /// Classify texts with a model that has a head for it, and score it where the classes are known
+    Classify(ClassifyArgs),
     /// Recognise, reproduce and repair failures of training runs
     #[command(subcommand)]
     Diagnose(DiagnoseCommand),
@@ -326,6 +328,31 @@ pub(crate) struct TrainArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ClassifyArgs {
+    /// A model with a head, as `firebox train` with `[head]` or transformers writes it
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: String,
+    /// Texts
+    #[arg(value_name = "TEXT", conflicts_with = "data")]
+    pub(crate) texts: Vec<String>,
+    /// Records instead: a file, folder or glob, hf:… or pypi:…
+    #[arg(long, value_name = "DATA", required_unless_present = "texts")]
+    pub(crate) data: Option<String>,
+    /// The records' field with the known classes; with it, the model is scored
+    #[arg(long, value_name = "FIELD", requires = "data")]
+    pub(crate) field: Option<String>,
+    /// Only records of these years, as 1977-1979
+    #[arg(long, value_name = "YEARS", requires = "data")]
+    pub(crate) years: Option<String>,
+    /// Tokens of a text that are read, from its start
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub(crate) seq: usize,
+    /// In what matrices are multiplied
+    #[arg(long, default_value_t = MatmulPrecision::F32)]
+    pub(crate) precision: MatmulPrecision,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DiagnoseRunArgs {
     /// The run's folder
     pub(crate) run: PathBuf,
@@ -372,9 +399,9 @@ pub(crate) struct MergeArgs {
     /// The base model
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: String,
-    /// A PEFT adapter directory
-    #[arg(long, value_name = "DIR")]
-    pub(crate) adapter: PathBuf,
+    /// A PEFT adapter directory, or DIR=WEIGHT for that share of its effect; several are added up
+    #[arg(long, value_name = "DIR", required = true)]
+    pub(crate) adapter: Vec<String>,
     /// Where the merged model is written
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,

@@ -94,7 +94,7 @@ fn note(n: impl TryInto<u64>, what: &str) {
     }
 }
 
-fn selection(args: &DataArgs) -> anyhow::Result<Selection> {
+pub(crate) fn selection(args: &DataArgs) -> anyhow::Result<Selection> {
     let (min_year, max_year) = match &args.years {
         None => (None, None),
         Some(years) => parse_years(years)?,

@@ -131,6 +131,9 @@ impl Observer for TrainBar {
 
     fn on_evaluation(&mut self, step: usize, evaluation: &Evaluation) {
         let mut text = format!("step {step}: held-out loss {:.4}", evaluation.loss);
+        for (name, score) in &evaluation.scores {
+            text.push_str(&format!(", {name} {score:.4}"));
+        }
         for sample in &evaluation.samples {
             text.push_str(&format!(
                 "\n  {}▸{}",

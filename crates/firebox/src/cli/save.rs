@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use firebox_checkpoint::{Checkpoint, Dtype, HfWriter};
-use firebox_model::Llama;
+use firebox_model::{Llama, NamedWeight, SequenceClassifier};
+use serde_json::Value;
 
 use super::exit::UserError;
 
@@ -75,16 +76,34 @@ pub(crate) fn model(
 ) -> anyhow::Result<()> {
     let mut writer = HfWriter::create(out)?;
     let mut config = origin.config().clone();
-    // transformers 5 calls it `dtype`; the key that is there stays.
-    let key = if config["dtype"].is_string() {
-        "dtype"
-    } else {
-        "torch_dtype"
-    };
-    config[key] = dtype.torch_name().into();
+    set_dtype(&mut config, dtype);
     writer.set_config(config);
     writer.copy_side_files(origin)?;
-    weights(model, writer, dtype)
+    weights(&model.named_weights(), writer, dtype)
+}
+
+/// Writes a decoder with a new head, with the tokenizer of `origin`.
+pub(crate) fn classifier(
+    model: &SequenceClassifier,
+    origin: &Checkpoint,
+    out: &Path,
+    dtype: Dtype,
+) -> anyhow::Result<()> {
+    let mut writer = HfWriter::create(out)?;
+    let mut config = model.config_to_hf(origin.config());
+    set_dtype(&mut config, dtype);
+    writer.set_config(config);
+    writer.copy_side_files(origin)?;
+    weights(&model.named_weights(), writer, dtype)
+}
+
+/// transformers 5 calls it `dtype`; the key that is there stays.
+fn set_dtype(config: &mut Value, dtype: Dtype) {
+    let key = match config["dtype"].is_string() {
+        true => "dtype",
+        false => "torch_dtype",
+    };
+    config[key] = dtype.torch_name().into();
 }
 
 /// Writes a model made here: its config and the given files beside the weights.
@@ -101,15 +120,14 @@ pub(crate) fn new_model(
     for (name, bytes) in files {
         writer.set_side_file(name, bytes.clone());
     }
-    weights(model, writer, dtype)
+    weights(&model.named_weights(), writer, dtype)
 }
 
-fn weights(model: &Llama, mut writer: HfWriter, dtype: Dtype) -> anyhow::Result<()> {
-    let weights = model.named_weights();
-    for weight in &weights {
+fn weights(weights: &[NamedWeight], mut writer: HfWriter, dtype: Dtype) -> anyhow::Result<()> {
+    for weight in weights {
         writer.declare(&weight.name, dtype, &weight.shape)?;
     }
-    for weight in &weights {
+    for weight in weights {
         writer.write_tensor(&weight.name, &weight.values())?;
     }
     Ok(writer.finish()?)

@@ -1,10 +1,12 @@
 //! `firebox train`: a model from a TOML file, in a run folder, resumed exactly.
 
 mod batches;
+mod head;
 mod held_out;
 mod inputs;
 mod settings;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
@@ -22,6 +24,7 @@ use super::progress::TrainBar;
 use super::save;
 
 use batches::RunSource;
+use head::HeadRun;
 use held_out::HeldOut;
 use inputs::Inputs;
 use settings::TrainSettings;
@@ -39,6 +42,8 @@ struct Trained {
     last_loss: f64,
     held_out_loss: Option<f64>,
     best_held_out_loss: Option<f64>,
+    /// Of the last evaluation, besides the loss.
+    scores: BTreeMap<String, f64>,
     tokens_per_s: f64,
     elapsed_s: f64,
     peak_rss_bytes: u64,
@@ -57,14 +62,27 @@ pub(crate) fn run(globals: &Globals, args: &TrainArgs) -> anyhow::Result<()> {
             Place::New(&folder)
         }
     };
-    let mut inputs = Inputs::open(globals, &settings)?;
-    if args.resume.is_none() {
-        write_atomic(&dir.join(SETTINGS), settings.to_toml()?.as_bytes())?;
-    }
-    let (model, summary) = train(&mut inputs, &settings, place)?;
-    let written = match summary.outcome {
-        Outcome::Cancelled => None,
-        _ => Some(write(&model, &inputs, &dir)?),
+    let write_settings = || -> anyhow::Result<()> {
+        match args.resume {
+            Some(_) => Ok(()),
+            None => Ok(write_atomic(
+                &dir.join(SETTINGS),
+                settings.to_toml()?.as_bytes(),
+            )?),
+        }
+    };
+    // The settings are those of a run that could be opened.
+    let (summary, written) = match &settings.head {
+        Some(head) => {
+            let run = HeadRun::open(globals, &settings, head)?;
+            write_settings()?;
+            run.train(&settings, place, &dir)?
+        }
+        None => {
+            let inputs = Inputs::open(globals, &settings)?;
+            write_settings()?;
+            train(inputs, &settings, place, &dir)?
+        }
     };
     report(globals, &dir, &summary, written)
 }
@@ -92,11 +110,11 @@ fn settings_and_dir(args: &TrainArgs) -> anyhow::Result<(TrainSettings, PathBuf)
     if let Some(seed) = args.seed {
         settings.seed = seed;
     }
+    settings.validate(path)?;
     // Half precision loses small gradients: nobody wants that but to see it.
     if settings.precision == MatmulPrecision::F16.name() && !args.no_loss_scaling {
         settings.train.loss_scaling.get_or_insert_default();
     }
-    settings.validate(path)?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     let dir = args.run.clone();
     Ok((
@@ -106,10 +124,11 @@ fn settings_and_dir(args: &TrainArgs) -> anyhow::Result<(TrainSettings, PathBuf)
 }
 
 fn train(
-    inputs: &mut Inputs,
+    mut inputs: Inputs,
     settings: &TrainSettings,
     place: Place<'_>,
-) -> anyhow::Result<(Llama, TrainSummary)> {
+    dir: &Path,
+) -> anyhow::Result<(TrainSummary, Option<PathBuf>)> {
     let mut bar = TrainBar::new()?;
     let model = inputs.take_model()?;
     let mut held_out = HeldOut::new(&inputs.files, &inputs.held_out, settings.samples.as_ref());
@@ -124,7 +143,11 @@ fn train(
         RunSource::Rows(rows) => train_with(model, rows, config, hooks)?,
         RunSource::Loaded(loaded) => train_with(model, &mut **loaded, config, hooks)?,
     };
-    Ok((model.valid(), summary))
+    let written = match summary.outcome {
+        Outcome::Cancelled => None,
+        _ => Some(write(&model.valid(), &inputs, dir)?),
+    };
+    Ok((summary, written))
 }
 
 /// The adapter where there is one, otherwise the model.
@@ -167,6 +190,10 @@ fn report(
         last_loss: summary.last_loss().unwrap_or(f64::NAN),
         held_out_loss: losses().next_back(),
         best_held_out_loss: losses().min_by(f64::total_cmp),
+        scores: match summary.evaluations.last() {
+            Some((_, evaluation)) => evaluation.scores.clone(),
+            None => BTreeMap::new(),
+        },
         tokens_per_s: summary.tokens_per_s,
         elapsed_s: summary.elapsed_s,
         peak_rss_bytes: memory::process().peak_rss_bytes,
@@ -177,6 +204,11 @@ fn report(
             Some(loss) => format!(", held-out loss {loss:.4}"),
             None => String::new(),
         };
+        let scores: String = trained
+            .scores
+            .iter()
+            .map(|(name, score)| format!(", {name} {score:.4}"))
+            .collect();
         let end = match (&trained.written, trained.outcome) {
             (Some(path), _) => format!("written to {path}"),
             (None, _) => format!(
@@ -185,7 +217,7 @@ fn report(
             ),
         };
         format!(
-            "{}: loss {:.4} → {:.4}{held_out} in {} steps at {:.0} tok/s, peak memory {}; {end}",
+            "{}: loss {:.4} → {:.4}{held_out}{scores} in {} steps at {:.0} tok/s, peak memory {}; {end}",
             trained.run,
             trained.first_loss,
             trained.last_loss,

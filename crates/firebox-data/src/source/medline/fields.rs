@@ -18,6 +18,7 @@ pub(super) enum Element {
     Pmid,
     PubDate,
     Year,
+    MedlineDate,
     MeshHeading,
     DescriptorName,
     Other,
@@ -34,6 +35,7 @@ impl Element {
             "PMID" => Self::Pmid,
             "PubDate" => Self::PubDate,
             "Year" => Self::Year,
+            "MedlineDate" => Self::MedlineDate,
             "MeshHeading" => Self::MeshHeading,
             "DescriptorName" => Self::DescriptorName,
             _ => Self::Other,
@@ -53,7 +55,8 @@ struct Capture {
 ///
 /// Titles and abstracts are the whole text inside their elements, inline markup (`<i>`, `<sup>`,
 /// MathML) flattened; the PMID, the year and a MeSH descriptor are the text before any child
-/// element. Of the title, the PMID and the year the first counts: later ones belong to cited works.
+/// element. Of the title, the PMID and the year the first counts: later ones belong to cited works. A
+/// `MedlineDate` (`1978 Nov-Dec`) has a year, too.
 /// Text that comes in one piece is borrowed.
 #[derive(Debug)]
 pub(super) struct MedlineFields<'a> {
@@ -111,7 +114,7 @@ impl<'a> MedlineFields<'a> {
             }
             (Element::ArticleTitle, _) => start_first(&mut self.title),
             (Element::Pmid, _) => start_first(&mut self.pmid),
-            (Element::Year, Element::PubDate) => start_first(&mut self.year),
+            (Element::Year | Element::MedlineDate, Element::PubDate) => start_first(&mut self.year),
             (Element::DescriptorName, Element::MeshHeading) => {
                 self.mesh_terms.push(Cow::Borrowed(""));
                 true
@@ -162,7 +165,7 @@ impl<'a> MedlineFields<'a> {
             Element::AbstractText => self.abstract_text.as_mut(),
             Element::ArticleTitle => self.title.as_mut(),
             Element::Pmid => self.pmid.as_mut(),
-            Element::Year => self.year.as_mut(),
+            Element::Year | Element::MedlineDate => self.year.as_mut(),
             Element::DescriptorName => self.mesh_terms.last_mut(),
             _ => None,
         }
@@ -190,11 +193,21 @@ impl<'a> MedlineFields<'a> {
             text: fields.abstract_text?,
             id: fields.pmid,
             title: fields.title,
-            year: fields.year.and_then(|year| year.trim().parse().ok()),
+            year: fields.year.and_then(|date| year_of(&date)),
             mesh_terms: fields.mesh_terms,
             ..Document::default()
         })
     }
+}
+
+/// The first four digits in a row: `1978`, or the year that `1978 Nov-1979 Jan` begins in.
+fn year_of(date: &str) -> Option<u16> {
+    let digits = date.as_bytes().windows(4);
+    let found = digits.map(|four| four.iter().all(u8::is_ascii_digit));
+    let start = found
+        .enumerate()
+        .find_map(|(at, is_year)| is_year.then_some(at))?;
+    date[start..start + 4].parse().ok()
 }
 
 /// The label of a section, as `METHODS`.

@@ -65,7 +65,9 @@ impl Inputs {
             );
             return Err(UserError(text).into());
         }
-        let model = model.with_precision(settings.precision()?);
+        let model = model
+            .with_precision(settings.precision()?)
+            .with_activation_checkpointing(settings.activation_checkpointing);
         let template = files.chat_template.as_ref();
         let held_out = match held_out {
             Some(records) => records.scored_rows(&files.tokenizer, template, data.seq_len)?,

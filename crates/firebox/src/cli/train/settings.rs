@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use firebox_model::{LlamaConfig, LoraConfig};
+use firebox_model::{HeadTask, LlamaConfig, LoraConfig, TrainedPart};
 use firebox_tensor::kernels::MatmulPrecision;
 use firebox_train::TrainConfig;
 use serde::{Deserialize, Serialize};
@@ -20,8 +20,12 @@ pub(super) struct TrainSettings {
     /// In what matrices are multiplied: `f32`, `bf16` or `f16`.
     #[serde(default = "f32_name")]
     pub(super) precision: String,
+    /// Whether layers are computed again for their gradients, in less memory.
+    #[serde(default)]
+    pub(super) activation_checkpointing: bool,
     pub(super) model: ModelSettings,
     pub(super) adapter: Option<LoraConfig>,
+    pub(super) head: Option<HeadSettings>,
     pub(super) data: DataSettings,
     pub(super) samples: Option<SampleSettings>,
     pub(super) train: TrainConfig,
@@ -67,6 +71,8 @@ pub(super) struct DataSettings {
     pub(super) weights: Vec<f64>,
     /// Records that are scored and not trained on, from a source of their own.
     pub(super) held_out: Option<String>,
+    /// Records of `source` of these years are scored, and not trained on.
+    pub(super) held_out_years: Option<String>,
     /// Whether several documents share a row, each seeing itself only.
     #[serde(default)]
     pub(super) packed: bool,
@@ -87,6 +93,22 @@ pub(super) struct DataSettings {
     pub(super) shuffle: bool,
 }
 
+/// A new head in the place of the decoder's own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HeadSettings {
+    #[serde(default)]
+    pub(super) task: HeadTask,
+    /// The field of a record that has its label, or labels; `mesh_terms` in MEDLINE.
+    #[serde(default = "label")]
+    pub(super) field: String,
+    /// The classes or labels, in order; all that occur unless given. For numbers, the outputs' names.
+    #[serde(default)]
+    pub(super) labels: Vec<String>,
+    /// `"head"`, `{ last_layers = N }` or `"all"`; with an adapter, it and the head.
+    pub(super) trained: Option<TrainedPart>,
+}
+
 /// Texts that the model goes on with at every evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -102,6 +124,10 @@ fn f32_name() -> String {
 
 fn vocab_size() -> usize {
     8192
+}
+
+fn label() -> String {
+    "label".to_owned()
 }
 
 fn yes() -> bool {
@@ -136,8 +162,14 @@ impl TrainSettings {
         if let Err(error) = self.precision.parse::<MatmulPrecision>() {
             problems.push(format!("`precision`: {error}"));
         }
+        if self.activation_checkpointing && self.precision == MatmulPrecision::F16.name() {
+            let text = "`activation_checkpointing`: expected f32 or bf16 with it, found f16 (hint: it \
+                        computes gradients before the loss is scaled, which f16 needs)";
+            problems.push(text.to_owned());
+        }
         problems.extend(self.model_problems());
         problems.extend(self.data_problems());
+        problems.extend(self.head_problems());
         if let Err(error) = self.train.validate() {
             problems.extend(error.problems.iter().map(|problem| {
                 format!(
@@ -180,6 +212,46 @@ impl TrainSettings {
         problems
     }
 
+    fn head_problems(&self) -> Vec<String> {
+        let Some(head) = &self.head else {
+            return match self.data.held_out_years {
+                Some(_) => {
+                    let text = "`data.held_out_years`: expected it with `[head]`, found no head";
+                    vec![text.to_owned()]
+                }
+                None => Vec::new(),
+            };
+        };
+        let mut problems = Vec::new();
+        let without = [
+            (self.model.new.is_some(), "model.new", "model.from"),
+            (!self.data.shards.is_empty(), "data.shards", "data.source"),
+            (
+                self.data.packed,
+                "data.packed",
+                "nothing: documents are side by side anyway",
+            ),
+            (
+                self.samples.is_some(),
+                "samples",
+                "nothing: such a model writes no texts",
+            ),
+        ];
+        for (is_there, field, instead) in without {
+            if is_there {
+                problems.push(format!(
+                    "`{field}`: expected {instead} with `[head]`, found it"
+                ));
+            }
+        }
+        if head.trained.is_some() && self.adapter.is_some() {
+            let text = "`head.trained`: expected none beside `[adapter]`, found it (hint: the adapter \
+                        and the head train)";
+            problems.push(text.to_owned());
+        }
+        problems
+    }
+
     fn data_problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let data = &self.data;
@@ -193,7 +265,7 @@ impl TrainSettings {
             ));
         }
         problems.extend(data.source_problems());
-        if self.train.evaluation.is_some() && data.n_held_out == 0 && data.held_out.is_none() {
+        if self.train.evaluation.is_some() && !data.has_held_out() {
             let text = "`data.n_held_out`: expected records to evaluate on, found 0 (hint: set it \
                         or `data.held_out`, or leave `train.evaluation` out)";
             problems.push(text.to_owned());
@@ -207,6 +279,10 @@ impl TrainSettings {
 }
 
 impl DataSettings {
+    fn has_held_out(&self) -> bool {
+        self.n_held_out > 0 || self.held_out.is_some() || self.held_out_years.is_some()
+    }
+
     fn source_problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         if self.source.is_some() != self.shards.is_empty() {
@@ -227,9 +303,19 @@ impl DataSettings {
                 self.weights.len()
             ));
         }
-        if self.n_held_out > 0 && (self.held_out.is_some() || self.source.is_none()) {
-            let text = "`data.n_held_out`: expected it with `source` and without `held_out`, found \
-                        otherwise (hint: `held_out` names records of their own)";
+        if self.n_held_out > 0 && self.source.is_none() {
+            let text = "`data.n_held_out`: expected `source` with it, found none (hint: `held_out` \
+                        names records of their own)";
+            problems.push(text.to_owned());
+        }
+        let ways = [
+            self.n_held_out > 0,
+            self.held_out.is_some(),
+            self.held_out_years.is_some(),
+        ];
+        if ways.iter().filter(|is_set| **is_set).count() > 1 {
+            let text = "`data`: expected one of `n_held_out`, `held_out` and `held_out_years`, found \
+                        several";
             problems.push(text.to_owned());
         }
         problems

@@ -1,0 +1,177 @@
+//! Runs that put a new head on a decoder.
+
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use firebox_checkpoint::Dtype;
+use firebox_data::split_held_out;
+use firebox_model::{HeadTask, Llama, SequenceClassifier};
+use firebox_train::{
+    LabelledBatch, LabelledBatches, Place, Setup, TrainHooks, TrainSummary, train_with,
+};
+
+use crate::cli::args::{DataArgs, Globals};
+use crate::cli::data;
+use crate::cli::exit::UserError;
+use crate::cli::head_scores::HeadHeldOut;
+use crate::cli::labelled;
+use crate::cli::model::ModelFiles;
+use crate::cli::progress::TrainBar;
+use crate::cli::save;
+
+use super::settings::{DataSettings, HeadSettings, TrainSettings};
+
+/// Everything that a run needs before its first step.
+pub(super) struct HeadRun {
+    files: ModelFiles,
+    base_name: String,
+    model: SequenceClassifier,
+    batches: LabelledBatches,
+    held_out: LabelledBatch,
+    setup: Setup,
+}
+
+impl HeadRun {
+    pub(super) fn open(
+        globals: &Globals,
+        settings: &TrainSettings,
+        head: &HeadSettings,
+    ) -> anyhow::Result<Self> {
+        let device = globals.device.open()?;
+        let Some(from) = &settings.model.from else {
+            return Err(UserError("`model.from`: expected a model, found none".into()).into());
+        };
+        let files = ModelFiles::open(globals, from)?;
+        let decoder = Llama::load(&files.checkpoint, &device)?;
+        let decoder = decoder
+            .with_precision(settings.precision()?)
+            .with_activation_checkpointing(settings.activation_checkpointing);
+        let (texts, held_out) = texts(globals, &settings.data, head)?;
+        let labels = match (head.labels.as_slice(), head.task) {
+            ([], HeadTask::Regression) => vec![head.field.clone()],
+            ([], _) => labelled::labels_of(&texts),
+            (labels, _) => labels.to_vec(),
+        };
+        let max_len = settings.data.seq_len;
+        let batch = |texts, what: &str| -> anyhow::Result<LabelledBatch> {
+            let (batch, n_left_out) =
+                labelled::batch(texts, &files.tokenizer, head.task, &labels, max_len)?;
+            if n_left_out > 0 {
+                eprintln!(
+                    "note: {n_left_out} {what} records do not fit the head and were left out"
+                );
+            }
+            Ok(batch)
+        };
+        let (training, held_out) = (batch(texts, "training")?, batch(held_out, "held-out")?);
+        if settings.train.evaluation.is_some() && held_out.documents.is_empty() {
+            let text =
+                "read held-out records: expected at least one that fits the head, found none";
+            return Err(UserError(text.to_owned()).into());
+        }
+        eprintln!(
+            "{} documents to train on, {} held out, {} outputs",
+            training.documents.len(),
+            held_out.documents.len(),
+            labels.len()
+        );
+        let setup = Setup {
+            precision: Some(settings.precision.clone()),
+            vocab_size: Some(decoder.config().vocab_size),
+            tokenizer_vocab_size: Some(files.tokenizer.vocab_size()),
+            wants_adapter: settings.adapter.is_some(),
+            ..Setup::default()
+        };
+        let model = SequenceClassifier::new(decoder, head.task, labels, settings.seed)?;
+        let model = match &settings.adapter {
+            Some(adapter) => model.attach_lora(adapter, settings.seed)?,
+            None => model.train_part(head.trained.unwrap_or_default())?,
+        };
+        let order = data::order(settings.data.shuffle, settings.seed);
+        let batches = LabelledBatches::new(training, settings.data.batch_size, order)
+            .map_err(|error| UserError(format!("read training records: {error}")))?;
+        Ok(Self {
+            files,
+            base_name: from.clone(),
+            model,
+            batches,
+            held_out,
+            setup,
+        })
+    }
+
+    /// Trains; gives the summary and, if the run came to its end, where the model was written.
+    pub(super) fn train(
+        self,
+        settings: &TrainSettings,
+        place: Place<'_>,
+        dir: &Path,
+    ) -> anyhow::Result<(TrainSummary, Option<PathBuf>)> {
+        let Self {
+            files,
+            base_name,
+            model,
+            mut batches,
+            held_out,
+            setup,
+        } = self;
+        let mut bar = TrainBar::new()?;
+        let hooks = TrainHooks {
+            observer: &mut bar,
+            evaluator: &mut HeadHeldOut(held_out),
+            place,
+            setup,
+        };
+        let (model, summary) = train_with(model.train(), &mut batches, &settings.train, hooks)?;
+        drop(bar);
+        if summary.outcome == firebox_train::Outcome::Cancelled {
+            return Ok((summary, None));
+        }
+        let model = model.valid();
+        if let Some(adapter) = model.adapter(&base_name) {
+            firebox_checkpoint::write_adapter(&dir.join("adapter"), &adapter)?;
+        }
+        // An adapter's file does not say what the outputs mean: the model's does.
+        let out = dir.join("model");
+        save::classifier(&model.into_merged()?, &files.checkpoint, &out, Dtype::F32)?;
+        Ok((summary, Some(out)))
+    }
+}
+
+/// Texts to train on, and those that are scored.
+fn texts(
+    globals: &Globals,
+    data: &DataSettings,
+    head: &HeadSettings,
+) -> anyhow::Result<(
+    Vec<firebox_data::LabelledText>,
+    Vec<firebox_data::LabelledText>,
+)> {
+    let read = |source: &str, years: &Option<String>| {
+        let args = DataArgs {
+            data: source.to_owned(),
+            years: years.clone(),
+            longer_than: data.longer_than,
+            shorter_than: data.shorter_than,
+            limit: None,
+        };
+        labelled::read(globals, source, &head.field, &data::selection(&args)?)
+    };
+    let source = data.source.as_deref().unwrap_or_default();
+    let mut training = read(source, &data.years)?;
+    let held_out = match (&data.held_out, &data.held_out_years) {
+        (Some(held_out), _) => read(held_out, &None)?,
+        (None, Some(years)) => {
+            let held_out = read(source, &Some(years.clone()))?;
+            training.retain(|text| !held_out.contains(text));
+            held_out
+        }
+        (None, None) => {
+            let split = split_held_out(training, data.n_held_out);
+            training = split.training;
+            split.held_out
+        }
+    };
+    training.truncate(data.limit.unwrap_or(usize::MAX));
+    Ok((training, held_out))
+}
