@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use burn::module::Module;
 use firebox_checkpoint::{Adapter, Checkpoint, read_adapter, write_adapter};
 use firebox_data::{Batch, Example};
-use firebox_model::{Llama, LoraConfig, combine_adapters};
+use firebox_model::{Llama, LoraConfig, LoraInit, combine_adapters};
 use firebox_tensor::burn;
 use firebox_train::{AdamWConfig, OptimizerConfig, Schedule, TrainConfig, train};
 use serde_json::Value;
@@ -53,6 +53,65 @@ fn logits_are_pefts() {
         let merged = model.into_merged().unwrap();
         assert_close(kind, &logits(&merged, row), &expected, 5e-5);
     }
+}
+
+#[test]
+fn pissa_begins_trains_and_is_written_as_in_peft() {
+    let golden = golden();
+    let (row, expected) = (&rows(&golden)[0], &golden["pissa"]);
+    let config = LoraConfig {
+        init: LoraInit::Pissa,
+        ..LoraConfig::new(4, 6.0, ["q_proj", "v_proj", "down_proj"])
+    };
+    let model = base().attach_lora(&config, 0).unwrap();
+    // The whole is unchanged; a part of it has moved into the factors.
+    assert_close("whole", &logits(&model, row), &logits(&base(), row), 2e-5);
+    let layer = &model.layers[0].self_attn.q_proj;
+    let lora = layer.lora.as_ref().unwrap();
+    let part = lora
+        .lora_b
+        .val()
+        .matmul(lora.lora_a.val())
+        .mul_scalar(lora.scaling);
+    let part: Vec<f64> = part.into_data().iter::<f64>().collect();
+    assert_close("part", &part, &floats(&expected["part"]), 1e-5);
+
+    let examples: Vec<Example> = rows(&golden).into_iter().map(Example::from_ids).collect();
+    let mut batches = vec![Batch::pad(&examples, 0)];
+    let steps = TrainConfig {
+        optimizer: OptimizerConfig::AdamW(AdamWConfig::default()),
+        ..TrainConfig::new(6, Schedule::constant(1e-2))
+    };
+    let (trained, summary) = train(model.train(), &mut batches, &steps, &mut ()).unwrap();
+    let found: Vec<f64> = summary.steps.iter().map(|step| step.loss).collect();
+    assert_close("losses", &found, &floats(&expected["losses"]), 2e-4);
+
+    // Both files are ordinary adapters of twice the rank beside the whole base.
+    let after = floats(&expected["logits"]);
+    let of_peft = base().load_adapter(&adapter("pissa")).unwrap();
+    assert_close("PEFT's file", &logits(&of_peft, row), &after, 5e-5);
+    let written = trained.valid().adapter("base").unwrap();
+    assert_eq!((written.config.r, written.config.lora_alpha), (8, 12.0));
+    let of_ours = base().load_adapter(&written).unwrap();
+    // Six steps of AdamW apart.
+    assert_close("our file", &logits(&of_ours, row), &after, 2e-2);
+    assert_close(
+        "our file",
+        &logits(&of_ours, row),
+        &logits(&trained.valid(), row),
+        5e-5,
+    );
+    let merged = trained.valid().into_merged().unwrap();
+    assert_close(
+        "merged",
+        &logits(&merged, row),
+        &logits(&trained.valid(), row),
+        5e-5,
+    );
+
+    let wide = LoraConfig { rank: 33, ..config };
+    let error = base().attach_lora(&wide, 0).unwrap_err().to_string();
+    assert!(error.contains("at most 32"), "{error}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod encode;
 mod error;
 mod fields;
 mod preference;
+mod read;
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,6 +18,7 @@ use fields::Fields;
 pub use encode::{PreferencePair, encode_instruction, encode_preference};
 pub use error::InstructionError;
 pub use preference::Preference;
+pub use read::read_preferences;
 
 /// What one line of an instruction data set teaches.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -60,7 +60,7 @@ pub use example::{Example, IGNORE_LABEL, encode_record, encode_text};
 pub use fast_encoder::{EncodingPath, FallbackReason, FastEncoder, FlatEncoding};
 pub use instruction::{
     Instruction, InstructionError, InstructionFormat, Preference, PreferencePair,
-    encode_instruction, encode_preference,
+    encode_instruction, encode_preference, read_preferences,
 };
 pub use labelled::{LabelledText, read_labelled};
 pub use loader::{

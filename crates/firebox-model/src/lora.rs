@@ -5,6 +5,7 @@ mod dropout;
 mod files;
 mod merge;
 mod names;
+mod pissa;
 mod whole;
 
 use burn::module::{Module, Param};
@@ -18,8 +19,24 @@ use crate::linear::Weight;
 use crate::llama::Llama;
 pub use combine::combine_adapters;
 use dropout::Dropout;
-use names::matches;
+pub(crate) use names::matches;
 pub use names::matches_pattern;
+use pissa::Principal;
+
+/// How adapters begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoraInit {
+    /// A random A and B = 0: a fresh adapter changes nothing.
+    #[default]
+    Random,
+    /// The principal singular values of each weight, which are taken out of it: training moves what
+    /// matters most from the first step. The model as a whole is unchanged; an adapter's file holds the
+    /// difference to the base, in twice the rank.
+    ///
+    /// Source: Meng et al. (2024), <https://arxiv.org/abs/2404.02948>.
+    Pissa,
+}
 
 /// What to adapt, and how strongly.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +61,9 @@ pub struct LoraConfig {
     /// Source: Liu et al. (2024), section 4.1, <https://arxiv.org/abs/2402.09353>.
     #[serde(default)]
     pub dora: bool,
+    /// How the adapters begin.
+    #[serde(default)]
+    pub init: LoraInit,
     /// Modules that train whole, beside the adapters: `lm_head`, `embed_tokens`, `norm`.
     #[serde(default)]
     pub modules_to_save: Vec<String>,
@@ -63,6 +83,7 @@ impl LoraConfig {
             dropout: 0.0,
             rank_stabilized: false,
             dora: false,
+            init: LoraInit::Random,
             modules_to_save: Vec::new(),
         }
     }
@@ -95,6 +116,9 @@ pub struct LoraFactors {
     pub(crate) is_rank_stabilized: bool,
     #[module(skip)]
     pub(crate) dropout: Option<Dropout>,
+    /// Of PiSSA: the factors that it began with, which the weight lacks.
+    #[module(skip)]
+    pub(crate) principal: Option<Principal>,
     /// The weight as it was before the merge, while merged. Keeps unmerging exact.
     unmerged: Option<Param<Tensor<2>>>,
 }
@@ -108,6 +132,7 @@ impl LoraFactors {
             magnitude: None,
             is_rank_stabilized: false,
             dropout: None,
+            principal: None,
             unmerged: None,
         }
     }
@@ -206,6 +231,25 @@ impl LoraFactors {
     }
 }
 
+/// An adapter of the principal part of a weight, which keeps the rest.
+fn take_principal(
+    layer: &str,
+    weight: &mut Weight,
+    config: &LoraConfig,
+) -> Result<LoraFactors, ModelError> {
+    let Weight::Dense(dense) = weight else {
+        return Err(ModelError::Lora {
+            what: format!("layer `{layer}`: expected a dense weight for PiSSA, found a packed one"),
+            hint: "quantize afterwards, or start the adapter as usual".into(),
+        });
+    };
+    let scaling = config.scaling();
+    let values = dense.val().inner();
+    let principal = Principal::of(layer, &values, config.rank, scaling)?;
+    *dense = principal.residual(values, scaling);
+    Ok(principal.factors(scaling))
+}
+
 /// The Euclidean norm of each row, `[out, in]` to `[out]`.
 fn row_norms(weight: Tensor<2>) -> Tensor<1> {
     let [n_out, _] = weight.dims();
@@ -224,8 +268,13 @@ impl Llama {
         let mut model = self.no_grad();
         for (stream, (name, linear)) in model.linears_mut().into_iter().enumerate() {
             if config.targets.iter().any(|target| matches(target, &name)) {
-                let mut rng = CounterRng::new(seed, stream as u64);
-                let mut lora = LoraFactors::init(linear.shape(), config, &mut rng, &device);
+                let mut lora = match config.init {
+                    LoraInit::Random => {
+                        let mut rng = CounterRng::new(seed, stream as u64);
+                        LoraFactors::init(linear.shape(), config, &mut rng, &device)
+                    }
+                    LoraInit::Pissa => take_principal(&name, &mut linear.weight, config)?,
+                };
                 lora.is_rank_stabilized = config.rank_stabilized;
                 lora.dropout = Dropout::new(config.dropout, seed, stream as u64);
                 if config.dora {
@@ -249,12 +298,14 @@ impl Llama {
             .linears()
             .into_iter()
             .filter_map(|(_, linear)| linear.lora.as_ref());
-        let is_merged = adapters.any(LoraFactors::is_merged);
-        if !self.has_adapter() || is_merged || !self.whole.is_empty() {
+        // A weight without its principal part is not the base's.
+        let is_changed = adapters.any(|lora| lora.is_merged() || lora.principal.is_some());
+        if !self.has_adapter() || is_changed || !self.whole.is_empty() {
             return Err(ModelError::Lora {
                 what: "expected an adapter beside untouched base weights, found another model"
                     .into(),
-                hint: "attach an adapter without `modules_to_save`, and do not merge it".into(),
+                hint: "attach an adapter without `modules_to_save` and PiSSA, and do not merge it"
+                    .into(),
             });
         }
         let mut base = self.valid();

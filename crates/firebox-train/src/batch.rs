@@ -1,5 +1,6 @@
 //! Where batches come from.
 
+use firebox_data::{Order, Permutation};
 use serde_json::Value;
 
 use crate::error::BatchError;
@@ -59,5 +60,101 @@ impl<B: Clone> BatchSource for &[B] {
                 .into()),
             len => Ok(self[index % len].clone()),
         }
+    }
+}
+
+/// Items in memory as batches of some of them, in an order of its own in every epoch.
+///
+/// # Examples
+///
+/// ```
+/// use firebox_data::Order;
+/// use firebox_train::{BatchSource, Groups};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// let mut batches = Groups::new(vec!["a", "b", "c"], 2, Order::InOrder)?;
+/// assert_eq!(batches.batch(0)?, ["a", "b"]);
+/// assert_eq!(batches.batch(1)?, ["c"]);
+/// assert_eq!(batches.batch(2)?, ["a", "b"]); // the second epoch
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Groups<T> {
+    items: Vec<T>,
+    batch_size: usize,
+    order: Order,
+}
+
+impl<T> Groups<T> {
+    /// Batches of `batch_size` items; the last one of an epoch may have fewer.
+    ///
+    /// # Errors
+    ///
+    /// When there are no items, or the size is 0.
+    pub fn new(items: Vec<T>, batch_size: usize, order: Order) -> Result<Self, BatchError> {
+        if items.is_empty() || batch_size == 0 {
+            return Err(format!(
+                "expected at least one record, in batches of at least 1, found {} and {batch_size}",
+                items.len()
+            )
+            .into());
+        }
+        Ok(Self {
+            items,
+            batch_size,
+            order,
+        })
+    }
+
+    /// Batches of one epoch.
+    pub fn n_batches(&self) -> usize {
+        self.items.len().div_ceil(self.batch_size)
+    }
+}
+
+impl<T: Clone> BatchSource for Groups<T> {
+    type Batch = Vec<T>;
+
+    fn batch(&mut self, index: usize) -> Result<Vec<T>, BatchError> {
+        let (epoch, n) = (index / self.n_batches(), self.items.len());
+        let start = index % self.n_batches() * self.batch_size;
+        let places = start..n.min(start + self.batch_size);
+        let Order::Shuffled { seed } = self.order else {
+            return Ok(self.items[places].to_vec());
+        };
+        let order = Permutation::new(n as u64, seed.wrapping_add(epoch as u64));
+        let items = places.filter_map(|place| order.get(place as u64));
+        Ok(items
+            .map(|item| self.items[item as usize].clone())
+            .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epoch(batches: &mut Groups<usize>, epoch: usize) -> Vec<usize> {
+        let batches = (0..3).map(|batch| batches.batch(epoch * 3 + batch).unwrap());
+        batches.collect::<Vec<_>>().concat()
+    }
+
+    #[test]
+    fn an_epoch_has_each_item_once_in_an_order_of_its_own() {
+        let order = Order::Shuffled { seed: 4 };
+        let mut batches = Groups::new((0..7).collect(), 3, order).unwrap();
+        let first = epoch(&mut batches, 0);
+        let mut sorted = first.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..7).collect::<Vec<_>>());
+        assert_ne!(first, epoch(&mut batches, 1));
+        assert_eq!(first, epoch(&mut batches, 0));
+    }
+
+    #[test]
+    fn nothing_to_learn_from_is_an_error() {
+        assert!(Groups::new(Vec::<usize>::new(), 3, Order::InOrder).is_err());
+        assert!(Groups::new(vec![1], 0, Order::InOrder).is_err());
     }
 }

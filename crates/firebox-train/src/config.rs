@@ -106,6 +106,21 @@ impl OptimizerConfig {
     }
 }
 
+impl OptimizerConfig {
+    /// Bytes of state for each trained value, about: what a memory plan counts.
+    pub fn state_bytes(&self) -> f64 {
+        match self {
+            Self::AdamW(_) => 8.0,
+            Self::Sgd(config) if config.momentum == 0.0 => 0.0,
+            Self::Sgd(_) | Self::Lion(_) => 4.0,
+            // A row and a column a matrix.
+            Self::Adafactor(_) => 0.1,
+            // Two codes, and two scales a block of 256.
+            Self::AdamW8bit(_) => 2.0 + 8.0 / 256.0,
+        }
+    }
+}
+
 impl TrainConfig {
     /// `n_steps` of AdamW with PyTorch's defaults, one batch a step, no clipping.
     pub fn new(n_steps: usize, schedule: Schedule) -> Self {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use firebox_data::Example;
+use firebox_data::{Example, PreferencePair};
 use firebox_model::{Llama, Loss, ModelError};
 use serde::{Deserialize, Serialize};
 
@@ -20,15 +20,6 @@ use crate::{
 pub struct DpoConfig {
     /// How strongly the model is held to its reference; 0.1 is usual.
     pub beta: f64,
-}
-
-/// Two answers to the same prompts. Labels are on the answers alone.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PreferencePair {
-    /// The prompt with the better answer.
-    pub chosen: Example,
-    /// The prompt with the worse one.
-    pub rejected: Example,
 }
 
 /// A decoder with an adapter that learns preferences; its reference is itself with the adapter left
@@ -66,6 +57,17 @@ impl DpoConfig {
     }
 }
 
+/// How a model does on preferences.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DpoReport {
+    /// The mean loss, in nats; `ln 2` for a model that is its reference.
+    pub loss: f64,
+    /// The share of pairs whose better answer has gained more than the worse one, from 0 to 1.
+    pub accuracy: f64,
+    /// By how much, in nats times beta.
+    pub margin: f64,
+}
+
 /// One pair under the model and its reference.
 struct Compared {
     /// `log p(chosen) - log ref(chosen)`, and the same of the rejected answer.
@@ -92,19 +94,27 @@ impl Dpo {
         })
     }
 
-    /// The share of pairs whose better answer has gained more than the worse one, from 0 to 1.
+    /// How the model does on pairs.
     ///
     /// # Errors
     ///
     /// When a row does not fit the model.
-    pub fn accuracy(&self, pairs: &[PreferencePair]) -> Result<f64, ModelError> {
+    pub fn evaluate(&self, pairs: &[PreferencePair]) -> Result<DpoReport, ModelError> {
         let reference = self.model.without_adapter()?;
-        let mut n_right = 0;
+        let n_pairs = pairs.len().max(1) as f64;
+        let (mut n_right, mut margin, mut loss) = (0, 0.0, 0.0);
         for pair in pairs {
             let [chosen, rejected] = self.compare(&reference, pair)?.gains;
-            n_right += usize::from(chosen > rejected);
+            let z = self.config.beta * (chosen - rejected);
+            n_right += usize::from(z > 0.0);
+            margin += z / n_pairs;
+            loss += softplus(-z) / n_pairs;
         }
-        Ok(n_right as f64 / pairs.len().max(1) as f64)
+        Ok(DpoReport {
+            loss,
+            accuracy: n_right as f64 / n_pairs,
+            margin,
+        })
     }
 }
 
@@ -188,7 +198,10 @@ mod tests {
         let first = summary.first_loss().unwrap();
         assert!((first - std::f64::consts::LN_2).abs() < 1e-6, "{first}");
         assert!(summary.last_loss() < Some(0.4), "{:?}", summary.last_loss());
-        assert_eq!(dpo.accuracy(&pairs()).unwrap(), 1.0);
+        let report = dpo.evaluate(&pairs()).unwrap();
+        assert_eq!(report.accuracy, 1.0);
+        // After the last step: no more than what that step began with.
+        assert!(Some(report.loss) < summary.last_loss() && report.margin > 0.0);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Documents with targets, and the training of a new head on them.
 
-use firebox_data::{Order, Permutation};
+use firebox_data::Order;
 use firebox_model::{HeadTargets, IGNORE, SequenceClassifier};
 
 use crate::{
-    batch::BatchSource,
+    batch::{BatchSource, Groups},
     error::{BatchError, LossError},
     signals::BatchSignals,
     step::{StepLoss, TrainStep},
@@ -46,8 +46,8 @@ impl TrainStep<LabelledBatch> for SequenceClassifier {
 #[derive(Debug, Clone)]
 pub struct LabelledBatches {
     all: LabelledBatch,
-    batch_size: usize,
-    order: Order,
+    /// The places of each batch's documents.
+    places: Groups<usize>,
 }
 
 impl LabelledBatches {
@@ -58,23 +58,16 @@ impl LabelledBatches {
     /// When there are no documents, another number of targets, or the size is 0.
     pub fn new(all: LabelledBatch, batch_size: usize, order: Order) -> Result<Self, BatchError> {
         let (n_documents, n_targets) = (all.documents.len(), all.targets.len());
-        if n_documents == 0 || n_documents != n_targets || batch_size == 0 {
+        if n_documents != n_targets {
             return Err(format!(
-                "expected documents, a target for each, and batches of at least 1, found \
-                 {n_documents}, {n_targets} and {batch_size}"
+                "expected a target for each of {n_documents} documents, found {n_targets}"
             )
             .into());
         }
         Ok(Self {
+            places: Groups::new((0..n_documents).collect(), batch_size, order)?,
             all,
-            batch_size,
-            order,
         })
-    }
-
-    /// Batches of one epoch.
-    pub fn n_batches(&self) -> usize {
-        self.all.documents.len().div_ceil(self.batch_size)
     }
 }
 
@@ -82,26 +75,18 @@ impl BatchSource for LabelledBatches {
     type Batch = LabelledBatch;
 
     fn batch(&mut self, index: usize) -> Result<LabelledBatch, BatchError> {
-        let (epoch, n) = (index / self.n_batches(), self.all.documents.len());
-        let start = index % self.n_batches() * self.batch_size;
-        let places = start..n.min(start + self.batch_size);
-        let items: Vec<usize> = match self.order {
-            Order::InOrder => places.collect(),
-            Order::Shuffled { seed } => {
-                let order = Permutation::new(n as u64, seed.wrapping_add(epoch as u64));
-                let items = places.filter_map(|place| order.get(place as u64));
-                items.map(|item| item as usize).collect()
-            }
-        };
-        let documents = items.iter().map(|&item| self.all.documents[item].clone());
+        let places = self.places.batch(index)?;
+        let documents = places
+            .iter()
+            .map(|&place| self.all.documents[place].clone());
         Ok(LabelledBatch {
             documents: documents.collect(),
             targets: match &self.all.targets {
                 HeadTargets::Classes(classes) => {
-                    HeadTargets::Classes(items.iter().map(|&item| classes[item]).collect())
+                    HeadTargets::Classes(places.iter().map(|&place| classes[place]).collect())
                 }
                 HeadTargets::Values(values) => {
-                    HeadTargets::Values(items.iter().map(|&item| values[item].clone()).collect())
+                    HeadTargets::Values(places.iter().map(|&place| values[place].clone()).collect())
                 }
             },
         })
@@ -112,53 +97,27 @@ impl BatchSource for LabelledBatches {
 mod tests {
     use super::*;
 
-    fn batches(order: Order) -> LabelledBatches {
+    #[test]
+    fn documents_keep_their_targets() {
         let all = LabelledBatch {
             documents: (0..7).map(|id| vec![id]).collect(),
             targets: HeadTargets::Classes((0..7).collect()),
         };
-        LabelledBatches::new(all, 3, order).unwrap()
-    }
-
-    #[test]
-    fn an_epoch_has_each_document_once_with_its_target() {
-        for order in [Order::InOrder, Order::Shuffled { seed: 4 }] {
-            let mut batches = batches(order);
-            for epoch in 0..3 {
-                let mut seen = Vec::new();
-                for batch in 0..3 {
-                    let batch = batches.batch(epoch * 3 + batch).unwrap();
-                    let HeadTargets::Classes(classes) = batch.targets else {
-                        unreachable!("classes went in");
-                    };
-                    let ids: Vec<usize> = batch.documents.iter().map(|d| d[0] as usize).collect();
-                    assert_eq!(ids, classes);
-                    seen.extend(ids);
-                }
-                seen.sort_unstable();
-                assert_eq!(seen, (0..7).collect::<Vec<_>>());
-            }
+        let order = Order::Shuffled { seed: 4 };
+        let mut batches = LabelledBatches::new(all, 3, order).unwrap();
+        for index in 0..9 {
+            let batch = batches.batch(index).unwrap();
+            let ids = batch.documents.iter().map(|document| document[0] as usize);
+            assert_eq!(batch.targets, HeadTargets::Classes(ids.collect()));
         }
     }
 
     #[test]
-    fn epochs_have_orders_of_their_own() {
-        let mut batches = batches(Order::Shuffled { seed: 4 });
-        let epoch = |batches: &mut LabelledBatches, epoch: usize| -> Vec<Vec<u32>> {
-            let documents = (0..3).map(|batch| batches.batch(epoch * 3 + batch).unwrap().documents);
-            documents.collect::<Vec<_>>().concat()
-        };
-        let first = epoch(&mut batches, 0);
-        assert_ne!(first, epoch(&mut batches, 1));
-        assert_eq!(first, epoch(&mut batches, 0));
-    }
-
-    #[test]
-    fn nothing_to_learn_from_is_an_error() {
-        let none = LabelledBatch {
-            documents: Vec::new(),
+    fn a_target_for_each_document_is_asked_for() {
+        let uneven = LabelledBatch {
+            documents: vec![vec![1]],
             targets: HeadTargets::Classes(Vec::new()),
         };
-        assert!(LabelledBatches::new(none, 3, Order::InOrder).is_err());
+        assert!(LabelledBatches::new(uneven, 3, Order::InOrder).is_err());
     }
 }

@@ -216,3 +216,126 @@ fn a_new_head_learns_classes_and_its_model_is_scored_and_used() {
         "{text}"
     );
 }
+
+#[test]
+fn a_run_is_planned_refused_and_ended_by_its_memory() {
+    let dir = workplace();
+    let plan = ["train", "--config", "tiny.toml", "--plan", "--json"];
+    let output = firebox(dir.path(), &plan);
+    let planned: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(
+        planned["planned_bytes"].as_u64() > Some(60_000_000),
+        "{planned}"
+    );
+    assert!(!dir.path().join("runs").exists());
+
+    let config = fs::read_to_string(dir.path().join("tiny.toml")).unwrap();
+    let tight = format!("memory_limit_mb = 1\n{config}");
+    fs::write(dir.path().join("tight.toml"), &tight).unwrap();
+    let refused = firebox(dir.path(), &["train", "--config", "tight.toml"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        text.contains("at most 1.0 MB") && text.contains("in all"),
+        "{text}"
+    );
+    assert!(text.contains("--ignore-memory-plan"), "{text}");
+
+    // Run all the same, it ends after the first step, and what was learned is kept.
+    let stopped = firebox(
+        dir.path(),
+        &["train", "--config", "tight.toml", "--ignore-memory-plan"],
+    );
+    assert_eq!(stopped.status.code(), Some(2));
+    let text = String::from_utf8(stopped.stderr).unwrap();
+    assert!(text.contains("stopped: expected at most 1.0 MB"), "{text}");
+    assert!(text.contains("--resume runs/tight"), "{text}");
+    let settings = dir.path().join("runs/tight/train.toml");
+    let written = fs::read_to_string(&settings).unwrap();
+    let roomy = written.replace("memory_limit_mb = 1\n", "memory_limit_mb = 1000000\n");
+    assert_ne!(roomy, written);
+    fs::write(&settings, roomy).unwrap();
+    let output = firebox(
+        dir.path(),
+        &[
+            "train",
+            "--resume",
+            "runs/tight",
+            "--ignore-memory-plan",
+            "--json",
+        ],
+    );
+    let resumed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let whole = firebox(dir.path(), &["train", "--config", "tiny.toml", "--json"]);
+    let whole: Value = serde_json::from_slice(&whole.stdout).unwrap();
+    assert_eq!(resumed["last_loss"], whole["last_loss"]);
+}
+
+#[test]
+fn preferences_are_learned_by_an_adapter() {
+    let dir = workplace();
+    let run = |args: &[&str]| {
+        let output = firebox(dir.path(), args);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{errors}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    run(&["train", "--config", "tiny.toml", "--json"]);
+    // The model gets a chat template.
+    let path = dir.path().join("runs/tiny/model/tokenizer_config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}";
+    config["chat_template"] = json!(template);
+    fs::write(&path, config.to_string()).unwrap();
+
+    let pair = |i| {
+        json!({ "prompt": format!("heart {i}"), "chosen": "blood", "rejected": "pumps" })
+            .to_string()
+    };
+    let pairs: Vec<String> = (0..20).map(pair).collect();
+    fs::write(dir.path().join("pairs.jsonl"), pairs.join("\n")).unwrap();
+    let settings = r#"
+        [model]
+        from = "runs/tiny/model"
+        [adapter]
+        rank = 4
+        alpha = 8.0
+        targets = ["*_proj"]
+        [preferences]
+        beta = 0.5
+        [data]
+        source = "pairs.jsonl"
+        n_held_out = 4
+        seq_len = 100
+        batch_size = 4
+        [train]
+        n_steps = 40
+        schedule = { peak = 1e-2 }
+        evaluation = { every_n_steps = 20 }
+    "#;
+    fs::write(dir.path().join("dpo.toml"), settings).unwrap();
+    let trained = run(&["train", "--config", "dpo.toml", "--json"]);
+    let first = trained["first_loss"].as_f64().unwrap();
+    assert!((first - std::f64::consts::LN_2).abs() < 1e-5, "{first}");
+    assert_eq!(trained["scores"]["accuracy"], 1.0);
+    assert!(trained["held_out_loss"].as_f64() < Some(0.5), "{trained}");
+    let adapter = dir
+        .path()
+        .join("runs/dpo/adapter/adapter_model.safetensors");
+    assert!(adapter.is_file());
+
+    let bad = settings
+        .replace("[adapter]", "[unused]")
+        .replace("beta = 0.5", "beta = 0.0");
+    let bad = bad.replace(
+        "[unused]\n        rank = 4\n        alpha = 8.0\n        targets = [\"*_proj\"]\n",
+        "",
+    );
+    fs::write(dir.path().join("bad.toml"), bad).unwrap();
+    let refused = firebox(dir.path(), &["train", "--config", "bad.toml"]);
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        text.contains("`preferences.beta`") && text.contains("`[adapter]`"),
+        "{text}"
+    );
+}

@@ -3,12 +3,14 @@
 Run: python make.py   (made with torch 2.15.0, transformers 5.24.0, PEFT 0.21.2, CPU, one thread)
 
 base/ is the model; KIND/ an adapter whose factors are all random, as PEFT saves it; golden.json holds the
-logits with it, the losses of six AdamW steps from there, and the logits of two of them at once.
+logits with it, the losses of six AdamW steps from there, the logits of two of them at once, and the
+same of PiSSA, whose file is converted to an ordinary adapter.
 """
 
 import json
 import pathlib
 import shutil
+import tempfile
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -35,6 +37,36 @@ def base():
     return model.float().eval()
 
 
+def pissa(ids):
+    """Begins as the principal part of each weight; is saved as its difference to the base."""
+    config = LoraConfig(r=4, lora_alpha=6, target_modules=["q_proj", "v_proj", "down_proj"], task_type="CAUSAL_LM", init_lora_weights="pissa")
+    adapted = get_peft_model(base(), config)
+    layer = adapted.base_model.model.model.layers[0].self_attn.q_proj
+    part = 1.5 * layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+    with tempfile.TemporaryDirectory() as first:
+        adapted.peft_config["default"].init_lora_weights = True
+        adapted.save_pretrained(first)
+        adapted.peft_config["default"].init_lora_weights = "pissa"
+        found = {"part": [round(x, 6) for x in part.flatten().tolist()], "losses": steps(adapted, ids)}
+        shutil.rmtree(HERE / "pissa", ignore_errors=True)
+        adapted.save_pretrained(HERE / "pissa", path_initial_model_for_weight_conversion=first)
+    (HERE / "pissa" / "README.md").unlink(missing_ok=True)
+    found["logits"] = [round(x, 6) for x in adapted(ids).logits[0].flatten().tolist()]
+    return found
+
+
+def steps(adapted, ids):
+    optimizer = torch.optim.AdamW([p for p in adapted.parameters() if p.requires_grad], lr=1e-2)
+    losses = []
+    for _ in range(6):
+        optimizer.zero_grad()
+        loss = adapted(ids, labels=ids).loss
+        losses.append(loss.item())
+        loss.backward()
+        optimizer.step()
+    return losses
+
+
 def main():
     model = base()
     shutil.rmtree(HERE / "base", ignore_errors=True)
@@ -59,15 +91,8 @@ def main():
         (HERE / kind / "README.md").unlink(missing_ok=True)
         logits = adapted(ids).logits[0].detach()
         trained = [p for p in adapted.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=1e-2)
-        losses = []
-        for _ in range(6):
-            optimizer.zero_grad()
-            loss = adapted(ids, labels=ids).loss
-            losses.append(loss.item())
-            loss.backward()
-            optimizer.step()
-        out["kinds"][kind] = {"n_trained": sum(p.numel() for p in trained), "logits": [round(x, 6) for x in logits.flatten().tolist()], "losses": losses}
+        out["kinds"][kind] = {"n_trained": sum(p.numel() for p in trained), "logits": [round(x, 6) for x in logits.flatten().tolist()], "losses": steps(adapted, ids)}
+    out["pissa"] = pissa(ids)
     # Two adapters on one base, as one: what each does, times its weight.
     model = PeftModel.from_pretrained(base(), HERE / "lora", adapter_name="lora")
     model.load_adapter(HERE / "rslora", adapter_name="rslora")

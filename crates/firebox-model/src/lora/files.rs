@@ -94,7 +94,12 @@ impl Llama {
         let mut config: Option<AdapterConfig> = None;
         for (name, linear) in self.linears() {
             let Some(lora) = &linear.lora else { continue };
-            let rank = lora.lora_a.dims()[0];
+            let (a, b) = (lora.lora_a.val().inner(), lora.lora_b.val().inner());
+            let (a, b) = match &lora.principal {
+                Some(principal) => principal.learned(a, b),
+                None => (a, b),
+            };
+            let rank = a.dims()[0];
             let alpha = match lora.is_rank_stabilized {
                 true => lora.scaling * (rank as f64).sqrt(),
                 false => lora.scaling * rank as f64,
@@ -113,8 +118,8 @@ impl Llama {
                 config.alpha_pattern.insert(name.clone(), alpha);
             }
             targets.insert(name.rsplit('.').next().unwrap_or(&name).to_owned());
-            tensors.insert(peft_name(&name, "lora_A"), to_host(lora.lora_a.val()));
-            tensors.insert(peft_name(&name, "lora_B"), to_host(lora.lora_b.val()));
+            tensors.insert(peft_name(&name, "lora_A"), to_host(a));
+            tensors.insert(peft_name(&name, "lora_B"), to_host(b));
             if let Some(magnitude) = &lora.magnitude {
                 let name = format!("{PEFT_PREFIX}{name}.{MAGNITUDE}");
                 tensors.insert(name, to_host(magnitude.val()));

@@ -1,7 +1,7 @@
 //! Which layers a target names.
 
 /// Whether `target` names `layer`: its last part, or a pattern in which `*` stands for anything.
-pub(super) fn matches(target: &str, layer: &str) -> bool {
+pub(crate) fn matches(target: &str, layer: &str) -> bool {
     let is_last_part = || !target.contains('*') && layer.ends_with(&format!(".{target}"));
     matches_pattern(target, layer) || is_last_part()
 }

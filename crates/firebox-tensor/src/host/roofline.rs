@@ -41,20 +41,30 @@ pub struct Roofline {
 impl Roofline {
     /// Measures each for some tenths of a second and keeps the best of many tries.
     pub fn measure() -> Self {
-        let weight: Vec<f32> = (0..PRODUCT[0] * PRODUCT[1])
-            .map(|i| i as f32 * 1e-4)
-            .collect();
+        let weight = weight();
         let [n_out, n_in, _] = PRODUCT;
         let packed = PackedMatrix::pack(PackedFormat::Q8_0, &weight, n_out, n_in)
             .expect("whole blocks of finite numbers");
-        let dense = |format| PanelMatrix::from_dense(format, &weight, n_out, n_in);
         Self {
             read_bytes_per_s: read(),
-            f32_per_s: multiply(&dense(PanelFormat::F32)),
-            bf16_per_s: multiply(&dense(PanelFormat::Bf16Dot)),
+            f32_per_s: Self::products(PanelFormat::F32),
+            bf16_per_s: Self::products(PanelFormat::Bf16Dot),
             int8_per_s: multiply(&PanelMatrix::from_packed(&packed)),
         }
     }
+
+    /// Multiplications and additions in a second with a dense format, in the cache; measured as
+    /// [`measure`](Self::measure) does.
+    pub fn products(format: PanelFormat) -> f64 {
+        let [n_out, n_in, _] = PRODUCT;
+        multiply(&PanelMatrix::from_dense(format, &weight(), n_out, n_in))
+    }
+}
+
+fn weight() -> Vec<f32> {
+    (0..PRODUCT[0] * PRODUCT[1])
+        .map(|i| i as f32 * 1e-4)
+        .collect()
 }
 
 /// Units of work in a second, at best.

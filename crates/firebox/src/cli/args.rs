@@ -322,6 +322,12 @@ pub(crate) struct TrainArgs {
     /// Instead of the config's seed
     #[arg(long)]
     pub(crate) seed: Option<u64>,
+    /// Say what the run will take of memory, and do not run it
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Run it even if by the plan it does not fit
+    #[arg(long)]
+    pub(crate) ignore_memory_plan: bool,
     /// In f16, do not scale the loss: to see what scaling is for
     #[arg(long, conflicts_with = "resume")]
     pub(crate) no_loss_scaling: bool,

@@ -5,7 +5,8 @@ use firebox_checkpoint::Dtype;
 use firebox_model::{Llama, LoraConfig};
 use firebox_tensor::{burn, memory};
 use firebox_train::{
-    AdamWConfig, Decay, OptimizerConfig, Outcome, Schedule, TrainConfig, TrainSummary,
+    AdamWConfig, Decay, OptimizerConfig, Outcome, Place, Schedule, Setup, TrainConfig, TrainHooks,
+    TrainSummary, train_with,
 };
 use serde::Serialize;
 
@@ -46,7 +47,8 @@ pub(crate) fn run(globals: &Globals, args: &FinetuneArgs) -> anyhow::Result<()> 
     limit(&mut records, args.data.limit);
     let mut batches = data::batches(&loaded.files, &records, &args.training)?;
     let model = prepare(loaded.model, args)?;
-    let (model, summary) = train(model, &mut batches, &config)?;
+    let setup = setup(&model, &loaded.files, &records, args);
+    let (model, summary) = train(model, &mut batches, &config, setup)?;
     write(&model, &loaded.files, args)?;
     let finetuned = Finetuned {
         path: args.out.display().to_string(),
@@ -127,7 +129,7 @@ pub(crate) fn train_all(
     batches: &mut Batches,
     config: &TrainConfig,
 ) -> anyhow::Result<(Llama, TrainSummary)> {
-    let (model, summary) = train(model, batches, config)?;
+    let (model, summary) = train(model, batches, config, Setup::default())?;
     match summary.outcome {
         Outcome::Finished | Outcome::StoppedEarly => Ok((model, summary)),
         Outcome::Cancelled => {
@@ -141,10 +143,30 @@ fn train(
     model: Llama,
     batches: &mut Batches,
     config: &TrainConfig,
+    setup: Setup,
 ) -> anyhow::Result<(Llama, TrainSummary)> {
     let mut bar = TrainBar::new()?;
-    let (model, summary) = firebox_train::train(model.train(), batches, config, &mut bar)?;
+    let hooks = TrainHooks {
+        observer: &mut bar,
+        evaluator: &mut (),
+        place: Place::Memory,
+        setup,
+    };
+    let (model, summary) = train_with(model.train(), batches, config, hooks)?;
     Ok((model.valid(), summary))
+}
+
+/// What is known of the run, for the detectors.
+fn setup(model: &Llama, files: &ModelFiles, records: &Records, args: &FinetuneArgs) -> Setup {
+    Setup {
+        precision: Some(args.training.precision.name().to_owned()),
+        is_pretrained: true,
+        vocab_size: Some(model.config().vocab_size),
+        tokenizer_vocab_size: Some(files.tokenizer.vocab_size()),
+        wants_adapter: args.mode == Mode::Lora,
+        has_prompts: matches!(records, Records::Chats(_)),
+        ..Setup::default()
+    }
 }
 
 fn write(model: &Llama, files: &ModelFiles, args: &FinetuneArgs) -> anyhow::Result<()> {

@@ -80,6 +80,11 @@ pub(crate) struct TrainBar {
     /// Set by Ctrl-C: the run ends after the step at hand, and what it has learned is kept.
     stop: Arc<AtomicBool>,
     said: Duration,
+    /// What the process may take, and what it took when that was more.
+    memory_limit: Option<u64>,
+    ran_out: Option<u64>,
+    /// Multiplications and additions for each token, and in a second at most.
+    work: Option<(f64, f64)>,
 }
 
 impl TrainBar {
@@ -92,7 +97,33 @@ impl TrainBar {
             bar: ProgressBar::new(0),
             stop,
             said: Duration::ZERO,
+            memory_limit: None,
+            ran_out: None,
+            work: None,
         })
+    }
+
+    /// Shows how much of what the machine could do is done.
+    pub(crate) fn with_work(mut self, flops_per_token: f64, peak_flops_per_s: f64) -> Self {
+        self.work = Some((flops_per_token, peak_flops_per_s));
+        self
+    }
+
+    /// The share of the machine's products that a rate of tokens takes, from 0 to 1.
+    pub(crate) fn peak_share(&self, tokens_per_s: f64) -> Option<f64> {
+        let (flops_per_token, peak) = self.work?;
+        Some(tokens_per_s * flops_per_token / peak)
+    }
+
+    /// Ends the run, as Ctrl-C does, after a step that took more than `limit` bytes; 0 is no limit.
+    pub(crate) fn with_memory_limit(mut self, limit: u64) -> Self {
+        self.memory_limit = (limit > 0).then_some(limit);
+        self
+    }
+
+    /// What the run took when that was more than it may.
+    pub(crate) fn ran_out(&self) -> Option<u64> {
+        self.ran_out
     }
 }
 
@@ -104,7 +135,7 @@ impl Drop for TrainBar {
 
 impl Observer for TrainBar {
     fn is_cancelled(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.load(Ordering::Relaxed) || self.ran_out.is_some()
     }
 
     fn on_start(&mut self, plan: &RunPlan) {
@@ -145,13 +176,21 @@ impl Observer for TrainBar {
     }
 
     fn on_step(&mut self, report: &StepReport) {
+        let in_use = memory::process().rss_bytes;
+        if self.memory_limit.is_some_and(|limit| in_use > limit) {
+            self.ran_out = Some(in_use);
+        }
+        let share = match self.peak_share(report.tokens_per_s) {
+            Some(share) => format!(" ({:.0} % of peak)", 100.0 * share),
+            None => String::new(),
+        };
         let line = format!(
-            "loss {:.4}, lr {:.2e}, {:.0} tok/s, {} left, {} in memory",
+            "loss {:.4}, lr {:.2e}, {:.0} tok/s{share}, {} left, {} in memory",
             report.record.loss,
             report.record.learning_rate,
             report.tokens_per_s,
             indicatif::HumanDuration(report.eta),
-            bytes(memory::process().rss_bytes)
+            bytes(in_use)
         );
         self.bar.set_position(report.record.step as u64);
         if self.bar.is_hidden()

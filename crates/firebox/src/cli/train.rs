@@ -4,17 +4,19 @@ mod batches;
 mod head;
 mod held_out;
 mod inputs;
+mod preferences;
+mod run_memory;
 mod settings;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
-use firebox_checkpoint::{Dtype, write_atomic};
+use firebox_checkpoint::{Checkpoint, Dtype, write_atomic};
 use firebox_model::Llama;
 use firebox_tensor::kernels::MatmulPrecision;
 use firebox_tensor::memory;
-use firebox_train::{Outcome, Place, RunFolder, TrainHooks, TrainSummary, train_with};
+use firebox_train::{Outcome, Place, RunFolder, Setup, TrainHooks, TrainSummary, train_with};
 use serde::Serialize;
 
 use super::args::{Globals, TrainArgs};
@@ -24,9 +26,11 @@ use super::progress::TrainBar;
 use super::save;
 
 use batches::RunSource;
-use head::HeadRun;
+use head::HeadInputs;
 use held_out::HeldOut;
 use inputs::Inputs;
+use preferences::PreferenceInputs;
+use run_memory::RunMemory;
 use settings::TrainSettings;
 
 /// The settings of a run, in its folder.
@@ -47,6 +51,7 @@ struct Trained {
     tokens_per_s: f64,
     elapsed_s: f64,
     peak_rss_bytes: u64,
+    planned_bytes: u64,
     /// Where the trained model or adapter is, once the run is finished.
     written: Option<String>,
 }
@@ -54,6 +59,13 @@ struct Trained {
 pub(crate) fn run(globals: &Globals, args: &TrainArgs) -> anyhow::Result<()> {
     firebox_tensor::host::keep_freed_memory();
     let (settings, dir) = settings_and_dir(args)?;
+    let planned = RunMemory::plan(globals, &settings)?;
+    if args.plan {
+        return planned.print(globals);
+    }
+    if !args.ignore_memory_plan {
+        planned.check()?;
+    }
     let folder = RunFolder::open(&dir)?;
     let place = match args.resume.is_some() {
         true => Place::Resume(&folder),
@@ -71,20 +83,32 @@ pub(crate) fn run(globals: &Globals, args: &TrainArgs) -> anyhow::Result<()> {
             )?),
         }
     };
+    let run = Run {
+        globals,
+        settings: &settings,
+        place,
+        dir: &dir,
+        planned: &planned,
+    };
     // The settings are those of a run that could be opened.
-    let (summary, written) = match &settings.head {
-        Some(head) => {
-            let run = HeadRun::open(globals, &settings, head)?;
+    let (summary, written) = match (&settings.head, &settings.preferences) {
+        (Some(head), _) => {
+            let inputs = HeadInputs::open(globals, &settings, head)?;
             write_settings()?;
-            run.train(&settings, place, &dir)?
+            inputs.train(&run)?
         }
-        None => {
+        (None, Some(config)) => {
+            let inputs = PreferenceInputs::open(globals, &settings, config)?;
+            write_settings()?;
+            inputs.train(&run)?
+        }
+        (None, None) => {
             let inputs = Inputs::open(globals, &settings)?;
             write_settings()?;
-            train(inputs, &settings, place, &dir)?
+            train(&run, inputs)?
         }
     };
-    report(globals, &dir, &summary, written)
+    report(globals, &dir, &summary, written, &planned)
 }
 
 fn settings_and_dir(args: &TrainArgs) -> anyhow::Result<(TrainSettings, PathBuf)> {
@@ -123,29 +147,58 @@ fn settings_and_dir(args: &TrainArgs) -> anyhow::Result<(TrainSettings, PathBuf)
     ))
 }
 
-fn train(
-    mut inputs: Inputs,
-    settings: &TrainSettings,
-    place: Place<'_>,
-    dir: &Path,
-) -> anyhow::Result<(TrainSummary, Option<PathBuf>)> {
-    let mut bar = TrainBar::new()?;
+/// A run that is about to start.
+struct Run<'a> {
+    globals: &'a Globals,
+    settings: &'a TrainSettings,
+    place: Place<'a>,
+    dir: &'a Path,
+    planned: &'a RunMemory,
+}
+
+impl Run<'_> {
+    fn bar(&self) -> anyhow::Result<TrainBar> {
+        self.planned.bar(self.globals, self.settings)
+    }
+
+    /// What is known of the run, with its memory.
+    fn setup(&self, known: Setup) -> Setup {
+        Setup {
+            planned_bytes: Some(self.planned.planned_bytes),
+            memory_limit_bytes: Some(self.planned.limit_bytes),
+            ..known
+        }
+    }
+
+    /// An error if the run took more than it may.
+    fn check_memory(&self, bar: &TrainBar) -> anyhow::Result<()> {
+        match bar.ran_out() {
+            None => Ok(()),
+            Some(used) => Err(self.planned.ran_out(used, &self.dir.display().to_string())),
+        }
+    }
+}
+
+fn train(run: &Run<'_>, mut inputs: Inputs) -> anyhow::Result<(TrainSummary, Option<PathBuf>)> {
+    let settings = run.settings;
+    let mut bar = run.bar()?;
     let model = inputs.take_model()?;
     let mut held_out = HeldOut::new(&inputs.files, &inputs.held_out, settings.samples.as_ref());
     let hooks = TrainHooks {
         observer: &mut bar,
         evaluator: &mut held_out,
-        place,
-        setup: inputs.setup.clone(),
+        place: run.place,
+        setup: run.setup(inputs.setup.clone()),
     };
     let (model, config) = (model.train(), &settings.train);
     let (model, summary) = match &mut inputs.batches.source {
         RunSource::Rows(rows) => train_with(model, rows, config, hooks)?,
         RunSource::Loaded(loaded) => train_with(model, &mut **loaded, config, hooks)?,
     };
+    run.check_memory(&bar)?;
     let written = match summary.outcome {
         Outcome::Cancelled => None,
-        _ => Some(write(&model.valid(), &inputs, dir)?),
+        _ => Some(write(&model.valid(), &inputs, run.dir)?),
     };
     Ok((summary, written))
 }
@@ -161,7 +214,7 @@ fn write(model: &Llama, inputs: &Inputs, dir: &Path) -> anyhow::Result<PathBuf> 
         None => {
             let out = dir.join("model");
             match &inputs.files.origin {
-                Some(origin) => save::model(model, origin, &out, Dtype::F32)?,
+                Some(origin) => save::model(model, &Checkpoint::open(origin)?, &out, Dtype::F32)?,
                 None => save::new_model(model, &inputs.files.side_files()?, &out, Dtype::F32)?,
             }
             Ok(out)
@@ -174,6 +227,7 @@ fn report(
     dir: &Path,
     summary: &TrainSummary,
     written: Option<PathBuf>,
+    planned: &RunMemory,
 ) -> anyhow::Result<()> {
     let losses = || {
         summary
@@ -197,6 +251,7 @@ fn report(
         tokens_per_s: summary.tokens_per_s,
         elapsed_s: summary.elapsed_s,
         peak_rss_bytes: memory::process().peak_rss_bytes,
+        planned_bytes: planned.planned_bytes,
         written: written.map(|path| path.display().to_string()),
     };
     output::print(globals.json, &trained, || {
@@ -217,13 +272,14 @@ fn report(
             ),
         };
         format!(
-            "{}: loss {:.4} → {:.4}{held_out}{scores} in {} steps at {:.0} tok/s, peak memory {}; {end}",
+            "{}: loss {:.4} → {:.4}{held_out}{scores} in {} steps at {:.0} tok/s, peak memory {} ({} planned); {end}",
             trained.run,
             trained.first_loss,
             trained.last_loss,
             trained.steps,
             trained.tokens_per_s,
-            output::bytes(trained.peak_rss_bytes)
+            output::bytes(trained.peak_rss_bytes),
+            output::bytes(trained.planned_bytes)
         )
     })
 }

@@ -1,14 +1,12 @@
 //! Runs that put a new head on a decoder.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::module::Module;
-use firebox_checkpoint::Dtype;
+use firebox_checkpoint::{Checkpoint, Dtype};
 use firebox_data::split_held_out;
 use firebox_model::{HeadTask, Llama, SequenceClassifier};
-use firebox_train::{
-    LabelledBatch, LabelledBatches, Place, Setup, TrainHooks, TrainSummary, train_with,
-};
+use firebox_train::{LabelledBatch, LabelledBatches, Setup, TrainHooks, TrainSummary, train_with};
 
 use crate::cli::args::{DataArgs, Globals};
 use crate::cli::data;
@@ -16,14 +14,15 @@ use crate::cli::exit::UserError;
 use crate::cli::head_scores::HeadHeldOut;
 use crate::cli::labelled;
 use crate::cli::model::ModelFiles;
-use crate::cli::progress::TrainBar;
 use crate::cli::save;
 
+use super::Run;
 use super::settings::{DataSettings, HeadSettings, TrainSettings};
 
 /// Everything that a run needs before its first step.
-pub(super) struct HeadRun {
-    files: ModelFiles,
+pub(super) struct HeadInputs {
+    /// Where the decoder's checkpoint is; see `RunFiles::origin`.
+    origin: PathBuf,
     base_name: String,
     model: SequenceClassifier,
     batches: LabelledBatches,
@@ -31,7 +30,7 @@ pub(super) struct HeadRun {
     setup: Setup,
 }
 
-impl HeadRun {
+impl HeadInputs {
     pub(super) fn open(
         globals: &Globals,
         settings: &TrainSettings,
@@ -91,7 +90,7 @@ impl HeadRun {
         let batches = LabelledBatches::new(training, settings.data.batch_size, order)
             .map_err(|error| UserError(format!("read training records: {error}")))?;
         Ok(Self {
-            files,
+            origin: files.checkpoint.path().to_path_buf(),
             base_name: from.clone(),
             model,
             batches,
@@ -101,39 +100,40 @@ impl HeadRun {
     }
 
     /// Trains; gives the summary and, if the run came to its end, where the model was written.
-    pub(super) fn train(
-        self,
-        settings: &TrainSettings,
-        place: Place<'_>,
-        dir: &Path,
-    ) -> anyhow::Result<(TrainSummary, Option<PathBuf>)> {
+    pub(super) fn train(self, run: &Run<'_>) -> anyhow::Result<(TrainSummary, Option<PathBuf>)> {
         let Self {
-            files,
+            origin,
             base_name,
             model,
             mut batches,
             held_out,
             setup,
         } = self;
-        let mut bar = TrainBar::new()?;
+        let mut bar = run.bar()?;
         let hooks = TrainHooks {
             observer: &mut bar,
             evaluator: &mut HeadHeldOut(held_out),
-            place,
-            setup,
+            place: run.place,
+            setup: run.setup(setup),
         };
-        let (model, summary) = train_with(model.train(), &mut batches, &settings.train, hooks)?;
+        let (model, summary) = train_with(model.train(), &mut batches, &run.settings.train, hooks)?;
+        run.check_memory(&bar)?;
         drop(bar);
         if summary.outcome == firebox_train::Outcome::Cancelled {
             return Ok((summary, None));
         }
         let model = model.valid();
         if let Some(adapter) = model.adapter(&base_name) {
-            firebox_checkpoint::write_adapter(&dir.join("adapter"), &adapter)?;
+            firebox_checkpoint::write_adapter(&run.dir.join("adapter"), &adapter)?;
         }
         // An adapter's file does not say what the outputs mean: the model's does.
-        let out = dir.join("model");
-        save::classifier(&model.into_merged()?, &files.checkpoint, &out, Dtype::F32)?;
+        let out = run.dir.join("model");
+        save::classifier(
+            &model.into_merged()?,
+            &Checkpoint::open(&origin)?,
+            &out,
+            Dtype::F32,
+        )?;
         Ok((summary, Some(out)))
     }
 }

@@ -1,6 +1,7 @@
 //! What a run needs before its first step: tokenizer, batches, model.
 
-use firebox_checkpoint::Checkpoint;
+use std::path::PathBuf;
+
 use firebox_data::{ChatTemplate, Example, TextRecord, Tokenizer, train_byte_level_bpe};
 use firebox_model::Llama;
 use firebox_tensor::burn::tensor::Device;
@@ -34,8 +35,9 @@ pub(super) struct Inputs {
 pub(super) struct RunFiles {
     pub(super) tokenizer: Tokenizer,
     pub(super) chat_template: Option<ChatTemplate>,
-    /// The checkpoint that the run started from, if there was one.
-    pub(super) origin: Option<Checkpoint>,
+    /// Where the checkpoint is that the run started from, if there was one. It is not kept open: its
+    /// mapped weights would count as this run's memory.
+    pub(super) origin: Option<PathBuf>,
     pub(super) separator_id: u32,
 }
 
@@ -177,7 +179,7 @@ fn open_model(
     let files = RunFiles {
         tokenizer: files.tokenizer,
         chat_template: files.chat_template,
-        origin: Some(files.checkpoint),
+        origin: Some(files.checkpoint.path().to_path_buf()),
         separator_id,
     };
     Ok((files, model, from.to_owned()))

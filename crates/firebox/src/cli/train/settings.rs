@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::Context;
-use firebox_model::{HeadTask, LlamaConfig, LoraConfig, TrainedPart};
+use firebox_model::{HeadTask, LlamaConfig, LoraConfig, LoraInit, TrainedPart};
 use firebox_tensor::kernels::MatmulPrecision;
-use firebox_train::TrainConfig;
+use firebox_train::{DpoConfig, TrainConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::exit::UserError;
@@ -23,9 +23,14 @@ pub(super) struct TrainSettings {
     /// Whether layers are computed again for their gradients, in less memory.
     #[serde(default)]
     pub(super) activation_checkpointing: bool,
+    /// Millions of bytes that the run may take; what is free unless given.
+    pub(super) memory_limit_mb: Option<u64>,
     pub(super) model: ModelSettings,
     pub(super) adapter: Option<LoraConfig>,
     pub(super) head: Option<HeadSettings>,
+    /// Two answers to each prompt, of which one is better: `beta` is how strongly the model is held to
+    /// itself without the adapter.
+    pub(super) preferences: Option<DpoConfig>,
     pub(super) data: DataSettings,
     pub(super) samples: Option<SampleSettings>,
     pub(super) train: TrainConfig,
@@ -170,6 +175,7 @@ impl TrainSettings {
         problems.extend(self.model_problems());
         problems.extend(self.data_problems());
         problems.extend(self.head_problems());
+        problems.extend(self.preference_problems());
         if let Err(error) = self.train.validate() {
             problems.extend(error.problems.iter().map(|problem| {
                 format!(
@@ -208,6 +214,41 @@ impl TrainSettings {
                      (hint: `from` goes on with a checkpoint, `[model.new]` has the sizes of a new one)"
                 ));
             }
+        }
+        problems
+    }
+
+    fn preference_problems(&self) -> Vec<String> {
+        let Some(config) = &self.preferences else {
+            return Vec::new();
+        };
+        let mut problems = Vec::new();
+        if !(config.beta.is_finite() && config.beta > 0.0) {
+            problems.push(format!(
+                "`preferences.beta`: expected more than 0 (0.1 is usual), found {}",
+                config.beta
+            ));
+        }
+        let adapter = self.adapter.as_ref();
+        let is_plain = adapter.is_some_and(|adapter| {
+            adapter.modules_to_save.is_empty() && adapter.init == LoraInit::Random
+        });
+        if !is_plain {
+            let text = "`preferences`: expected an `[adapter]` without `modules_to_save` and PiSSA, found \
+                        none (hint: the model without it is the reference)";
+            problems.push(text.to_owned());
+        }
+        let without = [
+            (self.head.is_some(), "head"),
+            (self.model.new.is_some(), "model.new"),
+            (!self.data.shards.is_empty(), "data.shards"),
+            (self.data.packed, "data.packed"),
+            (self.samples.is_some(), "samples"),
+        ];
+        for (_, field) in without.iter().filter(|(is_there, _)| *is_there) {
+            problems.push(format!(
+                "`{field}`: expected none with `[preferences]`, found it"
+            ));
         }
         problems
     }

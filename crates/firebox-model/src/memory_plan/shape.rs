@@ -1,0 +1,281 @@
+//! How large a run is, and what it holds.
+
+use super::F32;
+use crate::classifier::TrainedPart;
+use crate::config::LlamaConfig;
+use crate::lora::{LoraConfig, matches};
+
+/// Rows of logits that the loss holds at once, and how many tensors of that shape.
+const HEAD_ROWS: u64 = 256;
+const HEAD_TENSORS: u64 = 3;
+/// While a layer goes backward, gradients of this share of its activations are in memory as well.
+const BACKWARD_SHARE: f64 = 0.7;
+
+/// What a plan is made for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainingShape {
+    /// The decoder.
+    pub config: LlamaConfig,
+    /// What trains.
+    pub trained: TrainedWeights,
+    /// Tokens of a batch, padding included.
+    pub n_tokens: usize,
+    /// Tokens of a sequence.
+    pub seq_len: usize,
+    /// Batches a step.
+    pub n_accum_steps: usize,
+    /// Bytes of optimizer state for each trained value: 8 for AdamW.
+    pub optimizer_bytes: f64,
+    /// Whether an average of the trained values is kept.
+    pub averages: bool,
+    /// Whether layers are computed again for their gradients.
+    pub activation_checkpointing: bool,
+    /// Whether products round their weights to 16 bits.
+    pub half_products: bool,
+    /// Bits of a weight in the decoder's linear layers: 32, or fewer where they stay packed.
+    pub linear_bits: f64,
+    /// Whether the loss is over the vocabulary, and not over a new head.
+    pub predicts_tokens: bool,
+}
+
+/// Which weights train.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TrainedWeights {
+    /// A part of the model's own.
+    Part(TrainedPart),
+    /// An adapter's.
+    Adapter(LoraConfig),
+}
+
+impl TrainingShape {
+    /// The largest moment of a step. The loss is computed when every activation is there, or with
+    /// checkpointing when every layer's input is; the backward pass then frees activations and makes
+    /// gradients.
+    pub(super) fn moment(&self) -> Vec<(&'static str, u64)> {
+        // A packed layer is unpacked for its products, which keep it for the backward pass.
+        let layer = self.layer_activations() + self.unpacked_bytes();
+        let n_layers = self.config.n_layers as u64;
+        let n_above = n_layers - self.lowest_trained_layer().min(n_layers);
+        let stream = self.n_tokens as u64 * self.config.d_model as u64 * F32;
+        let passing = (layer as f64 * BACKWARD_SHARE) as u64 + 3 * stream;
+        let vocabulary = self.config.vocab_size as u64 * self.config.d_model as u64 * F32;
+        let trains_vocabulary = self.trains_vocabulary();
+        let head_gradient = u64::from(trains_vocabulary && self.predicts_tokens) * vocabulary;
+        // A tied embedding has two gradients before they are added.
+        let twice = u64::from(trains_vocabulary && self.config.tie_embeddings) * vocabulary;
+        let gradients = self.n_trained() * F32 + twice;
+        let (held, at_loss) = match self.activation_checkpointing {
+            true => (n_layers * stream, n_layers * stream),
+            false => (0, n_above * layer + passing),
+        };
+        let head = self.head_bytes();
+        let start = vec![
+            ("activations", at_loss),
+            ("gradient of the vocabulary", head_gradient),
+            ("loss", head),
+        ];
+        let end = vec![
+            ("gradients", gradients),
+            ("activations", held + layer + passing),
+        ];
+        let sum = |moment: &[(&str, u64)]| moment.iter().map(|(_, bytes)| bytes).sum::<u64>();
+        match sum(&start) >= sum(&end) {
+            true => start,
+            false => end,
+        }
+    }
+
+    /// Of one layer, in bytes: the inputs of both norms and their outputs, rotated queries and keys,
+    /// values, what attention gives, gate, up and their product.
+    fn layer_activations(&self) -> u64 {
+        let config = &self.config;
+        let (q, kv) = (
+            config.n_heads * config.head_dim,
+            config.n_kv_heads * config.head_dim,
+        );
+        let per_token = 4 * config.d_model + 2 * q + 2 * kv + 3 * config.d_ff + config.n_heads;
+        (self.n_tokens * (per_token + self.adapter_activations())) as u64 * F32
+    }
+
+    /// What an adapter adds to a layer, in values a token: the narrow side of each path, and where it is
+    /// not one operation with its layer, base, side path and scaled outputs apart.
+    fn adapter_activations(&self) -> usize {
+        let TrainedWeights::Adapter(lora) = &self.trained else {
+            return 0;
+        };
+        let adapted = self.config.linear_shapes(0);
+        let adapted = adapted.iter().filter(|(name, _)| lora.adapts(name));
+        let apart = lora.dora || lora.dropout > 0.0;
+        adapted
+            .map(|(_, [d_out, d_in])| {
+                lora.rank
+                    + match apart {
+                        true => 3 * d_out + d_in,
+                        false => 0,
+                    }
+            })
+            .sum()
+    }
+
+    fn unpacked_bytes(&self) -> u64 {
+        let is_packed = self.linear_bits < 32.0;
+        let linears: u64 = self.config.linear_shapes(0).into_iter().map(size).sum();
+        u64::from(is_packed) * linears * F32
+    }
+
+    fn head_bytes(&self) -> u64 {
+        let config = &self.config;
+        if !self.predicts_tokens {
+            return 0;
+        }
+        let rows = HEAD_ROWS.min(self.n_tokens as u64);
+        let logits = HEAD_TENSORS * rows * config.vocab_size as u64 * F32;
+        let hidden = 2 * self.n_tokens as u64 * config.d_model as u64 * F32;
+        let rounded = match self.half_products {
+            true => config.vocab_size as u64 * config.d_model as u64 * 2,
+            false => 0,
+        };
+        logits + hidden + rounded
+    }
+
+    pub(super) fn weight_bytes(&self) -> u64 {
+        let config = &self.config;
+        let n_layers = config.n_layers as u64;
+        let linears: u64 = config.linear_shapes(0).into_iter().map(size).sum();
+        let linears = n_layers * linears;
+        let others = config.n_params() as u64 - linears;
+        let own = others * F32 + (linears as f64 * self.linear_bits / 8.0) as u64;
+        own + match &self.trained {
+            TrainedWeights::Adapter(_) => self.n_trained() * F32,
+            TrainedWeights::Part(_) => 0,
+        }
+    }
+
+    /// How many values train.
+    #[must_use]
+    pub fn n_trained(&self) -> u64 {
+        let config = &self.config;
+        let n_params = config.n_params() as u64;
+        let vocabulary = (config.vocab_size * config.d_model) as u64;
+        let tables = if config.tie_embeddings { 1 } else { 2 };
+        let layer = (n_params - tables * vocabulary - config.d_model as u64)
+            / (config.n_layers as u64).max(1);
+        match &self.trained {
+            TrainedWeights::Part(TrainedPart::Head) => 0,
+            TrainedWeights::Part(TrainedPart::LastLayers(n)) => {
+                *n as u64 * layer + config.d_model as u64
+            }
+            TrainedWeights::Part(TrainedPart::All) => n_params,
+            TrainedWeights::Adapter(lora) => {
+                let layers = (0..config.n_layers).flat_map(|layer| config.linear_shapes(layer));
+                let adapted = layers.filter(|(name, _)| lora.adapts(name));
+                let factors: u64 = adapted
+                    .map(|(_, [d_out, d_in])| {
+                        let magnitude = if lora.dora { d_out } else { 0 };
+                        (lora.rank * (d_out + d_in) + magnitude) as u64
+                    })
+                    .sum();
+                factors + self.whole_modules(lora)
+            }
+        }
+    }
+
+    /// Multiplications and additions that a step needs for each token: products forward, the gradients of
+    /// their inputs from the lowest trained layer on, and those of the weights that train. What
+    /// activation checkpointing computes twice counts once.
+    ///
+    /// Source: Chowdhery et al. (2022), appendix B ("model FLOPs"), <https://arxiv.org/abs/2204.02311>,
+    /// with half of the keys seen by a causal query.
+    #[must_use]
+    pub fn flops_per_token(&self) -> f64 {
+        let config = &self.config;
+        let linears: u64 = config.linear_shapes(0).into_iter().map(size).sum();
+        let attention = 2.0 * self.seq_len as f64 * (config.n_heads * config.head_dim) as f64;
+        let n_layers = config.n_layers as f64;
+        let n_above = n_layers - self.lowest_trained_layer() as f64;
+        let forward = n_layers * (2.0 * linears as f64 + attention);
+        let backward = n_above.max(0.0) * (2.0 * linears as f64 + 2.0 * attention);
+        let vocabulary = match self.predicts_tokens {
+            true => (config.vocab_size * config.d_model) as f64,
+            false => 0.0,
+        };
+        let head_weight = if self.trains_vocabulary() { 2.0 } else { 0.0 };
+        let weights = match &self.trained {
+            TrainedWeights::Adapter(_) => 6.0 * self.n_trained() as f64,
+            TrainedWeights::Part(_) => 2.0 * n_above.max(0.0) * linears as f64,
+        };
+        forward + backward + weights + (4.0 + head_weight) * vocabulary
+    }
+
+    fn whole_modules(&self, lora: &LoraConfig) -> u64 {
+        let config = &self.config;
+        let sizes = lora
+            .modules_to_save
+            .iter()
+            .map(|module| match module.as_str() {
+                "norm" => config.d_model,
+                _ => config.vocab_size * config.d_model,
+            });
+        sizes.sum::<usize>() as u64
+    }
+
+    fn trains_vocabulary(&self) -> bool {
+        match &self.trained {
+            TrainedWeights::Part(part) => *part == TrainedPart::All,
+            TrainedWeights::Adapter(lora) => {
+                let mut modules = lora.modules_to_save.iter();
+                modules.any(|module| module == "lm_head" || module == "embed_tokens")
+            }
+        }
+    }
+
+    fn lowest_trained_layer(&self) -> u64 {
+        let n_layers = self.config.n_layers;
+        let lowest = match &self.trained {
+            TrainedWeights::Part(TrainedPart::Head) => n_layers,
+            TrainedWeights::Part(TrainedPart::LastLayers(n)) => n_layers - n.min(&n_layers),
+            TrainedWeights::Part(TrainedPart::All) => 0,
+            TrainedWeights::Adapter(_) if self.trains_vocabulary() => 0,
+            TrainedWeights::Adapter(lora) => {
+                let is_adapted = |layer: &usize| {
+                    let shapes = self.config.linear_shapes(*layer);
+                    shapes.iter().any(|(name, _)| lora.adapts(name))
+                };
+                (0..n_layers).find(is_adapted).unwrap_or(n_layers)
+            }
+        };
+        lowest as u64
+    }
+}
+
+impl LlamaConfig {
+    /// Name and shape, `[out, in]`, of a layer's linear layers.
+    fn linear_shapes(&self, layer: usize) -> Vec<(String, [usize; 2])> {
+        let (q, kv) = (
+            self.n_heads * self.head_dim,
+            self.n_kv_heads * self.head_dim,
+        );
+        let shapes = [
+            ("self_attn.q_proj", [q, self.d_model]),
+            ("self_attn.k_proj", [kv, self.d_model]),
+            ("self_attn.v_proj", [kv, self.d_model]),
+            ("self_attn.o_proj", [self.d_model, q]),
+            ("mlp.gate_proj", [self.d_ff, self.d_model]),
+            ("mlp.up_proj", [self.d_ff, self.d_model]),
+            ("mlp.down_proj", [self.d_model, self.d_ff]),
+        ];
+        let named = shapes.map(|(name, shape)| (format!("model.layers.{layer}.{name}"), shape));
+        named.to_vec()
+    }
+}
+
+impl LoraConfig {
+    fn adapts(&self, layer: &str) -> bool {
+        let mut targets = self.targets.iter();
+        targets.any(|target| matches(target, layer))
+    }
+}
+
+fn size((_, [d_out, d_in]): (String, [usize; 2])) -> u64 {
+    (d_out * d_in) as u64
+}

@@ -1,0 +1,162 @@
+//! Runs that learn which of two answers is better (DPO).
+
+use std::path::PathBuf;
+
+use burn::module::Module;
+use firebox_data::{
+    BrokenLimit, Preference, PreferencePair, SourceOptions, Sources, encode_preference,
+    read_preferences, split_held_out,
+};
+use firebox_model::Llama;
+use firebox_train::{
+    Dpo, DpoConfig, Evaluation, Evaluator, Groups, LossError, Outcome, Setup, TrainHooks,
+    TrainSummary, train_with,
+};
+
+use crate::cli::args::Globals;
+use crate::cli::data;
+use crate::cli::exit::UserError;
+use crate::cli::model::{ModelFiles, fetch};
+
+use super::Run;
+use super::settings::TrainSettings;
+
+/// Everything that a run needs before its first step.
+pub(super) struct PreferenceInputs {
+    base_name: String,
+    model: Dpo,
+    batches: Groups<PreferencePair>,
+    held_out: Vec<PreferencePair>,
+    setup: Setup,
+}
+
+impl PreferenceInputs {
+    pub(super) fn open(
+        globals: &Globals,
+        settings: &TrainSettings,
+        config: &DpoConfig,
+    ) -> anyhow::Result<Self> {
+        let (Some(from), Some(adapter)) = (&settings.model.from, &settings.adapter) else {
+            let text = "`preferences`: expected `model.from` and `[adapter]` with it, found none";
+            return Err(UserError(text.to_owned()).into());
+        };
+        let files = ModelFiles::open(globals, from)?;
+        let data = &settings.data;
+        let mut pairs = read(globals, data.source.as_deref().unwrap_or_default())?;
+        let held_out = match &data.held_out {
+            Some(held_out) => read(globals, held_out)?,
+            None => {
+                let split = split_held_out(pairs, data.n_held_out);
+                pairs = split.training;
+                split.held_out
+            }
+        };
+        pairs.truncate(data.limit.unwrap_or(usize::MAX));
+        let (pairs, held_out) = (
+            encode(&files, pairs, data.seq_len)?,
+            encode(&files, held_out, data.seq_len)?,
+        );
+        let order = data::order(data.shuffle, settings.seed);
+        let batches = Groups::new(pairs, data.batch_size, order)
+            .map_err(|error| UserError(format!("read preferences: {error}")))?;
+        let model = Llama::load(&files.checkpoint, &globals.device.open()?)?
+            .with_precision(settings.precision()?)
+            .with_activation_checkpointing(settings.activation_checkpointing)
+            .attach_lora(adapter, settings.seed)?;
+        let setup = Setup {
+            precision: Some(settings.precision.clone()),
+            is_pretrained: true,
+            wants_adapter: true,
+            ..Setup::default()
+        };
+        Ok(Self {
+            base_name: from.clone(),
+            model: config.init(model)?,
+            batches,
+            held_out,
+            setup,
+        })
+    }
+
+    /// Trains; gives the summary and, if the run came to its end, where the adapter was written.
+    pub(super) fn train(self, run: &Run<'_>) -> anyhow::Result<(TrainSummary, Option<PathBuf>)> {
+        let Self {
+            base_name,
+            model,
+            mut batches,
+            held_out,
+            setup,
+        } = self;
+        let mut bar = run.bar()?;
+        let hooks = TrainHooks {
+            observer: &mut bar,
+            evaluator: &mut HeldOutPairs(held_out),
+            place: run.place,
+            setup: run.setup(setup),
+        };
+        let config = &run.settings.train;
+        let (model, summary) = train_with(model.train(), &mut batches, config, hooks)?;
+        run.check_memory(&bar)?;
+        if summary.outcome == Outcome::Cancelled {
+            return Ok((summary, None));
+        }
+        let out = run.dir.join("adapter");
+        if let Some(adapter) = model.model.valid().adapter(&base_name) {
+            firebox_checkpoint::write_adapter(&out, &adapter)?;
+        }
+        Ok((summary, Some(out)))
+    }
+}
+
+fn read(globals: &Globals, source: &str) -> anyhow::Result<Vec<Preference>> {
+    let path = match source.contains(['*', '?', '[']) {
+        true => PathBuf::from(source),
+        false => fetch(globals, source)?,
+    };
+    let sources = Sources::list([path], SourceOptions::default())?;
+    Ok(read_preferences(&sources, BrokenLimit::default())?)
+}
+
+/// Pairs whose answers fit into a row; half an answer says nothing of which is better.
+fn encode(
+    files: &ModelFiles,
+    pairs: Vec<Preference>,
+    max_len: usize,
+) -> anyhow::Result<Vec<PreferencePair>> {
+    let template = files.chat_template.as_ref().ok_or_else(|| {
+        let text = "encode preferences: expected a model with a chat template, found none";
+        UserError(text.to_owned())
+    })?;
+    let n_pairs = pairs.len();
+    let mut encoded = Vec::with_capacity(n_pairs);
+    for pair in &pairs {
+        let pair = encode_preference(&files.tokenizer, template, pair)?;
+        let fits =
+            |row: &firebox_data::Example| row.input_ids.len() <= max_len && row.n_loss_tokens() > 0;
+        if fits(&pair.chosen) && fits(&pair.rejected) {
+            encoded.push(pair);
+        }
+    }
+    let n_left_out = n_pairs - encoded.len();
+    if n_left_out > 0 {
+        eprintln!(
+            "note: {n_left_out} pairs are longer than a row or without answers and were left out"
+        );
+    }
+    Ok(encoded)
+}
+
+/// Scores held-out pairs while the model learns.
+struct HeldOutPairs(Vec<PreferencePair>);
+
+impl Evaluator<Dpo> for HeldOutPairs {
+    fn evaluate(&mut self, model: &Dpo, _: usize) -> Result<Evaluation, LossError> {
+        let report = model.evaluate(&self.0)?;
+        let scores = [("accuracy", report.accuracy), ("margin", report.margin)];
+        Ok(Evaluation {
+            loss: report.loss,
+            scores: scores.map(|(name, score)| (name.to_owned(), score)).into(),
+            ..Evaluation::default()
+        })
+    }
+}
