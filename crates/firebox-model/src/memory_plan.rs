@@ -14,7 +14,7 @@ pub use shape::{TrainedWeights, TrainingShape};
 /// Bytes of an f32.
 const F32: u64 = 4;
 /// The program, its threads, the tokenizer and the data.
-const PROGRAM: u64 = 60 << 20;
+const PROGRAM: u64 = 40 << 20;
 
 /// One holder of memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -94,27 +94,32 @@ impl TrainingShape {
             config.n_kv_heads * config.head_dim,
         );
         let per_token = 4 * config.d_model + 2 * q + 2 * kv + 3 * config.d_ff + config.n_heads;
+        // Over a packed weight, nobody needs the input of a layer without an adapter.
+        let per_token = match self.linear_bits < 32.0 {
+            true => per_token - config.d_model - config.d_ff,
+            false => per_token,
+        };
         (self.n_tokens * (per_token + self.adapter_activations())) as u64 * F32
     }
 
-    /// What an adapter adds to a layer, in values a token: the narrow side of each path, and where it is
-    /// not one operation with its layer, base, side path and scaled outputs apart.
+    /// What an adapter adds to a layer, in values a token: the narrow side of each path; DoRA's outputs
+    /// before they are scaled; dropped inputs and what dropped them.
     fn adapter_activations(&self) -> usize {
         let TrainedWeights::Adapter(lora) = &self.trained else {
             return 0;
         };
-        let adapted = self.config.linear_shapes(0);
-        let adapted = adapted.iter().filter(|(name, _)| lora.adapts(name));
-        let apart = lora.dora || lora.dropout > 0.0;
-        adapted
-            .map(|(_, [d_out, d_in])| {
-                lora.rank
-                    + match apart {
-                        true => 3 * d_out + d_in,
-                        false => 0,
-                    }
-            })
-            .sum()
+        let drops = lora.dropout > 0.0;
+        let of = |d_out: usize, d_in: usize| {
+            let scaled = match (lora.dora, drops) {
+                (false, _) => 0,
+                (true, false) => d_out,
+                (true, true) => 2 * d_out,
+            };
+            lora.rank + scaled + if drops { 2 * d_in } else { 0 }
+        };
+        let layers = self.config.linear_shapes(0);
+        let adapted = layers.iter().filter(|(name, _)| lora.adapts(name));
+        adapted.map(|(_, [d_out, d_in])| of(*d_out, *d_in)).sum()
     }
 
     fn unpacked_bytes(&self) -> u64 {
