@@ -257,6 +257,21 @@ fn a_fresh_adapter_of_any_kind_changes_nothing_and_learns() {
 }
 
 #[test]
+fn a_whole_norm_is_written_under_a_name_that_only_it_has() {
+    // PEFT goes by the end of a name: `norm` would mean every norm of every layer.
+    let config = LoraConfig {
+        modules_to_save: vec!["norm".into()],
+        ..LoraConfig::new(4, 8.0, ["q_proj"])
+    };
+    let model = base().attach_lora(&config, 0).unwrap();
+    let written = model.adapter("base").unwrap();
+    let expected = Some(vec!["model.norm".to_owned()]);
+    assert_eq!(written.config.modules_to_save, expected);
+    let read = base().load_adapter(&written).unwrap();
+    assert!(read.adapter("base").unwrap().tensors == written.tensors);
+}
+
+#[test]
 fn modules_that_are_not_there_are_named() {
     let config = LoraConfig {
         modules_to_save: vec!["classifier".into()],

@@ -45,7 +45,10 @@ pub fn system() -> SystemMemory {
     match system.cgroup_limits() {
         Some(limits) if limits.total_memory > 0 => SystemMemory {
             total_bytes: machine.total_bytes.min(limits.total_memory),
-            available_bytes: machine.available_bytes.min(limits.free_memory),
+            // Cached files count as used by the group, and are given up when memory is wanted.
+            available_bytes: machine
+                .available_bytes
+                .min(limits.total_memory.saturating_sub(limits.rss)),
         },
         _ => machine,
     }

@@ -35,6 +35,14 @@ fn firebox(dir: &Path, args: &[&str]) -> Output {
     command.current_dir(dir).args(args).output().unwrap()
 }
 
+/// What a command that succeeds prints, and what it says besides.
+fn printed(dir: &Path, args: &[&str]) -> (Value, String) {
+    let output = firebox(dir, args);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{errors}");
+    (serde_json::from_slice(&output.stdout).unwrap(), errors)
+}
+
 /// A folder with texts and `tiny.toml`.
 fn workplace() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -51,10 +59,7 @@ fn workplace() -> tempfile::TempDir {
 fn a_run_ends_with_a_model_and_is_not_written_over_by_a_new_one() {
     let dir = workplace();
     let train = ["train", "--config", "tiny.toml", "--json"];
-    let output = firebox(dir.path(), &train);
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{errors}");
-    let trained: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let (trained, _) = printed(dir.path(), &train);
     assert_eq!(trained["steps"], 6);
     assert!(
         dir.path()
@@ -79,12 +84,7 @@ fn a_run_ends_with_a_model_and_is_not_written_over_by_a_new_one() {
 #[test]
 fn packed_rows_and_token_shards_train_as_the_settings_say() {
     let dir = workplace();
-    let run = |args: &[&str]| {
-        let output = firebox(dir.path(), args);
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{errors}");
-        serde_json::from_slice::<Value>(&output.stdout).unwrap()
-    };
+    let run = |args: &[&str]| printed(dir.path(), args).0;
     let config = fs::read_to_string(dir.path().join("tiny.toml")).unwrap();
     let write = |name: &str, text: String| fs::write(dir.path().join(name), text).unwrap();
     write(
@@ -161,15 +161,7 @@ fn a_new_head_learns_classes_and_its_model_is_scored_and_used() {
     lines.push(json!({ "text": "of both", "year": 1977, "organ": organs }).to_string());
     fs::write(dir.path().join("organs.jsonl"), lines.join("\n")).unwrap();
     fs::write(dir.path().join("head.toml"), HEAD).unwrap();
-    let run = |args: &[&str]| {
-        let output = firebox(dir.path(), args);
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{errors}");
-        (
-            serde_json::from_slice::<Value>(&output.stdout).unwrap(),
-            errors,
-        )
-    };
+    let run = |args: &[&str]| printed(dir.path(), args);
     run(&["train", "--config", "tiny.toml", "--json"]);
     let (trained, errors) = run(&["train", "--config", "head.toml", "--json"]);
     assert!(
@@ -274,12 +266,7 @@ fn a_run_is_planned_refused_and_ended_by_its_memory() {
 #[test]
 fn preferences_are_learned_by_an_adapter() {
     let dir = workplace();
-    let run = |args: &[&str]| {
-        let output = firebox(dir.path(), args);
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{errors}");
-        serde_json::from_slice::<Value>(&output.stdout).unwrap()
-    };
+    let run = |args: &[&str]| printed(dir.path(), args).0;
     run(&["train", "--config", "tiny.toml", "--json"]);
     // The model gets a chat template.
     let path = dir.path().join("runs/tiny/model/tokenizer_config.json");

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::LoraFactors;
 use super::dropout::Dropout;
 use super::names::matches;
-use super::whole::WHOLE;
+use super::whole::{WHOLE, own_module, peft_module};
 use crate::error::ModelError;
 use crate::linear::host_f32;
 use crate::llama::Llama;
@@ -128,7 +128,8 @@ impl Llama {
         let mut config = config?;
         let whole = self.whole_modules();
         if !whole.is_empty() {
-            config.modules_to_save = Some(self.whole.clone());
+            config.modules_to_save =
+                Some(self.whole.iter().map(|name| peft_module(name)).collect());
         }
         for (name, shape, data) in whole {
             if let Some((_, weight)) = WHOLE.iter().find(|(module, _)| *module == name) {
@@ -168,7 +169,12 @@ fn magnitude(
 impl Llama {
     /// Takes up the modules that the adapter has whole, and lets them train; gives their number.
     fn load_whole(&mut self, adapter: &Adapter) -> Result<usize, ModelError> {
-        let modules = adapter.config.modules_to_save.clone().unwrap_or_default();
+        let named = adapter
+            .config
+            .modules_to_save
+            .as_deref()
+            .unwrap_or_default();
+        let modules: Vec<String> = named.iter().map(|name| own_module(name)).collect();
         let device = self.device();
         self.train_whole(&modules)?;
         for module in &modules {

@@ -13,6 +13,19 @@ pub(super) const WHOLE: [(&str, &str); 3] = [
     ("norm", "model.norm.weight"),
 ];
 
+/// What PEFT is told: it looks for modules whose name ends so, and every norm's does in `norm`.
+pub(super) fn peft_module(module: &str) -> String {
+    match module {
+        "norm" => "model.norm".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+/// The module of ours that PEFT calls so.
+pub(super) fn own_module(module: &str) -> String {
+    module.strip_prefix("model.").unwrap_or(module).to_owned()
+}
+
 impl Llama {
     /// Lets these modules train.
     pub(super) fn train_whole(&mut self, modules: &[String]) -> Result<(), ModelError> {

@@ -73,16 +73,13 @@ fn score(
     globals: &Globals,
     args: &ClassifyArgs,
     field: &str,
-    Loaded {
-        files,
-        model,
-        max_len,
-    }: &Loaded,
+    loaded: &Loaded,
 ) -> anyhow::Result<()> {
+    let (model, tokenizer) = (&loaded.model, &loaded.files.tokenizer);
     let source = args.data.as_deref().unwrap_or_default();
     let texts = labelled::read(globals, source, field, &selection(args)?)?;
     let (task, labels) = (model.task(), model.labels());
-    let (known, n_left_out) = labelled::batch(texts, &files.tokenizer, task, labels, *max_len)?;
+    let (known, n_left_out) = labelled::batch(texts, tokenizer, task, labels, loaded.max_len)?;
     if n_left_out > 0 {
         eprintln!("note: {n_left_out} records do not fit the head and were left out");
     }
@@ -109,22 +106,14 @@ fn score(
     output::print(globals.json, &scored, || scored.text())
 }
 
-fn say(
-    globals: &Globals,
-    args: &ClassifyArgs,
-    Loaded {
-        files,
-        model,
-        max_len,
-    }: &Loaded,
-) -> anyhow::Result<()> {
+fn say(globals: &Globals, args: &ClassifyArgs, loaded: &Loaded) -> anyhow::Result<()> {
     let records = records(globals, args)?;
-    let documents = labelled::documents(&files.tokenizer, &records, *max_len)?;
-    let outputs = with_bar(model, &documents)?;
+    let documents = labelled::documents(&loaded.files.tokenizer, &records, loaded.max_len)?;
+    let outputs = with_bar(&loaded.model, &documents)?;
     let said: Vec<Said> = records
         .into_iter()
         .zip(outputs)
-        .map(|(record, outputs)| Said::new(record.id, model, &outputs))
+        .map(|(record, outputs)| Said::new(record.id, &loaded.model, &outputs))
         .collect();
     output::print(globals.json, &said, || {
         let lines: Vec<String> = said.iter().map(Said::text).collect();

@@ -16,13 +16,15 @@ use firebox_checkpoint::{Checkpoint, Dtype, write_atomic};
 use firebox_model::Llama;
 use firebox_tensor::kernels::MatmulPrecision;
 use firebox_tensor::memory;
-use firebox_train::{Outcome, Place, RunFolder, Setup, TrainHooks, TrainSummary, train_with};
+use firebox_train::{
+    BatchSource, Evaluator, Outcome, Place, RunFolder, Setup, TrainHooks, TrainStep, TrainSummary,
+    train_with,
+};
 use serde::Serialize;
 
 use super::args::{Globals, TrainArgs};
 use super::exit::UserError;
 use super::output;
-use super::progress::TrainBar;
 use super::save;
 
 use batches::RunSource;
@@ -157,48 +159,55 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn bar(&self) -> anyhow::Result<TrainBar> {
-        self.planned.bar(self.globals, self.settings)
-    }
-
-    /// What is known of the run, with its memory.
-    fn setup(&self, known: Setup) -> Setup {
-        Setup {
-            planned_bytes: Some(self.planned.planned_bytes),
-            memory_limit_bytes: Some(self.planned.limit_bytes),
-            ..known
+    /// Trains a module with a bar; the module is none if Ctrl-C ended the run. A run that took more
+    /// memory than it may is an error.
+    fn train<M, S>(
+        &self,
+        model: M,
+        batches: &mut S,
+        evaluator: &mut dyn Evaluator<M>,
+        known: Setup,
+    ) -> anyhow::Result<(Option<M>, TrainSummary)>
+    where
+        S: BatchSource,
+        M: Module + TrainStep<S::Batch>,
+    {
+        let mut bar = self.planned.bar(self.globals, self.settings)?;
+        let hooks = TrainHooks {
+            observer: &mut bar,
+            evaluator,
+            place: self.place,
+            setup: Setup {
+                planned_bytes: Some(self.planned.planned_bytes),
+                memory_limit_bytes: Some(self.planned.limit_bytes),
+                ..known
+            },
+        };
+        let config = &self.settings.train;
+        let (model, summary) = train_with(model.train(), batches, config, hooks)?;
+        if let Some(used) = bar.ran_out() {
+            return Err(self.planned.ran_out(used, &self.dir.display().to_string()));
         }
-    }
-
-    /// An error if the run took more than it may.
-    fn check_memory(&self, bar: &TrainBar) -> anyhow::Result<()> {
-        match bar.ran_out() {
-            None => Ok(()),
-            Some(used) => Err(self.planned.ran_out(used, &self.dir.display().to_string())),
-        }
+        let model = match summary.outcome {
+            Outcome::Cancelled => None,
+            Outcome::Finished | Outcome::StoppedEarly => Some(model.valid()),
+        };
+        Ok((model, summary))
     }
 }
 
 fn train(run: &Run<'_>, mut inputs: Inputs) -> anyhow::Result<(TrainSummary, Option<PathBuf>)> {
-    let settings = run.settings;
-    let mut bar = run.bar()?;
     let model = inputs.take_model()?;
-    let mut held_out = HeldOut::new(&inputs.files, &inputs.held_out, settings.samples.as_ref());
-    let hooks = TrainHooks {
-        observer: &mut bar,
-        evaluator: &mut held_out,
-        place: run.place,
-        setup: run.setup(inputs.setup.clone()),
-    };
-    let (model, config) = (model.train(), &settings.train);
+    let samples = run.settings.samples.as_ref();
+    let mut held_out = HeldOut::new(&inputs.files, &inputs.held_out, samples);
+    let setup = inputs.setup.clone();
     let (model, summary) = match &mut inputs.batches.source {
-        RunSource::Rows(rows) => train_with(model, rows, config, hooks)?,
-        RunSource::Loaded(loaded) => train_with(model, &mut **loaded, config, hooks)?,
+        RunSource::Rows(rows) => run.train(model, rows, &mut held_out, setup)?,
+        RunSource::Loaded(loaded) => run.train(model, &mut **loaded, &mut held_out, setup)?,
     };
-    run.check_memory(&bar)?;
-    let written = match summary.outcome {
-        Outcome::Cancelled => None,
-        _ => Some(write(&model.valid(), &inputs, run.dir)?),
+    let written = match model {
+        None => None,
+        Some(model) => Some(write(&model, &inputs, run.dir)?),
     };
     Ok((summary, written))
 }

@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use burn::module::Module;
 use firebox_checkpoint::{Checkpoint, Dtype};
 use firebox_data::split_held_out;
 use firebox_model::{HeadTask, Llama, SequenceClassifier};
-use firebox_train::{LabelledBatch, LabelledBatches, Setup, TrainHooks, TrainSummary, train_with};
+use firebox_train::{LabelledBatch, LabelledBatches, Setup, TrainSummary};
 
 use crate::cli::args::{DataArgs, Globals};
 use crate::cli::data;
@@ -109,20 +108,11 @@ impl HeadInputs {
             held_out,
             setup,
         } = self;
-        let mut bar = run.bar()?;
-        let hooks = TrainHooks {
-            observer: &mut bar,
-            evaluator: &mut HeadHeldOut(held_out),
-            place: run.place,
-            setup: run.setup(setup),
-        };
-        let (model, summary) = train_with(model.train(), &mut batches, &run.settings.train, hooks)?;
-        run.check_memory(&bar)?;
-        drop(bar);
-        if summary.outcome == firebox_train::Outcome::Cancelled {
+        let mut held_out = HeadHeldOut(held_out);
+        let (model, summary) = run.train(model, &mut batches, &mut held_out, setup)?;
+        let Some(model) = model else {
             return Ok((summary, None));
-        }
-        let model = model.valid();
+        };
         if let Some(adapter) = model.adapter(&base_name) {
             firebox_checkpoint::write_adapter(&run.dir.join("adapter"), &adapter)?;
         }

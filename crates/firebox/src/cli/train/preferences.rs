@@ -2,15 +2,13 @@
 
 use std::path::PathBuf;
 
-use burn::module::Module;
 use firebox_data::{
     BrokenLimit, Preference, PreferencePair, SourceOptions, Sources, encode_preference,
     read_preferences, split_held_out,
 };
 use firebox_model::Llama;
 use firebox_train::{
-    Dpo, DpoConfig, Evaluation, Evaluator, Groups, LossError, Outcome, Setup, TrainHooks,
-    TrainSummary, train_with,
+    Dpo, DpoConfig, Evaluation, Evaluator, Groups, LossError, Setup, TrainSummary,
 };
 
 use crate::cli::args::Globals;
@@ -87,21 +85,13 @@ impl PreferenceInputs {
             held_out,
             setup,
         } = self;
-        let mut bar = run.bar()?;
-        let hooks = TrainHooks {
-            observer: &mut bar,
-            evaluator: &mut HeldOutPairs(held_out),
-            place: run.place,
-            setup: run.setup(setup),
-        };
-        let config = &run.settings.train;
-        let (model, summary) = train_with(model.train(), &mut batches, config, hooks)?;
-        run.check_memory(&bar)?;
-        if summary.outcome == Outcome::Cancelled {
+        let mut held_out = HeldOutPairs(held_out);
+        let (model, summary) = run.train(model, &mut batches, &mut held_out, setup)?;
+        let Some(model) = model else {
             return Ok((summary, None));
-        }
+        };
         let out = run.dir.join("adapter");
-        if let Some(adapter) = model.model.valid().adapter(&base_name) {
+        if let Some(adapter) = model.model.adapter(&base_name) {
             firebox_checkpoint::write_adapter(&out, &adapter)?;
         }
         Ok((summary, Some(out)))
