@@ -114,8 +114,8 @@ fn the_loop_on_medline_learns_as_much_as_peft() {
     ]);
     let quality = report["quality"].as_array().unwrap();
     let nll = |i: usize| quality[i]["nll"].as_f64().unwrap();
-    assert!((nll(0) - 3.418).abs() < 1e-3, "before: {}", nll(0));
-    // PEFT's own run of this recipe ends at 3.187.
-    assert!(nll(1) <= 3.19, "after: {}", nll(1));
+    assert!((nll(0) - 3.265).abs() < 1e-3, "before: {}", nll(0));
+    // PEFT's own run of this recipe was on other records, without those of a `MedlineDate`: 3.418 to 3.187.
+    assert!(nll(1) <= 3.08, "after: {}", nll(1));
     assert!(nll(3) - nll(1) < 0.02, "INT8: {}", nll(3));
 }
