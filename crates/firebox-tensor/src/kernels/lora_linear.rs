@@ -5,8 +5,6 @@
 use burn::tensor::Tensor;
 
 use super::linear::linear;
-#[cfg(all(test, feature = "cpu"))]
-use super::linear::linear_reference;
 use super::precision::MatmulPrecision;
 
 /// The factors of a side path.
@@ -48,17 +46,6 @@ impl LoraPath {
         let down = x.matmul(self.a.transpose()); // [rows, rank]
         down.mul_scalar(self.scaling).matmul(self.b.transpose()) // [rows, out]
     }
-}
-
-/// The same by ordinary operations.
-#[cfg(all(test, feature = "cpu"))]
-pub(crate) fn lora_linear_reference(
-    x: Tensor<2>,
-    weight: Tensor<2>,
-    path: LoraPath,
-    precision: MatmulPrecision,
-) -> Tensor<2> {
-    linear_reference(x.clone(), weight, precision) + path.apply(x)
 }
 
 #[cfg(feature = "cpu")]
