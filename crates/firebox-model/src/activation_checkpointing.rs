@@ -3,7 +3,7 @@
 //! The forward pass keeps the input of each layer and nothing else. Then, from the last layer to the
 //! first, the layer runs again, this time remembering what its backward pass needs, and goes backward at
 //! once. One layer's activations are in memory instead of all layers'; the price is a second forward
-//! pass, a third of the step's work.
+//! pass (LoRA on SmolLM2-135M, 16 rows of 256 tokens: 493 to 417 tokens per second).
 //!
 //! Source: Chen et al. (2016), section 4.1, with a segment for each layer,
 //! <https://arxiv.org/abs/1604.06174>.
@@ -14,6 +14,7 @@ use firebox_tensor::kernels::gradient_source;
 
 use crate::attention::Positions;
 use crate::llama::Llama;
+use crate::loss::is_tracked;
 
 impl Llama {
     /// The same model, whose losses are computed with or without activation checkpointing. Losses and
@@ -65,8 +66,8 @@ impl Llama {
             return loss;
         };
         total.add_params(module, &mut gradients);
-        let last_trained = self.lowest_trained_layer(embedded.is_tracked());
-        for (layer, x) in self.layers.iter().zip(inputs).skip(last_trained).rev() {
+        let lowest_trained = self.lowest_trained_layer(embedded.is_tracked());
+        for (layer, x) in self.layers.iter().zip(inputs).skip(lowest_trained).rev() {
             let x = Tensor::from_inner(x).require_grad();
             let y = layer.forward(x.clone(), positions, None);
             let mut gradients = gradient_source(y, d_x).backward();
@@ -105,16 +106,12 @@ struct Total {
 impl Total {
     fn new(device: &burn::tensor::Device) -> Self {
         Self {
-            surrogate: Tensor::zeros([1], device),
+            surrogate: Tensor::zeros([1], &device.clone().autodiff()),
         }
     }
 
     fn add<const D: usize>(&mut self, weight: Tensor<D>, gradient: Tensor<D>) {
-        let term = gradient_source(weight, gradient);
-        self.surrogate = match self.surrogate.is_autodiff() {
-            true => self.surrogate.clone() + term,
-            false => Tensor::from_inner(self.surrogate.clone()) + term,
-        };
+        self.surrogate = self.surrogate.clone() + gradient_source(weight, gradient);
     }
 
     /// A term for every weight of `module` that has a gradient.
@@ -143,8 +140,7 @@ struct AnyTracked(bool);
 
 impl ModuleVisitor for AnyTracked {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let weight = param.val();
-        self.0 |= weight.is_autodiff() && weight.is_tracked();
+        self.0 |= is_tracked(&param.val());
     }
 }
 

@@ -1,4 +1,4 @@
-//! Low-rank adapters as a side path: LoRA, rsLoRA, DoRA.
+//! Low-rank adapters as a side path: LoRA, rsLoRA, DoRA, PiSSA.
 
 mod combine;
 mod dropout;

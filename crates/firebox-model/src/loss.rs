@@ -267,7 +267,7 @@ fn head_loss(
     }
 }
 
-fn is_tracked<const D: usize>(x: &Tensor<D>) -> bool {
+pub(crate) fn is_tracked<const D: usize>(x: &Tensor<D>) -> bool {
     x.is_autodiff() && x.is_tracked()
 }
 

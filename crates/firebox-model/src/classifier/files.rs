@@ -40,7 +40,7 @@ impl SequenceClassifier {
         let values = tensor_of_shape(checkpoint, SCORE, &shape, "hidden_size")?;
         let score = Tensor::from_data(TensorData::new(values, shape), device);
         let config = checkpoint.config();
-        let (task, labels) = (task_of(config), labels_of(config, shape[0]));
+        let (task, labels) = (task_of(config, shape[0]), labels_of(config, shape[0]));
         check_labels(task, &labels)?;
         Ok(Self {
             decoder,
@@ -153,10 +153,11 @@ impl SequenceClassifier {
 }
 
 /// As transformers decides it where the config does not say: one output is a number.
-fn task_of(config: &Value) -> HeadTask {
+fn task_of(config: &Value, n_outputs: usize) -> HeadTask {
     match config["problem_type"].as_str() {
         Some("regression") => HeadTask::Regression,
         Some("multi_label_classification") => HeadTask::MultiLabel,
+        None if n_outputs == 1 => HeadTask::Regression,
         _ => HeadTask::Classification,
     }
 }
@@ -167,4 +168,25 @@ fn labels_of(config: &Value, n_outputs: usize) -> Vec<String> {
         label.map_or_else(|| format!("LABEL_{id}"), str::to_owned)
     };
     (0..n_outputs).map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn one_output_is_a_number_unless_the_config_says_otherwise() {
+        let task = |problem: Option<&str>, n| task_of(&json!({ "problem_type": problem }), n);
+        assert_eq!(task(None, 1), HeadTask::Regression);
+        assert_eq!(task(None, 2), HeadTask::Classification);
+        let said = Some("single_label_classification");
+        assert_eq!(task(said, 1), HeadTask::Classification);
+        assert_eq!(task(Some("regression"), 3), HeadTask::Regression);
+        assert_eq!(
+            task(Some("multi_label_classification"), 1),
+            HeadTask::MultiLabel
+        );
+    }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::args::{ClassifyArgs, DataArgs, Globals};
 use super::exit::UserError;
 use super::head_scores::{class_of, evaluation, predict, report};
-use super::model::{ModelFiles, fetch};
+use super::model::ModelFiles;
 use super::{data, labelled, output, progress};
 
 /// What the head says of one text.
@@ -138,7 +138,7 @@ fn records(globals: &Globals, args: &ClassifyArgs) -> anyhow::Result<Vec<TextRec
     };
     let selection = selection(args)?;
     let mut records = Vec::new();
-    for record in read_records(fetch(globals, source)?)? {
+    for record in read_records(data::locate(globals, source)?)? {
         match record? {
             Record::Text(text) if selection.keeps(&text) => records.push(text),
             Record::Text(_) | Record::Chat(_) => {}

@@ -19,8 +19,8 @@ pub(crate) use args::DataCommand;
 
 use self::args::InputArgs;
 use super::args::Globals;
+use super::data::locate;
 use super::exit::UserError;
-use super::model::fetch;
 use super::progress;
 
 /// Runs the verb that was asked for.
@@ -47,9 +47,9 @@ fn sources(globals: &Globals, args: &InputArgs, recipe: &InputConfig) -> anyhow:
     }
     let paths: Result<Vec<PathBuf>, _> = named
         .iter()
-        .map(|name| match name == "-" || name.contains(['*', '?', '[']) {
-            true => Ok(PathBuf::from(name)),
-            false => fetch(globals, name),
+        .map(|name| match name.as_str() {
+            "-" => Ok(PathBuf::from(name)),
+            name => locate(globals, name),
         })
         .collect();
     let defaults = FieldNames::default();

@@ -45,13 +45,18 @@ pub(crate) enum Records {
     Chats(Vec<Vec<Message>>),
 }
 
+/// Where records are. A glob is for the reader, who lists its files; everything else is fetched or must
+/// be there.
+pub(crate) fn locate(globals: &Globals, source: &str) -> anyhow::Result<PathBuf> {
+    match source.contains(['*', '?', '[']) {
+        true => Ok(PathBuf::from(source)),
+        false => fetch(globals, source),
+    }
+}
+
 /// Reads every record that the options keep; `limit` is applied later, after held-out records.
 pub(crate) fn read(globals: &Globals, args: &DataArgs) -> anyhow::Result<Records> {
-    // A glob is for the reader, who lists its files; everything else is fetched or must be there.
-    let path = match args.data.contains(['*', '?', '[']) {
-        true => PathBuf::from(&args.data),
-        false => fetch(globals, &args.data)?,
-    };
+    let path = locate(globals, &args.data)?;
     let selection = selection(args)?;
     let (mut texts, mut chats) = (Vec::new(), Vec::new());
     let mut reader = firebox_data::read_records(&path)?;

@@ -1,7 +1,5 @@
 //! Records with labels, for heads.
 
-use std::path::PathBuf;
-
 use firebox_data::{
     BrokenLimit, LabelledText, Selection, SourceOptions, Sources, TextRecord, Tokenizer,
     read_labelled,
@@ -10,9 +8,8 @@ use firebox_model::{HeadTargets, HeadTask};
 use firebox_train::LabelledBatch;
 
 use super::args::Globals;
-use super::data::encode_texts;
+use super::data::{encode_texts, locate};
 use super::exit::UserError;
-use super::model::fetch;
 
 /// Reads the records of `source` that `selection` keeps.
 pub(crate) fn read(
@@ -21,10 +18,7 @@ pub(crate) fn read(
     field: &str,
     selection: &Selection,
 ) -> anyhow::Result<Vec<LabelledText>> {
-    let path = match source.contains(['*', '?', '[']) {
-        true => PathBuf::from(source),
-        false => fetch(globals, source)?,
-    };
+    let path = locate(globals, source)?;
     let sources = Sources::list([path], SourceOptions::default())?;
     let mut texts = read_labelled(&sources, field, BrokenLimit::default())?;
     texts.retain(|text| selection.keeps(&text.record));

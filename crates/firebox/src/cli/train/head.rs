@@ -137,29 +137,32 @@ fn texts(
     Vec<firebox_data::LabelledText>,
     Vec<firebox_data::LabelledText>,
 )> {
-    let read = |source: &str, years: &Option<String>| {
-        let args = DataArgs {
-            data: source.to_owned(),
+    let selection = |years: &Option<String>| {
+        data::selection(&DataArgs {
+            data: String::new(),
             years: years.clone(),
             longer_than: data.longer_than,
             shorter_than: data.shorter_than,
             limit: None,
-        };
-        labelled::read(globals, source, &head.field, &data::selection(&args)?)
+        })
     };
+    let read =
+        |source: &str, selection: &_| labelled::read(globals, source, &head.field, selection);
     let source = data.source.as_deref().unwrap_or_default();
-    let mut training = read(source, &data.years)?;
-    let held_out = match (&data.held_out, &data.held_out_years) {
-        (Some(held_out), _) => read(held_out, &None)?,
-        (None, Some(years)) => {
-            let held_out = read(source, &Some(years.clone()))?;
-            training.retain(|text| !held_out.contains(text));
-            held_out
+    let (every_year, trained) = (selection(&None)?, selection(&data.years)?);
+    let (mut training, held_out) = match (&data.held_out, &data.held_out_years) {
+        (Some(held_out), _) => (read(source, &trained)?, read(held_out, &every_year)?),
+        (None, Some(_)) => {
+            let is_held_out = selection(&data.held_out_years)?;
+            let texts = read(source, &every_year)?.into_iter();
+            let (held_out, mut rest): (Vec<_>, Vec<_>) =
+                texts.partition(|text| is_held_out.keeps(&text.record));
+            rest.retain(|text| trained.keeps(&text.record));
+            (rest, held_out)
         }
         (None, None) => {
-            let split = split_held_out(training, data.n_held_out);
-            training = split.training;
-            split.held_out
+            let split = split_held_out(read(source, &trained)?, data.n_held_out);
+            (split.training, split.held_out)
         }
     };
     training.truncate(data.limit.unwrap_or(usize::MAX));

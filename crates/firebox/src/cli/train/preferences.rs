@@ -12,9 +12,9 @@ use firebox_train::{
 };
 
 use crate::cli::args::Globals;
-use crate::cli::data;
+use crate::cli::data::{self, locate};
 use crate::cli::exit::UserError;
-use crate::cli::model::{ModelFiles, fetch};
+use crate::cli::model::ModelFiles;
 
 use super::Run;
 use super::settings::TrainSettings;
@@ -99,10 +99,7 @@ impl PreferenceInputs {
 }
 
 fn read(globals: &Globals, source: &str) -> anyhow::Result<Vec<Preference>> {
-    let path = match source.contains(['*', '?', '[']) {
-        true => PathBuf::from(source),
-        false => fetch(globals, source)?,
-    };
+    let path = locate(globals, source)?;
     let sources = Sources::list([path], SourceOptions::default())?;
     Ok(read_preferences(&sources, BrokenLimit::default())?)
 }
