@@ -28,6 +28,12 @@ impl Llama {
         self
     }
 
+    /// Whether losses are computed layer by layer, with backward passes of their own.
+    #[must_use]
+    pub fn has_activation_checkpointing(&self) -> bool {
+        self.checkpoints_activations
+    }
+
     /// Whether a loss on this model should go [layer by layer](Self::surrogate_by_layer): it was asked
     /// for, and there is something to train.
     pub(crate) fn goes_by_layer(&self) -> bool {

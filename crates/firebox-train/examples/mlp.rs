@@ -131,6 +131,7 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         observer: &mut (),
         evaluator: &mut held_out,
         place: Place::Resume(&folder),
+        world: None,
         setup: Setup::default(),
     };
     let model = Mlp::init(&device.autodiff());

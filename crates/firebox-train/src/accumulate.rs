@@ -4,6 +4,7 @@ use burn::module::Module;
 
 use crate::{
     batch::BatchSource,
+    distributed::{Reducer, StepBuckets, WorldError},
     error::TrainError,
     gradients::ParamGradients,
     observer::Observer,
@@ -36,7 +37,15 @@ pub(crate) struct Part {
     pub(crate) loss_scale: f64,
 }
 
-/// Runs the batches of one step forward and backward; `None` when the observer cancels.
+impl Part {
+    /// The batch's number in the step's share of all ranks.
+    fn index(self, micro_step: usize) -> usize {
+        self.step * self.n_accum_steps + micro_step
+    }
+}
+
+/// Runs the batches of one step forward and backward, on all ranks where there are several; `None` when
+/// the observer cancels.
 ///
 /// The result is the one large batch's: each mean loss and its gradient are weighted by its tokens,
 /// then divided by all tokens. A plain mean of means would favour short sequences.
@@ -45,18 +54,23 @@ pub(crate) fn accumulate<M, S>(
     batches: &mut S,
     part: Part,
     observer: &dyn Observer,
+    reducer: Option<&Reducer<'_>>,
 ) -> Result<Option<StepBatch>, TrainError>
 where
     S: BatchSource,
     M: Module + TrainStep<S::Batch>,
 {
     let step = part.step + 1;
+    let n_ranks = reducer.map_or(1, |reducer| reducer.world.n_ranks());
+    let n_batches = part.n_accum_steps * n_ranks;
     let mut total = StepBatch::default();
+    let mut buckets = None;
     for micro_step in 0..part.n_accum_steps {
-        if observer.is_cancelled() {
+        // Ranks are asked together, before the step.
+        if reducer.is_none() && observer.is_cancelled() {
             return Ok(None);
         }
-        let index = part.step * part.n_accum_steps + micro_step;
+        let index = part.index(micro_step);
         let batch = batches
             .batch(index)
             .map_err(|source| TrainError::Batch { index, source })?;
@@ -65,8 +79,21 @@ where
         if index == 0 {
             total.leaks = model.leaks(&batch).map_err(failed)?;
         }
-        model.set_batch_index(index as u64);
-        let loss = model.loss(&batch).map_err(failed)?;
+        let is_last = micro_step + 1 == part.n_accum_steps;
+        if let Some(reducer) = reducer.filter(|_| is_last) {
+            buckets = Some(reducer.begin(std::mem::take(&mut total.gradients)));
+        }
+        let hooked = match &buckets {
+            Some(buckets) if !model.goes_backward_in_loss() => Some(buckets.hook(model.clone())),
+            _ => None,
+        };
+        let watched = hooked.as_ref().unwrap_or(model);
+        let rank = reducer.map_or(0, |reducer| reducer.world.rank());
+        watched.set_batch_index((index * n_ranks + rank) as u64);
+        let loss = watched.loss(&batch).map_err(failed)?;
+        if buckets.as_ref().is_some_and(|buckets| !buckets.open()) {
+            return Err(TrainError::BackwardInLoss { step });
+        }
         total.n_input_tokens += loss.n_input_tokens;
         if loss.n_tokens == 0 {
             continue;
@@ -79,7 +106,7 @@ where
         if !loss.backward.is_tracked() {
             return Err(TrainError::NoGradient { step });
         }
-        let tokens = match part.n_accum_steps {
+        let tokens = match n_batches {
             1 => 1.0,
             _ => loss.n_tokens as f64,
         };
@@ -88,7 +115,16 @@ where
             weight => loss.backward.mul_scalar(weight),
         };
         let gradients = ParamGradients::collect(&mut weighted.backward(), model);
-        total.gradients.add(gradients);
+        match &buckets {
+            Some(buckets) => buckets.take(gradients),
+            None => total.gradients.add(gradients),
+        }
+    }
+    if let Some(reducer) = reducer {
+        match sum_over_ranks(&mut total, buckets, reducer, observer) {
+            Err(WorldError::Cancelled) => return Ok(None),
+            result => result?,
+        }
     }
     if total.n_tokens == 0 {
         return Err(TrainError::NoTokens { step });
@@ -97,8 +133,30 @@ where
         return Err(TrainError::NoGradient { step });
     }
     total.loss /= total.n_tokens as f64;
-    if part.n_accum_steps > 1 {
+    if n_batches > 1 {
         total.gradients.scale(1.0 / total.n_tokens as f32);
     }
     Ok(Some(total))
+}
+
+/// The step's sums over all ranks: the same on each.
+fn sum_over_ranks(
+    total: &mut StepBatch,
+    buckets: Option<StepBuckets>,
+    reducer: &Reducer<'_>,
+    observer: &dyn Observer,
+) -> Result<(), WorldError> {
+    let is_cancelled = || observer.is_cancelled();
+    // A rank whose loss is not finite has left the step, but the others wait for its buckets.
+    let buckets = buckets.unwrap_or_else(|| reducer.begin(std::mem::take(&mut total.gradients)));
+    total.gradients = reducer.finish(&buckets, &is_cancelled)?;
+    let own = [
+        total.loss,
+        total.n_tokens as f64,
+        total.n_input_tokens as f64,
+    ];
+    let sums = reducer.world.sum(own.to_vec(), &is_cancelled)?;
+    (total.loss, total.n_tokens, total.n_input_tokens) =
+        (sums[0], sums[1] as usize, sums[2] as usize);
+    Ok(())
 }

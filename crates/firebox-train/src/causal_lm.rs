@@ -15,6 +15,10 @@ impl TrainStep<Batch> for Llama {
         step_loss(self, loss, &batch.input_ids)
     }
 
+    fn goes_backward_in_loss(&self) -> bool {
+        self.has_activation_checkpointing()
+    }
+
     fn set_batch_index(&self, index: u64) {
         self.set_dropout_step(index);
     }
@@ -34,6 +38,10 @@ impl TrainStep<PackedBatch> for Llama {
     fn loss(&self, batch: &PackedBatch) -> Result<StepLoss, LossError> {
         let loss = self.loss_packed(&batch.input_ids, &batch.labels, &batch.cu_seqlens());
         step_loss(self, loss, &batch.input_ids)
+    }
+
+    fn goes_backward_in_loss(&self) -> bool {
+        self.has_activation_checkpointing()
     }
 
     fn set_batch_index(&self, index: u64) {

@@ -143,6 +143,10 @@ impl TrainStep<Vec<PreferencePair>> for Dpo {
         Ok(step.with_input_tokens(n_input_tokens))
     }
 
+    fn goes_backward_in_loss(&self) -> bool {
+        self.model.has_activation_checkpointing()
+    }
+
     fn set_batch_index(&self, index: u64) {
         self.model.set_dropout_step(index);
     }

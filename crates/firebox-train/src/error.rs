@@ -28,6 +28,20 @@ pub enum TrainError {
         step: usize,
     },
 
+    /// Gradients were there before the backward pass.
+    #[error(
+        "train step {step}: expected gradients in the backward pass only, found some while the loss was \
+         computed (hint: return `true` from `TrainStep::goes_backward_in_loss`)"
+    )]
+    BackwardInLoss {
+        /// The step, from 1.
+        step: usize,
+    },
+
+    /// The ranks of a distributed run cannot go on together.
+    #[error(transparent)]
+    World(#[from] crate::distributed::WorldError),
+
     /// A step without any token that counts.
     #[error(
         "train step {step}: expected tokens with a label, found none in its batches \

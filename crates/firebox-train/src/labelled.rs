@@ -27,6 +27,10 @@ impl TrainStep<LabelledBatch> for SequenceClassifier {
         Ok(step.with_input_tokens(n_tokens))
     }
 
+    fn goes_backward_in_loss(&self) -> bool {
+        self.decoder.has_activation_checkpointing()
+    }
+
     fn set_batch_index(&self, index: u64) {
         self.decoder.set_dropout_step(index);
     }

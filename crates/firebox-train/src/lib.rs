@@ -10,6 +10,7 @@ mod checkpoint;
 mod clip;
 mod config;
 pub mod diagnose;
+mod distributed;
 mod dpo;
 mod dynamic_code;
 mod early_stopping;
@@ -46,6 +47,9 @@ pub use adamw_8bit::{AdamW8bit, AdamW8bitConfig};
 pub use batch::{BatchSource, Groups};
 pub use clip::{clip_grad_norm, clip_grad_value, grad_norm};
 pub use config::{OptimizerConfig, TrainConfig};
+pub use distributed::{
+    Communicator, RankBatches, ThreadCommunicator, World, WorldError, thread_group,
+};
 pub use dpo::{Dpo, DpoConfig, DpoReport};
 pub use early_stopping::{EarlyStopping, EarlyStoppingConfig};
 pub use ema::{Ema, EmaConfig};

@@ -51,12 +51,12 @@ pub struct Best {
     pub loss: f64,
 }
 
-/// A run's folder, held by this process until it is dropped.
+/// A run's folder, held by this process until it is dropped, where it was [opened](RunFolder::open).
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
     /// Unlocked when the file is closed, however the process ends.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl RunFolder {
@@ -85,10 +85,18 @@ impl RunFolder {
         }
         let folder = Self {
             path: path.to_owned(),
-            _lock: lock,
+            _lock: Some(lock),
         };
         folder.sweep()?;
         Ok(folder)
+    }
+
+    /// A folder that another rank holds, to read its checkpoints; nothing may be written.
+    pub fn look_at(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            _lock: None,
+        }
     }
 
     /// Where it is.

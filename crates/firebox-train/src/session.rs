@@ -13,14 +13,15 @@ use crate::{
     clip::{clip_grad_value, scale_to_norm},
     config::TrainConfig,
     diagnose::Finding,
+    distributed::{Reducer, WorldError},
     early_stopping::EarlyStopping,
     ema::Ema,
     error::TrainError,
     grad_scaler::{GradScaler, GradScalerState},
     journal::Journal,
     metrics::Metric,
-    module_params::{TrainableParam, trainable_params},
-    observer::{Outcome, ParamSignal, RunPlan, StepRecord, TrainSummary},
+    module_params::{TrainableParam, replace_values, trainable_params},
+    observer::{Observer, Outcome, ParamSignal, RunPlan, StepRecord, TrainSummary},
     optimizer::Optimizer,
     param_groups::ParamGroups,
     probe::Probe,
@@ -44,6 +45,8 @@ pub(crate) struct Session<'a, M, S> {
     scaler: Option<GradScaler>,
     groups: ParamGroups,
     ema: Option<Ema>,
+    /// Where there are other ranks.
+    reducer: Option<Reducer<'a>>,
     parts: Parts,
     /// Finished steps.
     n_done: usize,
@@ -64,6 +67,8 @@ struct Parts {
     scaler: Option<GradScalerState>,
     stopping: EarlyStopping,
     n_ema_updates: u64,
+    /// Where there is more than one: their batches are shares of this many.
+    n_ranks: Option<usize>,
 }
 
 impl<'a, M, S> Session<'a, M, S>
@@ -81,6 +86,9 @@ where
         let plan = plan(&model, config)?;
         let params = trainable_params(&model);
         let mut hooks = hooks;
+        let reducer = hooks
+            .world
+            .map(|world| Reducer::new(world, &params, device_of(&model)));
         hooks.setup.n_adapter_params = n_adapter_params(&params);
         hooks.setup.scales_loss = config.loss_scaling.is_some();
         let mut session = Self {
@@ -91,7 +99,11 @@ where
             scaler: config.loss_scaling.map(|scaling| scaling.init()),
             groups: ParamGroups::resolve(&model, &config.groups)?,
             ema: config.ema.map(|ema| ema.init(&model)),
-            parts: Parts::default(),
+            parts: Parts {
+                n_ranks: reducer.as_ref().map(|reducer| reducer.world.n_ranks()),
+                ..Parts::default()
+            },
+            reducer,
             n_done: 0,
             position: batches.state(),
             batches,
@@ -102,14 +114,44 @@ where
         let model = match session.newest()? {
             Some((folder, step)) => session.resume(model, folder, step, plan)?,
             None => {
-                session.journal = Journal::start(plan.clone(), session.hooks.place.folder())?;
+                session.journal = Journal::start(plan.clone(), session.own_folder())?;
+                session.position = session.all_positions()?;
                 session.hooks.observer.on_start(&plan);
                 let setup = session.hooks.setup.clone();
                 session.write(&Metric::Setup { setup })?;
                 model
             }
         };
+        let model = match &session.reducer {
+            Some(reducer) => same_start(reducer, model, &*session.hooks.observer)?,
+            None => model,
+        };
         Ok((session, model))
+    }
+
+    /// Of several ranks, the first one writes, evaluates and decides.
+    fn leads(&self) -> bool {
+        let world = self.reducer.as_ref().map(|reducer| reducer.world);
+        world.is_none_or(|world| world.rank() == 0)
+    }
+
+    /// The folder that this rank writes into.
+    fn own_folder(&self) -> Option<&'a RunFolder> {
+        self.hooks.place.folder().filter(|_| self.leads())
+    }
+
+    /// The state of the source, and of those of the other ranks.
+    fn all_positions(&self) -> Result<Value, TrainError> {
+        let own = self.batches.state();
+        let Some(reducer) = self.reducer.as_ref().filter(|_| !own.is_null()) else {
+            return Ok(own);
+        };
+        let is_cancelled = || self.hooks.observer.is_cancelled();
+        let texts = reducer.world.gather(&own.to_string(), &is_cancelled)?;
+        let parsed = texts
+            .iter()
+            .map(|text| serde_json::from_str(text).unwrap_or_default());
+        Ok(Value::Array(parsed.collect()))
     }
 
     /// The checkpoint that the run goes on from; an error where a new run would bury an old one.
@@ -117,7 +159,8 @@ where
         match self.hooks.place {
             Place::Memory => Ok(None),
             Place::Resume(folder) => Ok(folder.checkpoints()?.pop().map(|step| (folder, step))),
-            Place::New(folder) => folder.check_new().map(|()| None),
+            Place::New(folder) if self.leads() => folder.check_new().map(|()| None),
+            Place::New(_) => Ok(None),
         }
     }
 
@@ -135,11 +178,17 @@ where
             source,
         };
         same_config(&dir, &state.config, &as_json(self.config))?;
+        let n_ranks = self.parts.n_ranks;
         self.parts = serde_json::from_value(state.parts.clone()).map_err(json)?;
+        same_ranks(&dir, self.parts.n_ranks, n_ranks)?;
         if let (Some(scaler), Some(state)) = (&mut self.scaler, self.parts.scaler) {
             scaler.restore(state);
         }
-        let restored = self.batches.restore(&state.batches);
+        let position = match (&self.reducer, &state.batches) {
+            (Some(reducer), Value::Array(ranks)) => &ranks[reducer.world.rank()],
+            (_, position) => position,
+        };
+        let restored = self.batches.restore(position);
         restored.map_err(|source| RunError::Batches {
             dir: dir.clone(),
             source,
@@ -149,18 +198,25 @@ where
         if let Some(ema) = &mut self.ema {
             ema.restore(self.parts.n_ema_updates, checkpoint::read_ema(&dir)?);
         }
-        folder.set_best(self.parts.best)?;
+        if self.leads() {
+            folder.set_best(self.parts.best)?;
+        }
         let plan = RunPlan {
             n_done_steps: state.step,
             ..plan
         };
         let before = Duration::from_secs_f64(state.elapsed_s);
         self.hooks.observer.on_start(&plan);
-        self.journal = Journal::resume(plan, folder, state.n_input_tokens, before)?;
+        self.journal = match self.leads() {
+            true => Journal::resume(plan, folder, state.n_input_tokens, before)?,
+            false => Journal::start(plan, None)?,
+        };
         (self.n_done, self.saved) = (state.step, Some(state.step));
         self.position = state.batches;
         self.fingerprint = state.fingerprint;
-        self.check_data(&model, dir)?;
+        if self.leads() {
+            self.check_data(&model, dir)?;
+        }
         Ok(model)
     }
 
@@ -178,7 +234,25 @@ where
                 .as_ref()
                 .map_or(1.0, |scaler| scaler.scale().into()),
         };
-        accumulate(model, self.batches, part, &*self.hooks.observer)
+        let observer = &*self.hooks.observer;
+        if self.any_cancelled()? {
+            return Ok(None);
+        }
+        accumulate(model, self.batches, part, observer, self.reducer.as_ref())
+    }
+
+    /// Whether a rank was told to end: then all do, after the same step.
+    fn any_cancelled(&self) -> Result<bool, TrainError> {
+        let is_cancelled = || self.hooks.observer.is_cancelled();
+        let Some(reducer) = &self.reducer else {
+            return Ok(false);
+        };
+        let own = f64::from(u8::from(is_cancelled()));
+        match reducer.world.sum(vec![own], &is_cancelled) {
+            Ok(n_cancelled) => Ok(n_cancelled[0] > 0.0),
+            Err(WorldError::Cancelled) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Makes the step, and writes it down.
@@ -247,7 +321,7 @@ where
         params: Vec<ParamSignal>,
     ) -> Result<(), TrainError> {
         self.n_done += 1;
-        self.position = self.batches.state();
+        self.position = self.all_positions()?;
         self.fingerprint = batch.contents.as_ref().map(|contents| contents.fingerprint);
         let n_input_tokens = batch.n_input_tokens;
         let signals = match record.skipped {
@@ -340,13 +414,32 @@ where
             .is_some_and(|evaluation| is_due(evaluation.every_n_steps));
         let saves = is_due(self.config.checkpoints.every_n_steps);
         let (is_best, stops) = match evaluates {
-            true => self.evaluate(model)?,
+            true => self.lead_evaluates(model)?,
             false => (false, false),
         };
         if saves || is_best || stops {
             self.save(model)?;
         }
         Ok(!stops)
+    }
+
+    /// What the first rank finds, on every rank.
+    fn lead_evaluates(&mut self, model: &M) -> Result<(bool, bool), TrainError> {
+        let own = match self.leads() {
+            true => self.evaluate(model)?,
+            false => (false, false),
+        };
+        let Some(reducer) = &self.reducer else {
+            return Ok(own);
+        };
+        let is_cancelled = || self.hooks.observer.is_cancelled();
+        let bits = [own.0, own.1].map(|is| f64::from(u8::from(is)));
+        match reducer.world.sum(bits.to_vec(), &is_cancelled) {
+            Ok(bits) => Ok((bits[0] > 0.0, bits[1] > 0.0)),
+            // The next step ends the run.
+            Err(WorldError::Cancelled) => Ok((own.0, false)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Whether the model is the best so far, and whether it is time to give up. Where there is an
@@ -386,7 +479,7 @@ where
 
     /// Writes a checkpoint, where the run has a folder and this step has none yet.
     pub(crate) fn save(&mut self, model: &M) -> Result<(), TrainError> {
-        let Some(folder) = self.hooks.place.folder() else {
+        let Some(folder) = self.own_folder() else {
             return Ok(());
         };
         if self.saved == Some(self.n_done) {
@@ -444,6 +537,36 @@ fn plan<M: Module>(model: &M, config: &TrainConfig) -> Result<RunPlan, TrainErro
             n_trainable_params,
             n_params: model.num_params(),
             n_done_steps: 0,
+        }),
+    }
+}
+
+/// The first rank's parameters on every rank.
+fn same_start<M: Module>(
+    reducer: &Reducer<'_>,
+    model: M,
+    observer: &dyn Observer,
+) -> Result<M, TrainError> {
+    let mut firsts = reducer.first_ranks(&model, &|| observer.is_cancelled())?;
+    replace_values(model, |path, _| {
+        Ok::<_, TrainError>(firsts.remove(path).unwrap_or_default())
+    })
+}
+
+/// A share of two is not a share of four.
+fn same_ranks(
+    path: &std::path::Path,
+    expected: Option<usize>,
+    found: Option<usize>,
+) -> Result<(), RunError> {
+    let (expected, found) = (expected.unwrap_or(1), found.unwrap_or(1));
+    match expected == found {
+        true => Ok(()),
+        false => Err(RunError::ConfigDiffers {
+            path: path.to_owned(),
+            field: "number of ranks".to_owned(),
+            expected: expected.to_string(),
+            found: found.to_string(),
         }),
     }
 }

@@ -42,6 +42,12 @@ pub trait TrainStep<B> {
     /// numbers, as dropout does, draw by it: a resumed run then draws the same ones.
     fn set_batch_index(&self, _index: u64) {}
 
+    /// Whether [`TrainStep::loss`] runs backward passes of its own, as activation checkpointing does.
+    /// Over several ranks, gradients are then summed after the backward pass, not during it.
+    fn goes_backward_in_loss(&self) -> bool {
+        false
+    }
+
     /// Counts over a batch's tokens, for the detectors of [`crate::diagnose`]; `None` for batches
     /// that are not made of tokens.
     fn describe(&self, _batch: &B) -> Option<BatchSignals> {

@@ -5,6 +5,7 @@ use burn::module::Module;
 use crate::{
     batch::BatchSource,
     config::TrainConfig,
+    distributed::World,
     error::TrainError,
     evaluation::Evaluator,
     observer::{Observer, Outcome, TrainSummary},
@@ -22,6 +23,9 @@ pub struct TrainHooks<'a, M> {
     pub evaluator: &'a mut dyn Evaluator<M>,
     /// Where metrics and checkpoints go.
     pub place: Place<'a>,
+    /// The ranks that train together; `None` for a run of its own. Every rank calls [`train_with`] with
+    /// the same config and with batches of its own; rank 0 evaluates and writes.
+    pub world: Option<&'a World>,
     /// What is known of the run, for the detectors of [`crate::diagnose`].
     pub setup: Setup,
 }
@@ -68,6 +72,7 @@ where
         observer,
         evaluator: &mut (),
         place: Place::Memory,
+        world: None,
         setup: Setup::default(),
     };
     train_with(model, batches, config, hooks)

@@ -72,6 +72,7 @@ fn run(dir: &std::path::Path, prefetch: Prefetch, n_steps: usize) -> TrainSummar
         observer: &mut StopsAfter(n_steps, 0),
         evaluator: &mut (),
         place: Place::Resume(&folder),
+        world: None,
         setup: Setup::default(),
     };
     let trained = train_with(model().train(), &mut batches(prefetch), &config, hooks);

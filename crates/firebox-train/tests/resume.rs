@@ -139,6 +139,7 @@ fn run(
         observer,
         evaluator: &mut HeldOut,
         place: Place::Resume(&folder),
+        world: None,
         setup: Setup::default(),
     };
     train_with(model(), &mut Counter(0), config, hooks)
@@ -328,6 +329,7 @@ fn other_settings_and_other_models_are_refused() {
             observer: &mut (),
             evaluator: &mut HeldOut,
             place,
+            world: None,
             setup: Setup::default(),
         };
         train_with(model, &mut Counter(0), &short, hooks).map(|_| ())

@@ -150,6 +150,7 @@ fn train(
         observer: &mut bar,
         evaluator: &mut (),
         place: Place::Memory,
+        world: None,
         setup,
     };
     let (model, summary) = train_with(model.train(), batches, config, hooks)?;

@@ -177,6 +177,7 @@ impl Run<'_> {
             observer: &mut bar,
             evaluator,
             place: self.place,
+            world: None,
             setup: Setup {
                 planned_bytes: Some(self.planned.planned_bytes),
                 memory_limit_bytes: Some(self.planned.limit_bytes),

@@ -81,6 +81,7 @@ fn evaluated(seed: u64, observer: &mut dyn Observer) -> Result<TrainSummary, Tra
         observer,
         evaluator: &mut Scores(held_out.collect()),
         place: Place::Memory,
+        world: None,
         setup: setup(),
     };
     let mut batches = Batches(|index| sentences(seed, index, VOCAB));

@@ -39,6 +39,7 @@ pub(super) fn run(
         observer,
         evaluator: &mut (),
         place: Place::Memory,
+        world: None,
         setup: Setup {
             precision: Some(precision.to_owned()),
             ..Setup::default()

@@ -52,6 +52,7 @@ pub(super) fn overfitting(
         observer,
         evaluator: &mut Scores(held_out()),
         place: Place::Memory,
+        world: None,
         setup: setup(),
     };
     let config = evaluated(120, 5e-3);
@@ -78,6 +79,7 @@ pub(super) fn evaluation_on_training_data(
         observer,
         evaluator: &mut Scores(scored.clone()),
         place: Place::Memory,
+        world: None,
         setup: Setup {
             n_shared_rows: Some(shared_rows(&rows(&training), &rows(&scored))),
             ..setup()
@@ -143,6 +145,7 @@ pub(super) fn forgotten_eval_mode(
         observer,
         evaluator: &mut evaluator,
         place: Place::Memory,
+        world: None,
         setup: Setup::default(),
     };
     let device = device.autodiff();
@@ -215,6 +218,7 @@ pub(super) fn resumed_with_other_data(
             observer,
             evaluator: &mut (),
             place: Place::Resume(&folder),
+            world: None,
             setup: setup(),
         };
         let mut batches = Batches(|index| texts(index, order));

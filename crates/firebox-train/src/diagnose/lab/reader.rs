@@ -133,6 +133,7 @@ pub(super) fn run_with<M: Module + TrainStep<Batch>>(
         observer,
         evaluator: &mut (),
         place: Place::Memory,
+        world: None,
         setup,
     };
     Ok(train_with(model, &mut Batches(batches), config, hooks)?.1)
