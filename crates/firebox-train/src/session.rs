@@ -1,5 +1,7 @@
 //! A run under way: everything that changes from step to step besides the model.
 
+mod ranks;
+
 use std::{path::PathBuf, time::Duration};
 
 use burn::{module::Module, tensor::Device};
@@ -13,15 +15,15 @@ use crate::{
     clip::{clip_grad_value, scale_to_norm},
     config::TrainConfig,
     diagnose::Finding,
-    distributed::{Reducer, WorldError},
+    distributed::Reducer,
     early_stopping::EarlyStopping,
     ema::Ema,
     error::TrainError,
     grad_scaler::{GradScaler, GradScalerState},
     journal::Journal,
     metrics::Metric,
-    module_params::{TrainableParam, replace_values, trainable_params},
-    observer::{Observer, Outcome, ParamSignal, RunPlan, StepRecord, TrainSummary},
+    module_params::{TrainableParam, trainable_params},
+    observer::{Outcome, ParamSignal, RunPlan, StepRecord, TrainSummary},
     optimizer::Optimizer,
     param_groups::ParamGroups,
     probe::Probe,
@@ -31,6 +33,8 @@ use crate::{
     step::TrainStep,
     trainer::{Place, TrainHooks},
 };
+
+use ranks::{same_ranks, same_start};
 
 /// What the loss scaler calls the one optimizer of a run.
 const OPTIMIZER: &str = "optimizer";
@@ -129,31 +133,6 @@ where
         Ok((session, model))
     }
 
-    /// Of several ranks, the first one writes, evaluates and decides.
-    fn leads(&self) -> bool {
-        let world = self.reducer.as_ref().map(|reducer| reducer.world);
-        world.is_none_or(|world| world.rank() == 0)
-    }
-
-    /// The folder that this rank writes into.
-    fn own_folder(&self) -> Option<&'a RunFolder> {
-        self.hooks.place.folder().filter(|_| self.leads())
-    }
-
-    /// The state of the source, and of those of the other ranks.
-    fn all_positions(&self) -> Result<Value, TrainError> {
-        let own = self.batches.state();
-        let Some(reducer) = self.reducer.as_ref().filter(|_| !own.is_null()) else {
-            return Ok(own);
-        };
-        let is_cancelled = || self.hooks.observer.is_cancelled();
-        let texts = reducer.world.gather(&own.to_string(), &is_cancelled)?;
-        let parsed = texts
-            .iter()
-            .map(|text| serde_json::from_str(text).unwrap_or_default());
-        Ok(Value::Array(parsed.collect()))
-    }
-
     /// The checkpoint that the run goes on from; an error where a new run would bury an old one.
     fn newest(&self) -> Result<Option<(&'a RunFolder, usize)>, RunError> {
         match self.hooks.place {
@@ -239,20 +218,6 @@ where
             return Ok(None);
         }
         accumulate(model, self.batches, part, observer, self.reducer.as_ref())
-    }
-
-    /// Whether a rank was told to end: then all do, after the same step.
-    fn any_cancelled(&self) -> Result<bool, TrainError> {
-        let is_cancelled = || self.hooks.observer.is_cancelled();
-        let Some(reducer) = &self.reducer else {
-            return Ok(false);
-        };
-        let own = f64::from(u8::from(is_cancelled()));
-        match reducer.world.sum(vec![own], &is_cancelled) {
-            Ok(n_cancelled) => Ok(n_cancelled[0] > 0.0),
-            Err(WorldError::Cancelled) => Ok(true),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Makes the step, and writes it down.
@@ -423,25 +388,6 @@ where
         Ok(!stops)
     }
 
-    /// What the first rank finds, on every rank.
-    fn lead_evaluates(&mut self, model: &M) -> Result<(bool, bool), TrainError> {
-        let own = match self.leads() {
-            true => self.evaluate(model)?,
-            false => (false, false),
-        };
-        let Some(reducer) = &self.reducer else {
-            return Ok(own);
-        };
-        let is_cancelled = || self.hooks.observer.is_cancelled();
-        let bits = [own.0, own.1].map(|is| f64::from(u8::from(is)));
-        match reducer.world.sum(bits.to_vec(), &is_cancelled) {
-            Ok(bits) => Ok((bits[0] > 0.0, bits[1] > 0.0)),
-            // The next step ends the run.
-            Err(WorldError::Cancelled) => Ok((own.0, false)),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// Whether the model is the best so far, and whether it is time to give up. Where there is an
     /// average, that is scored.
     fn evaluate(&mut self, model: &M) -> Result<(bool, bool), TrainError> {
@@ -537,36 +483,6 @@ fn plan<M: Module>(model: &M, config: &TrainConfig) -> Result<RunPlan, TrainErro
             n_trainable_params,
             n_params: model.num_params(),
             n_done_steps: 0,
-        }),
-    }
-}
-
-/// The first rank's parameters on every rank.
-fn same_start<M: Module>(
-    reducer: &Reducer<'_>,
-    model: M,
-    observer: &dyn Observer,
-) -> Result<M, TrainError> {
-    let mut firsts = reducer.first_ranks(&model, &|| observer.is_cancelled())?;
-    replace_values(model, |path, _| {
-        Ok::<_, TrainError>(firsts.remove(path).unwrap_or_default())
-    })
-}
-
-/// A share of two is not a share of four.
-fn same_ranks(
-    path: &std::path::Path,
-    expected: Option<usize>,
-    found: Option<usize>,
-) -> Result<(), RunError> {
-    let (expected, found) = (expected.unwrap_or(1), found.unwrap_or(1));
-    match expected == found {
-        true => Ok(()),
-        false => Err(RunError::ConfigDiffers {
-            path: path.to_owned(),
-            field: "number of ranks".to_owned(),
-            expected: expected.to_string(),
-            found: found.to_string(),
         }),
     }
 }
