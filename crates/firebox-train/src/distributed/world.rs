@@ -115,8 +115,8 @@ impl World {
         self.n_ranks
     }
 
-    /// Takes leave of the other ranks; waits until all sums are done. A world that is dropped without
-    /// it leaves the others to find out.
+    /// Takes leave of the other ranks, once all sums are done: the last call of a run that went well. After
+    /// an error, end the process instead; the others would be waited for, and they for this one.
     pub fn finish(self) {
         let _ = self.jobs.send(Job::End); // A thread that has ended need not be told.
         let _ = self.thread.join();
