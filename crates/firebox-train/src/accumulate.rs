@@ -37,13 +37,6 @@ pub(crate) struct Part {
     pub(crate) loss_scale: f64,
 }
 
-impl Part {
-    /// The batch's number in the step's share of all ranks.
-    fn index(self, micro_step: usize) -> usize {
-        self.step * self.n_accum_steps + micro_step
-    }
-}
-
 /// Runs the batches of one step forward and backward, on all ranks where there are several; `None` when
 /// the observer cancels.
 ///
@@ -70,7 +63,7 @@ where
         if reducer.is_none() && observer.is_cancelled() {
             return Ok(None);
         }
-        let index = part.index(micro_step);
+        let index = part.step * part.n_accum_steps + micro_step;
         let batch = batches
             .batch(index)
             .map_err(|source| TrainError::Batch { index, source })?;

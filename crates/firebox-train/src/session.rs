@@ -92,6 +92,7 @@ where
         let mut hooks = hooks;
         let reducer = hooks
             .world
+            .filter(|world| world.n_ranks() > 1)
             .map(|world| Reducer::new(world, &params, device_of(&model)));
         hooks.setup.n_adapter_params = n_adapter_params(&params);
         hooks.setup.scales_loss = config.loss_scaling.is_some();
@@ -164,7 +165,9 @@ where
             scaler.restore(state);
         }
         let position = match (&self.reducer, &state.batches) {
-            (Some(reducer), Value::Array(ranks)) => &ranks[reducer.world.rank()],
+            (Some(reducer), Value::Array(ranks)) => {
+                ranks.get(reducer.world.rank()).unwrap_or(&Value::Null)
+            }
             (_, position) => position,
         };
         let restored = self.batches.restore(position);

@@ -266,7 +266,11 @@ impl StepBuckets {
     /// What a backward pass has of parameters without a hook.
     pub(crate) fn take(&self, mut gradients: ParamGradients) {
         let layout = Arc::clone(&self.lock().layout);
-        for (id, _) in layout.params.iter().rev() {
+        for (at, (id, _)) in layout.params.iter().enumerate().rev() {
+            // What a hook has handed over is not copied again.
+            if self.lock().is_done[at] {
+                continue;
+            }
             if let Some(gradient) = gradients.remove(*id) {
                 self.complete(*id, gradient);
             }

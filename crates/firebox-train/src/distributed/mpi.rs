@@ -30,7 +30,8 @@ impl World {
             let (universe, _) =
                 mpi::initialize_with_threading(Threading::Funneled).ok_or_else(|| {
                     WorldError::Start(
-                        "expected to be the first to start MPI in this process, found it started"
+                        "expected to be the first to start MPI in this process, found it started \
+                         (hint: call `World::mpi` once, and share the world)"
                             .to_owned(),
                     )
                 })?;

@@ -46,7 +46,10 @@ pub enum WorldError {
         n_ranks: usize,
     },
     /// The run was cancelled, and the others did not answer.
-    #[error("sum over ranks: cancelled while waiting for the others")]
+    #[error(
+        "sum over ranks: expected an answer of the others, found none after the run was cancelled (hint: it \
+         goes on from its last checkpoint with `Place::Resume`)"
+    )]
     Cancelled,
     /// The ranks could not find each other.
     #[error("start ranks: {0}")]
@@ -93,7 +96,10 @@ impl World {
                 let _ = tell.send(Err(error));
             }
         });
-        let ended = |_| WorldError::Start("the thread that talks to the ranks ended".to_owned());
+        let ended = |_| {
+            let text = "expected ranks to talk to, found that joining them panicked (hint: its message is above)";
+            WorldError::Start(text.to_owned())
+        };
         let (rank, n_ranks) = told.recv().map_err(ended)??;
         Ok(Self {
             rank,
