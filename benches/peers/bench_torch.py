@@ -60,19 +60,22 @@ def train(arguments: argparse.Namespace) -> dict:
         config = LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"],
                             lora_dropout=0.0, task_type="CAUSAL_LM")
         model = get_peft_model(model, config)
-    model.train()
+    model.to(arguments.device).train()
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=LEARNING_RATE)
     ids = random_ids(model.config.vocab_size, arguments.batch, arguments.seq)
+    ids = ids.to(arguments.device)
+    synchronize = torch.cuda.synchronize if arguments.device == "cuda" else lambda: None
 
     seconds = []
     for _ in range(arguments.steps + 1):
         start = time.perf_counter()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=arguments.dtype == "bf16"):
+        with torch.autocast(arguments.device, dtype=torch.bfloat16, enabled=arguments.dtype == "bf16"):
             loss = model(input_ids=ids, labels=ids).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        synchronize()
         seconds.append(time.perf_counter() - start)
     return {
         "tokens_per_s": ids.numel() / statistics.median(seconds[1:]),
@@ -85,6 +88,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("what", choices=["infer", "train-full", "train-lora"])
     parser.add_argument("--dtype", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of training")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--prompt-tokens", type=int, default=512)
     parser.add_argument("--new-tokens", type=int, default=128)

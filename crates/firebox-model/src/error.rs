@@ -54,6 +54,15 @@ pub enum ModelError {
         /// What to do.
         hint: String,
     },
+    /// A region of autocast names no module.
+    #[error(
+        "autocast in `{module}`: expected a linear layer or `lm_head`, found none of that name (hint: a last \
+         name such as `down_proj`, or a pattern over the whole one such as `model.layers.0.*`)"
+    )]
+    Region {
+        /// What was to be a region.
+        module: String,
+    },
     /// A head does not fit its decoder, its labels or its targets.
     #[error("use a head: {what} (hint: {hint})")]
     Head {

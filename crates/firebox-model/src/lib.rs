@@ -2,6 +2,7 @@
 
 mod activation_checkpointing;
 mod attention;
+mod autocast;
 mod classifier;
 mod config;
 mod error;

@@ -2,7 +2,9 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use firebox_tensor::kernels::{MatmulPrecision, PackedOnDevice, linear, lora_linear};
+use firebox_tensor::kernels::{
+    MatmulPrecision, PackedOnDevice, linear, lora_linear, unpacked_linear,
+};
 use firebox_tensor::packed::PackedMatrix;
 
 use crate::lora::LoraFactors;
@@ -21,7 +23,7 @@ pub struct Linear {
     pub bias: Option<Param<Tensor<1>>>,
     /// The adapter, if one is attached.
     pub lora: Option<LoraFactors>,
-    /// In what dense weights are multiplied.
+    /// In what the weight is multiplied.
     #[module(skip)]
     pub(crate) precision: MatmulPrecision,
 }
@@ -90,10 +92,10 @@ impl Linear {
             (Weight::Dense(dense), Some(lora)) => lora.forward(rows, &self.weight, |rows| {
                 linear(rows, dense.val(), self.precision)
             }),
-            (Weight::Packed(packed), None) => packed.apply(rows),
-            (Weight::Packed(packed), Some(lora)) => {
-                lora.forward(rows, &self.weight, |rows| packed.apply(rows))
-            }
+            (Weight::Packed(packed), None) => packed.apply(rows, self.precision),
+            (Weight::Packed(packed), Some(lora)) => lora.forward(rows, &self.weight, |rows| {
+                packed.apply(rows, self.precision)
+            }),
         };
         if let Some(bias) = &self.bias {
             y = y + bias.val().unsqueeze();
@@ -129,16 +131,15 @@ impl PackedWeight {
 
     /// A GPU multiplies by a packed copy of its own. Elsewhere few rows are multiplied on the packed
     /// bytes; many rows, and rows that gradients flow through, by a dense gemm over the weight
-    /// unpacked for this one call.
-    fn apply(&self, x: Tensor<2>) -> Tensor<2> {
+    /// unpacked for this one call, and again for its gradient.
+    fn apply(&self, x: Tensor<2>, precision: MatmulPrecision) -> Tensor<2> {
         if let Some(y) = self.on_device.linear(&x, &self.matrix) {
             return y;
         }
         let [rows, _] = x.dims();
         let device = x.device();
         if rows >= DENSE_FROM_ROWS || x.is_autodiff() {
-            let weight = self.unpack(&device.inner());
-            return x.matmul(weight.transpose());
+            return unpacked_linear(x, &self.matrix, precision);
         }
         let y = self.matrix.matmul(&host_f32(x));
         Tensor::from_data(TensorData::new(y, [rows, self.matrix.n_rows()]), &device)

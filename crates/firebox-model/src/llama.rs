@@ -31,6 +31,7 @@ pub struct Llama {
     pub(crate) config: LlamaConfig,
     #[module(skip)]
     inv_freq: Vec<f64>,
+    /// In what the head is multiplied.
     #[module(skip)]
     pub(crate) precision: MatmulPrecision,
     /// Whether losses are computed layer by layer, in less memory.
@@ -110,17 +111,6 @@ impl Llama {
     /// Weight of the output head, `[vocab, d_model]`.
     pub fn lm_head_weight(&self) -> Tensor<2> {
         self.lm_head.as_ref().unwrap_or(&self.embed_tokens).val()
-    }
-
-    /// The same model whose dense weights, the head's too, are multiplied in `precision`. Weights
-    /// stay f32.
-    #[must_use]
-    pub fn with_precision(mut self, precision: MatmulPrecision) -> Self {
-        self.precision = precision;
-        for (_, linear) in self.linears_mut() {
-            linear.precision = precision;
-        }
-        self
     }
 
     /// Hidden states after the final norm: `[batch, seq]` to `[batch, seq, d_model]`.

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 #[cfg(feature = "burn")]
+pub mod autocast;
+#[cfg(feature = "burn")]
 mod device;
 
 pub mod cpu;

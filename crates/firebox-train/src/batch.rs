@@ -40,6 +40,22 @@ pub trait BatchSource {
     }
 }
 
+impl<S: BatchSource> BatchSource for &mut S {
+    type Batch = S::Batch;
+
+    fn batch(&mut self, index: usize) -> Result<S::Batch, BatchError> {
+        (**self).batch(index)
+    }
+
+    fn state(&self) -> Value {
+        (**self).state()
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<(), BatchError> {
+        (**self).restore(state)
+    }
+}
+
 /// The batches in order, over and over.
 impl<B: Clone> BatchSource for Vec<B> {
     type Batch = B;

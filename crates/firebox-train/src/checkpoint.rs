@@ -2,14 +2,18 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use burn::{module::Module, tensor::Device};
+use burn::{
+    module::{Module, ParamId},
+    tensor::Device,
+};
 use firebox_checkpoint::{AtomicDir, Dtype, StateEntry, StateFile, StateFileWriter, StateValues};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
     ema::Ema,
-    module_params::{TrainableParam, for_each_value, replace_values, trainable_params},
+    error::TrainError,
+    module_params::{TrainableParam, device_of, for_each_value, replace_values, trainable_params},
     optimizer::Optimizer,
     optimizer_state::ParamState,
     run_error::RunError,
@@ -47,25 +51,74 @@ pub(crate) struct TrainState {
     pub(crate) n_updates: BTreeMap<String, u64>,
 }
 
+/// What an optimizer keeps of a parameter, but for the values.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct StateShape {
+    pub(crate) n_updates: u64,
+    /// Dtype and length by name.
+    pub(crate) tensors: BTreeMap<String, (Dtype, usize)>,
+}
+
+impl StateShape {
+    pub(crate) fn of(state: &ParamState) -> Self {
+        let tensors = state.tensors.iter();
+        Self {
+            n_updates: state.n_updates,
+            tensors: tensors
+                .map(|(name, tensor)| (name.clone(), (tensor.dtype(), tensor.len())))
+                .collect(),
+        }
+    }
+}
+
+/// Where the optimizer's states come from, one parameter at a time.
+pub(crate) trait StateSource {
+    /// Of those parameters that have a state, by path.
+    fn shapes(&self, params: &[TrainableParam])
+    -> Result<BTreeMap<String, StateShape>, TrainError>;
+
+    /// Asked for once for every shape, in the order of the parameters.
+    fn state(&self, param: &TrainableParam, shape: &StateShape) -> Result<ParamState, TrainError>;
+}
+
+/// A whole optimizer copies each state twice: for its shape, and for its values.
+impl StateSource for &dyn Optimizer {
+    fn shapes(
+        &self,
+        params: &[TrainableParam],
+    ) -> Result<BTreeMap<String, StateShape>, TrainError> {
+        let states = params.iter().filter_map(|param| {
+            let shape = StateShape::of(&Optimizer::state(*self, param.id)?);
+            Some((param.path.clone(), shape))
+        });
+        Ok(states.collect())
+    }
+
+    fn state(&self, param: &TrainableParam, _shape: &StateShape) -> Result<ParamState, TrainError> {
+        Ok(Optimizer::state(*self, param.id).unwrap_or_default())
+    }
+}
+
 /// Writes the checkpoint as a directory that appears whole.
 pub(crate) fn write<M: Module>(
     dir: &Path,
     mut state: TrainState,
     model: &M,
-    optimizer: &dyn Optimizer,
+    states: &dyn StateSource,
     ema: Option<&Ema>,
-) -> Result<(), RunError> {
-    let new = AtomicDir::create(dir)?;
+) -> Result<(), TrainError> {
+    let create = || AtomicDir::create(dir).map_err(RunError::from);
+    let new = create()?;
     let params = trainable_params(model);
     write_params(&new.path().join(PARAMS), model, &params)?;
-    state.n_updates = write_optimizer(&new.path().join(OPTIMIZER), &params, optimizer)?;
+    state.n_updates = write_optimizer(&new.path().join(OPTIMIZER), &params, states)?;
     if let Some(ema) = ema {
         write_ema(&new.path().join(EMA), ema)?;
     }
     let path = new.path().join(STATE);
     let bytes = serde_json::to_vec_pretty(&state).expect("plain data has a JSON form");
     fs::write(&path, bytes).map_err(|source| RunError::Write { path, source })?;
-    Ok(new.commit()?)
+    Ok(new.commit().map_err(RunError::from)?)
 }
 
 fn write_ema(path: &Path, ema: &Ema) -> Result<(), RunError> {
@@ -117,39 +170,40 @@ fn write_params<M: Module>(
     Ok(file.finish()?)
 }
 
-/// One parameter's state is copied at a time: first for its sizes, then for its values.
+/// One parameter's state is in memory at a time.
 fn write_optimizer(
     path: &Path,
     params: &[TrainableParam],
-    optimizer: &dyn Optimizer,
-) -> Result<BTreeMap<String, u64>, RunError> {
-    let mut entries = Vec::new();
-    let mut n_updates = BTreeMap::new();
-    for param in params {
-        let Some(state) = optimizer.state(param.id) else {
-            continue;
-        };
-        n_updates.insert(param.path.clone(), state.n_updates);
-        for (name, tensor) in state.tensors {
-            entries.push(StateEntry {
-                name: format!("{}{MARK}{name}", param.path),
-                dtype: tensor.dtype(),
-                shape: vec![tensor.len()],
-            });
+    states: &dyn StateSource,
+) -> Result<BTreeMap<String, u64>, TrainError> {
+    let shapes = states.shapes(params)?;
+    let entry = |path: &str, name: &str, (dtype, len): &(Dtype, usize)| StateEntry {
+        name: format!("{path}{MARK}{name}"),
+        dtype: *dtype,
+        shape: vec![*len],
+    };
+    let known = params
+        .iter()
+        .filter_map(|param| Some((param, shapes.get(&param.path)?)));
+    let entries: Vec<StateEntry> = known
+        .clone()
+        .flat_map(|(param, shape)| {
+            let tensors = shape.tensors.iter();
+            tensors.map(|(name, of)| entry(&param.path, name, of))
+        })
+        .collect();
+    let mut file = StateFileWriter::create(path, &entries).map_err(RunError::from)?;
+    for (param, shape) in known {
+        for (name, tensor) in states.state(param, shape)?.tensors {
+            let name = format!("{}{MARK}{name}", param.path);
+            file.write(&name, &tensor).map_err(RunError::from)?;
         }
     }
-    let mut file = StateFileWriter::create(path, &entries)?;
-    for param in params {
-        for (name, tensor) in optimizer
-            .state(param.id)
-            .into_iter()
-            .flat_map(|s| s.tensors)
-        {
-            file.write(&format!("{}{MARK}{name}", param.path), &tensor)?;
-        }
-    }
-    file.finish()?;
-    Ok(n_updates)
+    file.finish().map_err(RunError::from)?;
+    let n_updates = shapes.into_iter();
+    Ok(n_updates
+        .map(|(path, shape)| (path, shape.n_updates))
+        .collect())
 }
 
 /// Reads what a checkpoint keeps besides tensors.
@@ -179,14 +233,15 @@ pub(crate) fn read_state(dir: &Path) -> Result<TrainState, RunError> {
     serde_json::from_slice(&bytes).map_err(json)
 }
 
-/// Puts parameters and optimizer back as they were.
+/// Puts parameters and optimizer back as they were, of the latter what this rank keeps.
 pub(crate) fn restore<M: Module>(
     dir: &Path,
     state: &TrainState,
     model: M,
     optimizer: &mut dyn Optimizer,
-    device: &Device,
+    is_kept: &dyn Fn(ParamId) -> bool,
 ) -> Result<M, RunError> {
+    let device = device_of(&model);
     let file = StateFile::open(&dir.join(PARAMS))?;
     let params = trainable_params(&model);
     check_names(dir, &params, file.names())?;
@@ -199,7 +254,8 @@ pub(crate) fn restore<M: Module>(
             found,
         }),
     })?;
-    restore_optimizer(dir, state, &params, optimizer, device)?;
+    let kept: Vec<&TrainableParam> = params.iter().filter(|param| is_kept(param.id)).collect();
+    restore_optimizer(dir, state, &kept, optimizer, &device)?;
     Ok(model)
 }
 
@@ -230,7 +286,7 @@ fn check_names<'a>(
 fn restore_optimizer(
     dir: &Path,
     state: &TrainState,
-    params: &[TrainableParam],
+    params: &[&TrainableParam],
     optimizer: &mut dyn Optimizer,
     device: &Device,
 ) -> Result<(), RunError> {

@@ -69,6 +69,10 @@ pub struct TrainConfig {
     /// When checkpoints are written, in runs that have a folder.
     #[serde(default)]
     pub checkpoints: CheckpointConfig,
+    /// Whether several ranks keep the optimizer's state in shares (ZeRO, stage 1): `1 / n_ranks` of its
+    /// memory on each, for one more exchange of all parameters a step. The same bits either way.
+    #[serde(default)]
+    pub shard_optimizer_state: bool,
 }
 
 /// An update rule and its settings.
@@ -137,6 +141,7 @@ impl TrainConfig {
             loss_scaling: None,
             evaluation: None,
             checkpoints: CheckpointConfig::default(),
+            shard_optimizer_state: false,
         }
     }
 

@@ -5,11 +5,13 @@ mod buckets;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod rank_batches;
+mod sharding;
 mod thread_group;
 mod world;
 
 pub(crate) use buckets::{Reducer, StepBuckets};
 pub use rank_batches::RankBatches;
+pub(crate) use sharding::{SharedStates, Shares};
 pub use thread_group::{ThreadCommunicator, thread_group};
 pub use world::{Communicator, World, WorldError};
 

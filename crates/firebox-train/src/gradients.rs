@@ -81,6 +81,15 @@ impl ParamGradients {
         }
     }
 
+    /// Drops those of other parameters.
+    pub(crate) fn keep(&mut self, is_kept: impl Fn(ParamId) -> bool) {
+        for (id, slot) in &mut self.entries {
+            if !is_kept(*id) {
+                *slot = None;
+            }
+        }
+    }
+
     fn slot(&mut self, id: ParamId) -> &mut Option<Tensor<1>> {
         let position = *self.index.entry(id).or_insert_with(|| {
             self.entries.push((id, None));

@@ -2,7 +2,7 @@
 
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
-    tensor::{GradientCheckpointingStrategy, Tensor, TensorData},
+    tensor::{Device, GradientCheckpointingStrategy, Tensor, TensorData},
 };
 
 use crate::host::to_floats;
@@ -177,6 +177,15 @@ pub(crate) fn as_leaf<const D: usize>(
             .require_grad(),
         None => value,
     }
+}
+
+/// Where the module's tensors are, without the autodiff graph.
+pub(crate) fn device_of<M: Module>(model: &M) -> Device {
+    let devices = model.devices();
+    devices
+        .into_iter()
+        .next()
+        .map_or_else(Device::default, |device| device.inner())
 }
 
 /// The values of one parameter, flat; `None` when the module has none of that id.

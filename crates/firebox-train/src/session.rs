@@ -4,7 +4,7 @@ mod ranks;
 
 use std::{path::PathBuf, time::Duration};
 
-use burn::{module::Module, tensor::Device};
+use burn::module::Module;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -15,14 +15,14 @@ use crate::{
     clip::{clip_grad_value, scale_to_norm},
     config::TrainConfig,
     diagnose::Finding,
-    distributed::Reducer,
+    distributed::{Reducer, Shares},
     early_stopping::EarlyStopping,
     ema::Ema,
     error::TrainError,
     grad_scaler::{GradScaler, GradScalerState},
     journal::Journal,
     metrics::Metric,
-    module_params::{TrainableParam, trainable_params},
+    module_params::{TrainableParam, device_of, trainable_params},
     observer::{Outcome, ParamSignal, RunPlan, StepRecord, TrainSummary},
     optimizer::Optimizer,
     param_groups::ParamGroups,
@@ -51,6 +51,10 @@ pub(crate) struct Session<'a, M, S> {
     ema: Option<Ema>,
     /// Where there are other ranks.
     reducer: Option<Reducer<'a>>,
+    /// Where they keep the optimizer's state in shares.
+    shares: Option<Shares<'a>>,
+    /// Whether the other ranks no longer answer.
+    is_left: bool,
     parts: Parts,
     /// Finished steps.
     n_done: usize,
@@ -96,6 +100,7 @@ where
             .map(|world| Reducer::new(world, &params, device_of(&model)));
         hooks.setup.n_adapter_params = n_adapter_params(&params);
         hooks.setup.scales_loss = config.loss_scaling.is_some();
+        let has_folder = hooks.place.folder().is_some();
         let mut session = Self {
             config,
             optimizer: config.optimizer.init(),
@@ -108,7 +113,13 @@ where
                 n_ranks: reducer.as_ref().map(|reducer| reducer.world.n_ranks()),
                 ..Parts::default()
             },
+            shares: reducer
+                .as_ref()
+                .filter(|_| config.shard_optimizer_state)
+                .map(|reducer| Shares::new(reducer.world, &params, has_folder))
+                .transpose()?,
             reducer,
+            is_left: false,
             n_done: 0,
             position: batches.state(),
             batches,
@@ -175,8 +186,9 @@ where
             dir: dir.clone(),
             source,
         })?;
-        let device = device_of(&model);
-        let model = checkpoint::restore(&dir, &state, model, &mut *self.optimizer, &device)?;
+        let shares = self.shares.as_ref();
+        let is_kept = |id| shares.is_none_or(|shares| shares.is_own(id));
+        let model = checkpoint::restore(&dir, &state, model, &mut *self.optimizer, &is_kept)?;
         if let Some(ema) = &mut self.ema {
             ema.restore(self.parts.n_ema_updates, checkpoint::read_ema(&dir)?);
         }
@@ -216,11 +228,14 @@ where
                 .as_ref()
                 .map_or(1.0, |scaler| scaler.scale().into()),
         };
-        let observer = &*self.hooks.observer;
         if self.any_cancelled()? {
             return Ok(None);
         }
-        accumulate(model, self.batches, part, observer, self.reducer.as_ref())
+        let observer = &*self.hooks.observer;
+        let batch = accumulate(model, self.batches, part, observer, self.reducer.as_ref())?;
+        // Cancelled in the middle of a step: the others were not asked.
+        self.is_left |= batch.is_none();
+        Ok(batch)
     }
 
     /// Makes the step, and writes it down.
@@ -262,12 +277,7 @@ where
         }
         self.probe.before(&model);
         let model = match is_finite {
-            true => self.optimizer.step_groups(
-                model,
-                &mut batch.gradients,
-                record.learning_rate,
-                &self.groups,
-            ),
+            true => self.step_optimizer(model, &mut batch.gradients, record.learning_rate)?,
             false => model,
         };
         if let Some(ema) = &mut self.ema {
@@ -428,11 +438,14 @@ where
 
     /// Writes a checkpoint, where the run has a folder and this step has none yet.
     pub(crate) fn save(&mut self, model: &M) -> Result<(), TrainError> {
-        let Some(folder) = self.own_folder() else {
-            return Ok(());
-        };
         if self.saved == Some(self.n_done) {
             return Ok(());
+        }
+        let Some(folder) = self.own_folder() else {
+            return self.give_states();
+        };
+        if self.shares.is_some() && self.is_left {
+            return Ok(()); // The others' states are lost: the last checkpoint stands.
         }
         let state = TrainState {
             version: checkpoint::VERSION,
@@ -451,7 +464,7 @@ where
         };
         let dir = folder.checkpoint_path(self.n_done);
         let ema = self.ema.as_ref();
-        checkpoint::write(&dir, state, model, &*self.optimizer, ema)?;
+        checkpoint::write(&dir, state, model, &*self.states(), ema)?;
         self.saved = Some(self.n_done);
         folder.set_best(self.parts.best)?;
         folder.rotate(self.config.checkpoints.n_kept, self.parts.best)?;
@@ -490,27 +503,19 @@ fn plan<M: Module>(model: &M, config: &TrainConfig) -> Result<RunPlan, TrainErro
     }
 }
 
-/// Where the module's tensors are, without the autodiff graph.
-fn device_of<M: Module>(model: &M) -> Device {
-    let devices = model.devices();
-    devices
-        .into_iter()
-        .next()
-        .map_or_else(Device::default, |device| device.inner())
-}
-
 fn as_json(value: &impl Serialize) -> Value {
     serde_json::to_value(value).expect("plain data has a JSON form")
 }
 
-/// Refuses a run that would go on otherwise than it began. When checkpoints are written changes
-/// nothing, so it may be changed.
+/// Refuses a run that would go on otherwise than it began. When checkpoints are written and who keeps
+/// what changes nothing, so it may be changed.
 fn same_config(path: &std::path::Path, expected: &Value, found: &Value) -> Result<(), RunError> {
     let fields = |value: &Value| value.as_object().cloned().unwrap_or_default();
     let (expected, found) = (fields(expected), fields(found));
     for (field, now) in &found {
         let then = expected.get(field).unwrap_or(&Value::Null);
-        if field != "checkpoints" && then != now {
+        let may_change = ["checkpoints", "shard_optimizer_state"].contains(&field.as_str());
+        if !may_change && then != now {
             return Err(RunError::ConfigDiffers {
                 path: path.to_owned(),
                 field: field.clone(),

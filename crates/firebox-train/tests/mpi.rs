@@ -21,6 +21,7 @@ const N_ACCUM_STEPS: &str = "FIREBOX_TEST_N_ACCUM_STEPS";
 const DIES_AT: &str = "FIREBOX_TEST_DIES_AT";
 const CHECKPOINTS_ACTIVATIONS: &str = "FIREBOX_TEST_CHECKPOINTS_ACTIVATIONS";
 const RESUMES: &str = "FIREBOX_TEST_RESUMES";
+const SHARES: &str = "FIREBOX_TEST_SHARES";
 
 fn model(seed: u64) -> Llama {
     let config = LlamaConfig {
@@ -80,6 +81,7 @@ fn rank() {
     let mut config = TrainConfig::new(N_STEPS, Schedule::constant(1e-2));
     config.n_accum_steps = number(N_ACCUM_STEPS).unwrap_or(1);
     config.checkpoints.every_n_steps = 2;
+    config.shard_optimizer_state = env::var_os(SHARES).is_some();
     let folder = match world.rank() {
         0 => RunFolder::open(&out.join("run")).unwrap(),
         _ => RunFolder::look_at(&out.join("run")),
@@ -143,7 +145,7 @@ fn read_ranks(dir: &Path, n_ranks: usize) -> Vec<String> {
 #[test]
 fn two_ranks_have_the_losses_of_one_with_the_same_global_batch() {
     // With activation checkpointing, backward passes run within the loss, too.
-    for settings in [&[][..], &[(CHECKPOINTS_ACTIVATIONS, "1")]] {
+    for settings in [&[][..], &[(CHECKPOINTS_ACTIVATIONS, "1")], &[(SHARES, "1")]] {
         let one = trained(1, &[settings, &[(N_ACCUM_STEPS, "2")]].concat());
         let two = trained(2, settings);
         assert_eq!(two, [one[0].as_str(), one[0].as_str()]);
@@ -153,12 +155,18 @@ fn two_ranks_have_the_losses_of_one_with_the_same_global_batch() {
 #[test]
 fn a_rank_that_dies_ends_the_job_which_is_resumed_exactly() {
     let unbroken = trained(2, &[]);
+    for settings in [&[][..], &[(SHARES, "1")]] {
+        dies_and_is_resumed(&unbroken, settings);
+    }
+}
+
+fn dies_and_is_resumed(unbroken: &[String], settings: &[(&str, &str)]) {
     let dir = tempfile::tempdir().unwrap();
-    let output = mpirun(2, dir.path(), &[(DIES_AT, "5")]);
+    let output = mpirun(2, dir.path(), &[settings, &[(DIES_AT, "5")]].concat());
     assert!(!output.status.success());
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(told.contains("rank 1") && told.contains("signal"), "{told}");
-    let output = mpirun(2, dir.path(), &[(RESUMES, "1")]);
+    let output = mpirun(2, dir.path(), &[settings, &[(RESUMES, "1")]].concat());
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{told}");
     let resumed = read_ranks(dir.path(), 2);

@@ -52,12 +52,11 @@ impl TrainingShape {
     /// checkpointing when every layer's input is; the backward pass then frees activations and makes
     /// gradients.
     pub(super) fn moment(&self) -> Vec<(&'static str, u64)> {
-        // A packed layer is unpacked for its products, which keep it for the backward pass.
-        let layer = self.layer_activations() + self.unpacked_bytes();
+        let layer = self.layer_activations();
         let n_layers = self.config.n_layers as u64;
         let n_above = n_layers - self.lowest_trained_layer().min(n_layers);
         let stream = self.n_tokens as u64 * self.config.d_model as u64 * F32;
-        let passing = (layer as f64 * BACKWARD_SHARE) as u64 + 3 * stream;
+        let passing = (layer as f64 * BACKWARD_SHARE) as u64 + 3 * stream + self.unpacked_bytes();
         let vocabulary = self.config.vocab_size as u64 * self.config.d_model as u64 * F32;
         let trains_vocabulary = self.trains_vocabulary();
         let head_gradient = u64::from(trains_vocabulary && self.predicts_tokens) * vocabulary;
@@ -122,10 +121,11 @@ impl TrainingShape {
         adapted.map(|(_, [d_out, d_in])| of(*d_out, *d_in)).sum()
     }
 
+    /// A packed weight is unpacked for each product, and forgotten after it.
     fn unpacked_bytes(&self) -> u64 {
         let is_packed = self.linear_bits < 32.0;
-        let linears: u64 = self.config.linear_shapes(0).into_iter().map(size).sum();
-        u64::from(is_packed) * linears * F32
+        let linears = self.config.linear_shapes(0).into_iter().map(size);
+        u64::from(is_packed) * linears.max().unwrap_or(0) * F32
     }
 
     fn head_bytes(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! Each kernel against ordinary operations on the same device and on the CPU, forward and backward.
 //!
 //! They need an adapter, and fail where there is none; a software one will do (Debian's
-//! `mesa-vulkan-drivers`).
+//! `mesa-vulkan-drivers`). With the feature `cuda` they need an NVIDIA card.
 
 use burn::tensor::{Device, Distribution, Tensor};
 
@@ -15,7 +15,9 @@ mod training;
 
 /// The device under test.
 fn gpu() -> Device {
-    let choice = if cfg!(feature = "vulkan") {
+    let choice = if cfg!(feature = "cuda") {
+        DeviceChoice::Cuda(0)
+    } else if cfg!(feature = "vulkan") {
         DeviceChoice::Vulkan
     } else {
         DeviceChoice::Wgpu

@@ -5,7 +5,7 @@ use mpi::{
     collective::SystemOperation,
     environment::Universe,
     topology::SimpleCommunicator,
-    traits::{Communicator as _, CommunicatorCollectives, Equivalence},
+    traits::{Communicator as _, CommunicatorCollectives, Equivalence, Root},
 };
 
 use super::world::{Communicator, World, WorldError};
@@ -65,6 +65,14 @@ impl Communicator for MpiCommunicator {
     // MPI ends all processes when a call fails: there is no error to return.
     fn sum_f32(&mut self, values: &mut [f32]) -> Result<(), WorldError> {
         self.sum(values);
+        Ok(())
+    }
+
+    fn broadcast_f32(&mut self, root: usize, values: &mut [f32]) -> Result<(), WorldError> {
+        let root = self.world.process_at_rank(root as i32);
+        for values in values.chunks_mut(MAX_VALUES) {
+            root.broadcast_into(values);
+        }
         Ok(())
     }
 

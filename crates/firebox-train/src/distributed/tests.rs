@@ -8,9 +8,9 @@ use burn::{
 
 use super::*;
 use crate::{
-    LossError, OptimizerConfig, Place, RunFolder, Schedule, SgdConfig, StepLoss, TrainConfig,
-    TrainError, TrainHooks, TrainStep, TrainSummary, module_params::for_each_value,
-    run_error::RunError, train_with,
+    AdafactorConfig, AdamW8bitConfig, AdamWConfig, EmaConfig, LossError, OptimizerConfig, Place,
+    RunFolder, Schedule, SgdConfig, StepLoss, TrainConfig, TrainError, TrainHooks, TrainStep,
+    TrainSummary, module_params::for_each_value, run_error::RunError, train_with,
 };
 
 #[derive(Module, Debug)]
@@ -139,6 +139,89 @@ fn two_ranks_are_one_process_with_twice_the_batches_bit_for_bit() {
             }
         }
     }
+}
+
+fn sharded(config: &TrainConfig) -> TrainConfig {
+    TrainConfig {
+        shard_optimizer_state: true,
+        ..config.clone()
+    }
+}
+
+#[test]
+fn states_in_shares_change_no_bit() {
+    for optimizer in [
+        OptimizerConfig::AdamW(AdamWConfig::default()),
+        OptimizerConfig::AdamW8bit(AdamW8bitConfig::default()),
+        OptimizerConfig::Adafactor(AdafactorConfig::default()),
+    ] {
+        let config = TrainConfig {
+            optimizer,
+            ema: Some(EmaConfig::default()),
+            ..config(6, 1)
+        };
+        for n_ranks in [2, 3] {
+            let whole = together(&config, n_ranks, Place::Memory);
+            let (expected, summary) = whole.into_iter().next().unwrap().unwrap();
+            for result in together(&sharded(&config), n_ranks, Place::Memory) {
+                let (net, found) = result.unwrap();
+                assert_eq!(losses(&found), losses(&summary));
+                assert_eq!(values(&net), values(&expected));
+            }
+        }
+    }
+}
+
+#[test]
+fn checkpoints_of_shares_are_whole_and_go_on_either_way() {
+    let mut config = TrainConfig {
+        optimizer: OptimizerConfig::AdamW8bit(AdamW8bitConfig::default()),
+        ..config(6, 1)
+    };
+    config.checkpoints.every_n_steps = 2;
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let configs = [config.clone(), sharded(&config)];
+    let mut files = Vec::new();
+    for (dir, config) in dirs.iter().zip(&configs) {
+        let folder = RunFolder::open(dir.path()).unwrap();
+        together(config, 2, Place::New(&folder));
+        let path = folder.checkpoint_path(6).join("optimizer.safetensors");
+        files.push(std::fs::read(path).unwrap());
+        std::fs::remove_dir_all(folder.checkpoint_path(6)).unwrap();
+    }
+    assert_eq!(files[0], files[1]);
+    let whole = together(&config, 2, Place::Memory);
+    let expected = values(&whole[0].as_ref().unwrap().0);
+    // The one began whole and goes on in shares, the other the other way round.
+    for (dir, config) in dirs.iter().zip(configs.iter().rev()) {
+        let folder = RunFolder::open(dir.path()).unwrap();
+        assert_eq!(folder.checkpoints().unwrap(), [4]);
+        for result in together(config, 2, Place::Resume(&folder)) {
+            assert_eq!(values(&result.unwrap().0), expected);
+        }
+    }
+}
+
+#[test]
+fn shares_are_even_and_of_every_parameter_once() {
+    let params = crate::module_params::trainable_params(&net(7));
+    let share = |communicator: ThreadCommunicator| {
+        let world = World::start(|| Ok(communicator)).unwrap();
+        let shares = Shares::new(&world, &params, false).unwrap();
+        let own = params.iter().filter(|param| shares.is_own(param.id));
+        let paths: Vec<&str> = own.map(|param| param.path.as_str()).collect();
+        paths
+    };
+    let of_ranks: Vec<Vec<&str>> = thread::scope(|scope| {
+        let ranks = thread_group(2).into_iter();
+        let threads: Vec<_> = ranks.map(|rank| scope.spawn(move || share(rank))).collect();
+        let shares = threads.into_iter().map(|thread| thread.join().unwrap());
+        shares.collect()
+    });
+    // 15, 5, 5, 4, 2 and 1 elements: 16 on each.
+    assert_eq!(of_ranks[0], ["hidden.weight", "out.bias"]);
+    assert_eq!(of_ranks[0].len() + of_ranks[1].len(), params.len());
+    assert!(of_ranks[0].iter().all(|path| !of_ranks[1].contains(path)));
 }
 
 #[test]

@@ -30,6 +30,18 @@ pub trait Communicator: 'static {
     /// # Errors
     /// When a rank is gone.
     fn sum_f64(&mut self, values: &mut [f64]) -> Result<(), WorldError>;
+
+    /// Replaces values by those of one rank; the others' are of the same number and do not matter. By
+    /// default a sum with zeros, which turns -0 into 0.
+    ///
+    /// # Errors
+    /// When a rank is gone.
+    fn broadcast_f32(&mut self, root: usize, values: &mut [f32]) -> Result<(), WorldError> {
+        if self.rank() != root {
+            values.fill(0.0);
+        }
+        self.sum_f32(values)
+    }
 }
 
 /// The ranks cannot go on together.
@@ -70,6 +82,8 @@ pub struct World {
 enum Job {
     F32(Vec<f32>, Sender<Result<Vec<f32>, WorldError>>),
     F64(Vec<f64>, Sender<Result<Vec<f64>, WorldError>>),
+    /// One rank's values on all.
+    Broadcast(usize, Vec<f32>, Sender<Result<Vec<f32>, WorldError>>),
     End,
 }
 
@@ -130,6 +144,13 @@ impl World {
 
     pub(crate) fn sender(&self) -> WorldSender {
         WorldSender(self.jobs.clone())
+    }
+
+    /// The values of rank `root` on every rank.
+    pub(crate) fn broadcast(&self, root: usize, values: Vec<f32>) -> Pending<f32> {
+        let (reply, pending) = mpsc::channel();
+        let _ = self.jobs.send(Job::Broadcast(root, values, reply)); // A thread that ended shows in the reply.
+        Pending(pending)
     }
 
     /// The sum over ranks, waited for.
@@ -215,6 +236,10 @@ fn serve(mut communicator: impl Communicator, queue: &Receiver<Job>) {
             }
             Job::F64(mut values, reply) => {
                 let result = communicator.sum_f64(&mut values);
+                let _ = reply.send(result.map(|()| values));
+            }
+            Job::Broadcast(root, mut values, reply) => {
+                let result = communicator.broadcast_f32(root, &mut values);
                 let _ = reply.send(result.map(|()| values));
             }
             Job::End => return,

@@ -7,10 +7,13 @@ use serde_json::Value;
 
 use crate::{
     batch::BatchSource,
-    distributed::{Reducer, WorldError},
+    checkpoint::StateSource,
+    distributed::{Reducer, SharedStates, WorldError},
     error::TrainError,
+    gradients::ParamGradients,
     module_params::replace_values,
     observer::Observer,
+    optimizer::Optimizer,
     run_error::RunError,
     run_folder::RunFolder,
     step::TrainStep,
@@ -34,6 +37,46 @@ where
         self.hooks.place.folder().filter(|_| self.leads())
     }
 
+    /// Updates the parameters that are this rank's, and hears of the others.
+    pub(super) fn step_optimizer(
+        &mut self,
+        model: M,
+        gradients: &mut ParamGradients,
+        learning_rate: f64,
+    ) -> Result<M, TrainError> {
+        if let Some(shares) = &self.shares {
+            gradients.keep(|id| shares.is_own(id));
+        }
+        let model = self
+            .optimizer
+            .step_groups(model, gradients, learning_rate, &self.groups);
+        match &self.shares {
+            Some(shares) => shares.exchange(model),
+            None => Ok(model),
+        }
+    }
+
+    /// The optimizer's states for a checkpoint.
+    pub(super) fn states(&self) -> Box<dyn StateSource + '_> {
+        let optimizer = &*self.optimizer;
+        match &self.shares {
+            Some(shares) => Box::new(SharedStates { shares, optimizer }),
+            None => Box::new(optimizer),
+        }
+    }
+
+    /// What this rank has for the checkpoint that the first one writes.
+    pub(super) fn give_states(&mut self) -> Result<(), TrainError> {
+        match &self.shares {
+            Some(shares) if !self.leads() && !self.is_left => {
+                shares.give_states(&*self.optimizer)?;
+            }
+            _ => {}
+        }
+        self.saved = Some(self.n_done);
+        Ok(())
+    }
+
     /// The state of the source, and of those of the other ranks.
     pub(super) fn all_positions(&self) -> Result<Value, TrainError> {
         let own = self.batches.state();
@@ -49,13 +92,15 @@ where
     }
 
     /// Whether a rank was told to end: then all do, after the same step.
-    pub(super) fn any_cancelled(&self) -> Result<bool, TrainError> {
+    pub(super) fn any_cancelled(&mut self) -> Result<bool, TrainError> {
         let is_cancelled = || self.hooks.observer.is_cancelled();
         let Some(reducer) = &self.reducer else {
             return Ok(false);
         };
         let own = f64::from(u8::from(is_cancelled()));
-        match reducer.world.sum(vec![own], &is_cancelled) {
+        let answer = reducer.world.sum(vec![own], &is_cancelled);
+        self.is_left |= answer == Err(WorldError::Cancelled);
+        match answer {
             Ok(n_cancelled) => Ok(n_cancelled[0] > 0.0),
             Err(WorldError::Cancelled) => Ok(true),
             Err(error) => Err(error.into()),
@@ -73,7 +118,9 @@ where
         };
         let is_cancelled = || self.hooks.observer.is_cancelled();
         let bits = [own.0, own.1].map(|is| f64::from(u8::from(is)));
-        match reducer.world.sum(bits.to_vec(), &is_cancelled) {
+        let answer = reducer.world.sum(bits.to_vec(), &is_cancelled);
+        self.is_left |= answer == Err(WorldError::Cancelled);
+        match answer {
             Ok(bits) => Ok((bits[0] > 0.0, bits[1] > 0.0)),
             // The next step ends the run.
             Err(WorldError::Cancelled) => Ok((own.0, false)),

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use burn::module::Module;
 use firebox_model::{CausalLm, GenerateConfig, LoraConfig, SamplingConfig};
+use firebox_tensor::autocast::Autocast;
 use firebox_tensor::host::SimdLevel;
 use firebox_tensor::{burn, cpu, memory, random::CounterRng};
 use firebox_train::{OptimizerConfig, Schedule, TrainConfig};
@@ -113,7 +114,9 @@ pub(crate) fn train(globals: &Globals, args: &BenchTrainArgs) -> anyhow::Result<
         adapter: None,
     };
     let loaded = Trainable::open(globals, &model)?;
-    let model = loaded.model.with_precision(args.precision);
+    let model = loaded.model;
+    let autocast = Autocast::new(args.precision, &model.device());
+    let model = model.with_autocast(autocast);
     let model = match args.mode {
         Mode::Full => model,
         Mode::Lora => model.attach_lora(&LoraConfig::new(8, 16.0, ["q_proj", "v_proj"]), 0)?,

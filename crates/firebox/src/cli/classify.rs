@@ -2,6 +2,7 @@
 
 use firebox_data::{Record, Selection, TextRecord, read_records};
 use firebox_model::{HeadTask, SequenceClassifier};
+use firebox_tensor::autocast::Autocast;
 use serde::Serialize;
 
 use super::args::{ClassifyArgs, DataArgs, Globals};
@@ -50,7 +51,9 @@ pub(crate) fn run(globals: &Globals, args: &ClassifyArgs) -> anyhow::Result<()> 
     let device = globals.device.open()?;
     let files = ModelFiles::open(globals, &args.model)?;
     let mut model = SequenceClassifier::load(&files.checkpoint, &device)?;
-    model.decoder = model.decoder.with_precision(args.precision);
+    model.decoder = model
+        .decoder
+        .with_autocast(Autocast::new(args.precision, &device));
     let loaded = Loaded {
         max_len: args.seq.min(model.decoder.config().max_seq_len),
         files,

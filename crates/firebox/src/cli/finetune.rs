@@ -3,6 +3,7 @@
 use burn::module::Module;
 use firebox_checkpoint::Dtype;
 use firebox_model::{Llama, LoraConfig};
+use firebox_tensor::autocast::Autocast;
 use firebox_tensor::{burn, memory};
 use firebox_train::{
     AdamWConfig, Decay, OptimizerConfig, Outcome, Place, Schedule, Setup, TrainConfig, TrainHooks,
@@ -105,7 +106,10 @@ pub(crate) fn train_config(args: &TrainingArgs) -> TrainConfig {
 
 /// The model with what the mode trains asking for gradients.
 fn prepare(model: Llama, args: &FinetuneArgs) -> anyhow::Result<Llama> {
-    let model = model.with_precision(args.training.precision);
+    let model = {
+        let autocast = Autocast::new(args.training.precision, &model.device());
+        model.with_autocast(autocast)
+    };
     match args.mode {
         Mode::Lora if model.has_adapter() => Ok(model), // It trains on.
         Mode::Lora => Ok(model.attach_lora(&lora_config(&args.training), args.training.seed)?),

@@ -9,7 +9,7 @@ use firebox_tensor::memory;
 use firebox_train::diagnose::Finding;
 use firebox_train::{Evaluation, Observer, RunPlan, StepReport};
 use indicatif::{ProgressBar, ProgressStyle};
-use signal_hook::consts::SIGINT;
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::diagnose;
 use super::output::bytes;
@@ -77,8 +77,9 @@ pub(crate) fn style(template: &str) -> ProgressStyle {
 /// The bar of a training run: loss, tokens per second, time left, memory.
 pub(crate) struct TrainBar {
     bar: ProgressBar,
-    /// Set by Ctrl-C: the run ends after the step at hand, and what it has learned is kept.
+    /// Set by Ctrl-C and by SIGTERM: the run ends after the step at hand, and what it has learned is kept.
     stop: Arc<AtomicBool>,
+    is_silent: bool,
     said: Duration,
     /// What the process may take, and what it took when that was more.
     memory_limit: Option<u64>,
@@ -90,12 +91,15 @@ pub(crate) struct TrainBar {
 impl TrainBar {
     pub(crate) fn new() -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        // A second Ctrl-C ends the program at once.
-        signal_hook::flag::register_conditional_shutdown(SIGINT, 130, Arc::clone(&stop))?;
-        signal_hook::flag::register(SIGINT, Arc::clone(&stop))?;
+        // The second one ends the program at once. SIGTERM is what systems that run jobs send first.
+        for (signal, status) in [(SIGINT, 130), (SIGTERM, 143)] {
+            signal_hook::flag::register_conditional_shutdown(signal, status, Arc::clone(&stop))?;
+            signal_hook::flag::register(signal, Arc::clone(&stop))?;
+        }
         Ok(Self {
             bar: ProgressBar::new(0),
             stop,
+            is_silent: false,
             said: Duration::ZERO,
             memory_limit: None,
             ran_out: None,
@@ -121,6 +125,12 @@ impl TrainBar {
         self
     }
 
+    /// Says nothing: another process does.
+    pub(crate) fn silent(mut self) -> Self {
+        self.is_silent = true;
+        self
+    }
+
     /// What the run took when that was more than it may.
     pub(crate) fn ran_out(&self) -> Option<u64> {
         self.ran_out
@@ -139,6 +149,9 @@ impl Observer for TrainBar {
     }
 
     fn on_start(&mut self, plan: &RunPlan) {
+        if self.is_silent {
+            return;
+        }
         self.bar.set_length(plan.n_steps as u64);
         self.bar
             .set_style(style("step {pos} / {len} {wide_bar} {msg}"));
@@ -151,6 +164,9 @@ impl Observer for TrainBar {
     }
 
     fn on_finding(&mut self, finding: &Finding) {
+        if self.is_silent {
+            return;
+        }
         let text = format!(
             "warning: {}\n  {}\n  fix: {}",
             diagnose::said(finding),
@@ -179,6 +195,9 @@ impl Observer for TrainBar {
         let in_use = memory::process().rss_bytes;
         if self.memory_limit.is_some_and(|limit| in_use > limit) {
             self.ran_out = Some(in_use);
+        }
+        if self.is_silent {
+            return;
         }
         let share = match self.peak_share(report.tokens_per_s) {
             Some(share) => format!(" ({:.0} % of peak)", 100.0 * share),

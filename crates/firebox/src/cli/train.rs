@@ -5,6 +5,7 @@ mod head;
 mod held_out;
 mod inputs;
 mod preferences;
+mod ranks;
 mod run_memory;
 mod settings;
 
@@ -17,8 +18,8 @@ use firebox_model::Llama;
 use firebox_tensor::kernels::MatmulPrecision;
 use firebox_tensor::memory;
 use firebox_train::{
-    BatchSource, Evaluator, Outcome, Place, RunFolder, Setup, TrainHooks, TrainStep, TrainSummary,
-    train_with,
+    BatchSource, Evaluator, Outcome, Place, RankBatches, RunFolder, Setup, TrainHooks, TrainStep,
+    TrainSummary, train_with,
 };
 use serde::Serialize;
 
@@ -32,6 +33,7 @@ use head::HeadInputs;
 use held_out::HeldOut;
 use inputs::Inputs;
 use preferences::PreferenceInputs;
+use ranks::Ranks;
 use run_memory::RunMemory;
 use settings::TrainSettings;
 
@@ -61,24 +63,34 @@ struct Trained {
 pub(crate) fn run(globals: &Globals, args: &TrainArgs) -> anyhow::Result<()> {
     firebox_tensor::host::keep_freed_memory();
     let (settings, dir) = settings_and_dir(args)?;
-    let planned = RunMemory::plan(globals, &settings)?;
+    let ranks = Ranks::join()?;
+    let planned = RunMemory::plan(globals, &settings, &ranks)?;
     if args.plan {
-        return planned.print(globals);
+        return match ranks.leads() {
+            true => planned.print(globals),
+            false => Ok(()),
+        };
     }
     if !args.ignore_memory_plan {
         planned.check()?;
     }
-    let folder = RunFolder::open(&dir)?;
+    let folder = match ranks.leads() {
+        true => RunFolder::open(&dir)?,
+        false => RunFolder::look_at(&dir),
+    };
     let place = match args.resume.is_some() {
         true => Place::Resume(&folder),
         false => {
-            folder.check_new()?; // Before anything of the run that is there is written over.
+            if ranks.leads() {
+                folder.check_new()?; // Before anything of the run that is there is written over.
+            }
             Place::New(&folder)
         }
     };
     let write_settings = || -> anyhow::Result<()> {
         match args.resume {
             Some(_) => Ok(()),
+            None if !ranks.leads() => Ok(()),
             None => Ok(write_atomic(
                 &dir.join(SETTINGS),
                 settings.to_toml()?.as_bytes(),
@@ -91,6 +103,7 @@ pub(crate) fn run(globals: &Globals, args: &TrainArgs) -> anyhow::Result<()> {
         place,
         dir: &dir,
         planned: &planned,
+        ranks: &ranks,
     };
     // The settings are those of a run that could be opened.
     let (summary, written) = match (&settings.head, &settings.preferences) {
@@ -105,12 +118,16 @@ pub(crate) fn run(globals: &Globals, args: &TrainArgs) -> anyhow::Result<()> {
             inputs.train(&run)?
         }
         (None, None) => {
-            let inputs = Inputs::open(globals, &settings)?;
+            let inputs = Inputs::open(globals, &settings, ranks.shard())?;
             write_settings()?;
             train(&run, inputs)?
         }
     };
-    report(globals, &dir, &summary, written, &planned)
+    if ranks.leads() {
+        report(globals, &dir, &summary, written, &planned)?;
+    }
+    ranks.finish();
+    Ok(())
 }
 
 fn settings_and_dir(args: &TrainArgs) -> anyhow::Result<(TrainSettings, PathBuf)> {
@@ -156,11 +173,12 @@ struct Run<'a> {
     place: Place<'a>,
     dir: &'a Path,
     planned: &'a RunMemory,
+    ranks: &'a Ranks,
 }
 
 impl Run<'_> {
-    /// Trains a module with a bar; the module is none if Ctrl-C ended the run. A run that took more
-    /// memory than it may is an error.
+    /// Trains a module with a bar; the module is none if Ctrl-C ended the run, and on all ranks but the
+    /// one that writes it. A run that took more memory than it may is an error.
     fn train<M, S>(
         &self,
         model: M,
@@ -173,11 +191,14 @@ impl Run<'_> {
         M: Module + TrainStep<S::Batch>,
     {
         let mut bar = self.planned.bar(self.globals, self.settings)?;
+        if !self.ranks.leads() {
+            bar = bar.silent();
+        }
         let hooks = TrainHooks {
             observer: &mut bar,
             evaluator,
             place: self.place,
-            world: None,
+            world: self.ranks.world(),
             setup: Setup {
                 planned_bytes: Some(self.planned.planned_bytes),
                 memory_limit_bytes: Some(self.planned.limit_bytes),
@@ -185,13 +206,20 @@ impl Run<'_> {
             },
         };
         let config = &self.settings.train;
-        let (model, summary) = train_with(model.train(), batches, config, hooks)?;
+        let (model, summary) = match self.ranks.world() {
+            // Batches by number are shared here, a loader's documents by the loader.
+            Some(world) if batches.state().is_null() => {
+                let mut own = RankBatches::new(batches, world);
+                train_with(model.train(), &mut own, config, hooks)?
+            }
+            _ => train_with(model.train(), batches, config, hooks)?,
+        };
         if let Some(used) = bar.ran_out() {
             return Err(self.planned.ran_out(used, &self.dir.display().to_string()));
         }
         let model = match summary.outcome {
-            Outcome::Cancelled => None,
-            Outcome::Finished | Outcome::StoppedEarly => Some(model.valid()),
+            Outcome::Finished | Outcome::StoppedEarly if self.ranks.leads() => Some(model.valid()),
+            Outcome::Finished | Outcome::StoppedEarly | Outcome::Cancelled => None,
         };
         Ok((model, summary))
     }

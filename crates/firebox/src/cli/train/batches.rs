@@ -40,6 +40,7 @@ impl RunBatches {
         files: &RunFiles,
         records: Option<&Records>,
         settings: &TrainSettings,
+        shard: RankShard,
     ) -> anyhow::Result<Self> {
         let data = &settings.data;
         let order = data::order(data.shuffle, settings.seed);
@@ -86,7 +87,7 @@ impl RunBatches {
             layout,
             truncation,
             order,
-            shard: RankShard::default(),
+            shard,
             n_examples: None,
         };
         Ok(Self {

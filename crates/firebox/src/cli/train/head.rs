@@ -41,9 +41,7 @@ impl HeadInputs {
         };
         let files = ModelFiles::open(globals, from)?;
         let decoder = Llama::load(&files.checkpoint, &device)?;
-        let decoder = decoder
-            .with_precision(settings.precision()?)
-            .with_activation_checkpointing(settings.activation_checkpointing);
+        let decoder = settings.prepare(decoder)?;
         let (texts, held_out) = texts(globals, &settings.data, head)?;
         let labels = match (head.labels.as_slice(), head.task) {
             ([], HeadTask::Regression) => vec![head.field.clone()],

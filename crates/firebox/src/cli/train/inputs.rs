@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use firebox_data::{ChatTemplate, Example, TextRecord, Tokenizer, train_byte_level_bpe};
+use firebox_data::{ChatTemplate, Example, RankShard, TextRecord, Tokenizer, train_byte_level_bpe};
 use firebox_model::Llama;
 use firebox_tensor::burn::tensor::Device;
 use firebox_train::{Setup, shared_rows};
@@ -42,7 +42,11 @@ pub(super) struct RunFiles {
 }
 
 impl Inputs {
-    pub(super) fn open(globals: &Globals, settings: &TrainSettings) -> anyhow::Result<Self> {
+    pub(super) fn open(
+        globals: &Globals,
+        settings: &TrainSettings,
+        shard: RankShard,
+    ) -> anyhow::Result<Self> {
         let device = globals.device.open()?;
         let data = &settings.data;
         let (records, held_out) = records(globals, data)?;
@@ -67,15 +71,13 @@ impl Inputs {
             );
             return Err(UserError(text).into());
         }
-        let model = model
-            .with_precision(settings.precision()?)
-            .with_activation_checkpointing(settings.activation_checkpointing);
+        let model = settings.prepare(model)?;
         let template = files.chat_template.as_ref();
         let held_out = match held_out {
             Some(records) => records.scored_rows(&files.tokenizer, template, data.seq_len)?,
             None => Vec::new(),
         };
-        let batches = RunBatches::open(&files, records.as_ref(), settings)?;
+        let batches = RunBatches::open(&files, records.as_ref(), settings, shard)?;
         let setup = Setup {
             precision: Some(settings.precision.clone()),
             is_pretrained: settings.model.from.is_some(),

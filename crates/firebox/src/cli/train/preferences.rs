@@ -57,9 +57,9 @@ impl PreferenceInputs {
         let order = data::order(data.shuffle, settings.seed);
         let batches = Groups::new(pairs, data.batch_size, order)
             .map_err(|error| UserError(format!("read preferences: {error}")))?;
-        let model = Llama::load(&files.checkpoint, &globals.device.open()?)?
-            .with_precision(settings.precision()?)
-            .with_activation_checkpointing(settings.activation_checkpointing)
+        let model = Llama::load(&files.checkpoint, &globals.device.open()?)?;
+        let model = settings
+            .prepare(model)?
             .attach_lora(adapter, settings.seed)?;
         let setup = Setup {
             precision: Some(settings.precision.clone()),

@@ -13,6 +13,7 @@ use crate::cli::model::{TokenizerFiles, fetch};
 use crate::cli::output::{self, bytes};
 use crate::cli::progress::TrainBar;
 
+use super::ranks::Ranks;
 use super::settings::TrainSettings;
 
 /// Changes that are named, at most.
@@ -38,13 +39,20 @@ struct Change {
 }
 
 impl RunMemory {
-    /// Reads the sizes of the model, and nothing else of it.
-    pub(super) fn plan(globals: &Globals, settings: &TrainSettings) -> anyhow::Result<Self> {
-        let shape = shape(globals, settings)?;
+    /// Reads the sizes of the model, and nothing else of it. Of this one of the ranks.
+    pub(super) fn plan(
+        globals: &Globals,
+        settings: &TrainSettings,
+        ranks: &Ranks,
+    ) -> anyhow::Result<Self> {
+        let mut shape = shape(globals, settings)?;
+        if settings.train.shard_optimizer_state {
+            shape.optimizer_bytes /= ranks.count() as f64;
+        }
         let plan = MemoryPlan::of(&shape);
         let limit_bytes = match settings.memory_limit_mb {
             Some(limit) => limit.saturating_mul(1_000_000),
-            None => memory::system().available_bytes,
+            None => memory::system().available_bytes / ranks.count_here() as u64,
         };
         let changes = shape.smaller().into_iter();
         Ok(Self {

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use anyhow::Context;
-use firebox_model::{HeadTask, LlamaConfig, LoraConfig, LoraInit, TrainedPart};
+use firebox_model::{HeadTask, Llama, LlamaConfig, LoraConfig, LoraInit, TrainedPart};
+use firebox_tensor::autocast::Autocast;
 use firebox_tensor::kernels::MatmulPrecision;
 use firebox_train::{DpoConfig, TrainConfig};
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,9 @@ pub(super) struct TrainSettings {
     /// In what matrices are multiplied: `f32`, `bf16` or `f16`.
     #[serde(default = "f32_name")]
     pub(super) precision: String,
+    /// Linear layers, and `lm_head`, that stay in f32: last names, or patterns with `*`.
+    #[serde(default)]
+    pub(super) keep_f32: Vec<String>,
     /// Whether layers are computed again for their gradients, in less memory.
     #[serde(default)]
     pub(super) activation_checkpointing: bool,
@@ -159,6 +163,17 @@ impl TrainSettings {
 
     pub(super) fn precision(&self) -> anyhow::Result<MatmulPrecision> {
         Ok(self.precision.parse::<MatmulPrecision>()?)
+    }
+
+    /// The model with the run's precision, its regions in f32, and activation checkpointing.
+    pub(super) fn prepare(&self, model: Llama) -> anyhow::Result<Llama> {
+        let device = model.device();
+        let autocast = Autocast::new(self.precision()?, &device);
+        let exact = Autocast::disabled(&device);
+        let model = model
+            .with_autocast(autocast)
+            .with_autocast_in(&self.keep_f32, exact)?;
+        Ok(model.with_activation_checkpointing(self.activation_checkpointing))
     }
 
     /// Checks everything that can be checked before a file is opened, and says all that is wrong.
