@@ -142,6 +142,10 @@ where
             Some(reducer) => same_start(reducer, model, &*session.hooks.observer)?,
             None => model,
         };
+        // The average begins at the first rank's values, too.
+        if session.n_done == 0 && session.saved.is_none() {
+            session.ema = config.ema.map(|ema| ema.init(&model));
+        }
         Ok((session, model))
     }
 

@@ -34,6 +34,7 @@ fn all_problems_are_reported_at_once() {
             growth_interval: 0,
         }),
         evaluation: Some(EvaluationConfig { every_n_steps: 0 }),
+        shard_optimizer_state: true,
         checkpoints: CheckpointConfig {
             every_n_steps: 0,
             n_kept: 0,

@@ -157,7 +157,7 @@ fn states_in_shares_change_no_bit() {
     ] {
         let config = TrainConfig {
             optimizer,
-            ema: Some(EmaConfig::default()),
+            ema: Some(EmaConfig { decay: 0.9 }),
             ..config(6, 1)
         };
         for n_ranks in [2, 3] {
