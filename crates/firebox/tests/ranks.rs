@@ -61,9 +61,9 @@ const NEW: &[&str] = &["--config", "tiny.toml"];
 
 #[test]
 fn two_ranks_write_the_model_of_one_process_with_twice_the_batches() {
-    let one = workplace(|config| config.replace("n_steps", "n_accum_steps = 2\nn_steps"));
+    let one = workplace(|config| config.replace("[train]", "[train]\nn_accum_steps = 2"));
     let two =
-        workplace(|config| config.replace("n_steps", "shard_optimizer_state = true\nn_steps"));
+        workplace(|config| config.replace("[train]", "[train]\nshard_optimizer_state = true"));
     let (first, second) = (train(1, one.path(), NEW), train(2, two.path(), NEW));
     for field in ["last_loss", "held_out_loss", "steps"] {
         assert_eq!(first[field], second[field], "{field}");
