@@ -82,6 +82,11 @@ fn cpu_lists_are_torchs() {
     compare(include_str!("golden/autocast_cpu.json"), OpLists::Cpu);
 }
 
+#[test]
+fn gpu_lists_are_torchs() {
+    compare(include_str!("golden/autocast_gpu.json"), OpLists::Gpu);
+}
+
 struct Mlp {
     layers: [Linear; 2],
 }

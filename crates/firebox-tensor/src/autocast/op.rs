@@ -80,7 +80,7 @@ ops! {
     MseLoss "mse_loss" F32 F32;
     L1Loss "l1_loss" F32 F32;
     SmoothL1Loss "smooth_l1_loss" F32 F32;
-    HuberLoss "huber_loss" F32 Unlisted;
+    HuberLoss "huber_loss" F32 F32;
     KlDiv "kl_div" F32 F32;
     BinaryCrossEntropy "binary_cross_entropy_with_logits" F32 F32;
     PoissonNllLoss "poisson_nll_loss" F32 F32;
@@ -108,7 +108,7 @@ ops! {
     Cumprod "cumprod" Unlisted F32;
     Norm "norm" Unlisted F32;
     Quantile "quantile" F32 Unlisted;
-    Trace "trace" F32 Unlisted;
+    Trace "trace" F32 F32;
     GridSample "grid_sample" F32 Widest;
     Cat "cat" Widest Widest;
     Stack "stack" Widest Widest;
