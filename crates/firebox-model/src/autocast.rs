@@ -10,7 +10,7 @@ use crate::lora::matches;
 const HEAD: &str = "lm_head";
 
 impl Llama {
-    /// The same model whose dense weights, the head's too, are multiplied as the policy says. Weights,
+    /// The same model whose weights, the head's too, are multiplied as the policy says. Weights,
     /// activations between products, norms, attention and losses stay f32, on every device: no less
     /// than the policy asks for.
     #[must_use]

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use firebox_tensor::kernels::{
-    MatmulPrecision, PackedOnDevice, linear, lora_linear, unpacked_linear,
+    MatmulPrecision, PackedOnDevice, linear, lora_linear, unpacked, unpacked_linear,
 };
 use firebox_tensor::packed::PackedMatrix;
 
@@ -110,7 +110,7 @@ impl Weight {
     pub fn to_dense(&self, device: &Device) -> Tensor<2> {
         match self {
             Self::Dense(weight) => weight.val(),
-            Self::Packed(packed) => packed.unpack(device),
+            Self::Packed(packed) => unpacked(&packed.matrix, device),
         }
     }
 
@@ -124,11 +124,6 @@ impl Weight {
 }
 
 impl PackedWeight {
-    fn unpack(&self, device: &Device) -> Tensor<2> {
-        let shape = [self.matrix.n_rows(), self.matrix.n_cols()];
-        Tensor::from_data(TensorData::new(self.matrix.unpack(), shape), device)
-    }
-
     /// A GPU multiplies by a packed copy of its own. Elsewhere few rows are multiplied on the packed
     /// bytes; many rows, and rows that gradients flow through, by a dense gemm over the weight
     /// unpacked for this one call, and again for its gradient.

@@ -95,7 +95,7 @@ impl Autocast {
             return widest();
         }
         match op.class(self.lists) {
-            OpClass::Lower => Some(half(self.lower)),
+            OpClass::Lower => Some(self.lower.dtype()),
             OpClass::F32 => Some(DType::F32),
             OpClass::Widest | OpClass::Unlisted => widest(),
         }
@@ -127,14 +127,6 @@ impl Autocast {
         let target = self.dtype(Op::Linear, &[x.dtype(), weight.dtype()]);
         let bias = bias.map(|bias| cast(bias, target));
         module::linear(cast(x, target), cast(weight, target), bias)
-    }
-}
-
-fn half(precision: MatmulPrecision) -> DType {
-    match precision {
-        MatmulPrecision::F32 => DType::F32,
-        MatmulPrecision::Bf16 => DType::BF16,
-        MatmulPrecision::F16 => DType::F16,
     }
 }
 

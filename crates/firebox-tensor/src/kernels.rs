@@ -29,7 +29,7 @@ pub use linear::linear;
 pub use lora_linear::{LoraPath, lora_linear};
 pub use on_gradient::{GradientHook, on_gradient};
 pub use outer::{add_outer, product};
-pub use packed_linear::{PackedOnDevice, unpacked_linear};
+pub use packed_linear::{PackedOnDevice, unpacked, unpacked_linear};
 pub use pool::{in_pool, is_cpu};
 pub use precision::{MatmulPrecision, UnknownPrecision};
 pub use rms_norm::rms_norm;

@@ -52,7 +52,7 @@ pub(crate) struct TrainState {
 }
 
 /// What an optimizer keeps of a parameter, but for the values.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StateShape {
     pub(crate) n_updates: u64,
     /// Dtype and length by name.
@@ -107,8 +107,7 @@ pub(crate) fn write<M: Module>(
     states: &dyn StateSource,
     ema: Option<&Ema>,
 ) -> Result<(), TrainError> {
-    let create = || AtomicDir::create(dir).map_err(RunError::from);
-    let new = create()?;
+    let new = AtomicDir::create(dir).map_err(RunError::from)?;
     let params = trainable_params(model);
     write_params(&new.path().join(PARAMS), model, &params)?;
     state.n_updates = write_optimizer(&new.path().join(OPTIMIZER), &params, states)?;

@@ -98,6 +98,10 @@ where
             .world
             .filter(|world| world.n_ranks() > 1)
             .map(|world| Reducer::new(world, &params, device_of(&model)));
+        let model = match &reducer {
+            Some(reducer) => same_start(reducer, model, &*hooks.observer)?,
+            None => model,
+        };
         hooks.setup.n_adapter_params = n_adapter_params(&params);
         hooks.setup.scales_loss = config.loss_scaling.is_some();
         let has_folder = hooks.place.folder().is_some();
@@ -138,14 +142,6 @@ where
                 model
             }
         };
-        let model = match &session.reducer {
-            Some(reducer) => same_start(reducer, model, &*session.hooks.observer)?,
-            None => model,
-        };
-        // The average begins at the first rank's values, too.
-        if session.n_done == 0 && session.saved.is_none() {
-            session.ema = config.ema.map(|ema| ema.init(&model));
-        }
         Ok((session, model))
     }
 

@@ -5,38 +5,24 @@
     reason = "helpers of tests stop where their files fail"
 )]
 
+mod tiny;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-const CONFIG: &str = r#"
-[model.new]
-vocab_size = 280
-d_model = 32
-d_ff = 64
-n_layers = 1
-n_heads = 2
-[data]
-source = "data.jsonl"
-seq_len = 16
-batch_size = 2
-n_held_out = 4
-[train]
-n_steps = 6
-schedule = { peak = 1e-3 }
-evaluation = { every_n_steps = 3 }
-checkpoints = { every_n_steps = 2, n_kept = 2 }
-"#;
-
-/// A folder with texts and a config, changed as `change` says.
-fn workplace(change: impl Fn(&str) -> String) -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    let line = |i| json!({ "text": format!("the heart pumps blood {i} times") }).to_string();
-    let lines: Vec<String> = (0..40).map(line).collect();
-    fs::write(dir.path().join("data.jsonl"), lines.join("\n")).unwrap();
-    fs::write(dir.path().join("tiny.toml"), change(CONFIG)).unwrap();
+/// A run's folder, with one more line under `section` of its config.
+fn workplace_with(section: &str, line: &str) -> tempfile::TempDir {
+    let dir = tiny::workplace();
+    let path = dir.path().join("tiny.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    // The checkpoint before the last is what a broken run goes on from.
+    let config = config.replace("n_kept = 1", "n_kept = 2");
+    let changed = config.replace(section, &format!("{section}\n{line}"));
+    assert_ne!(changed, config);
+    fs::write(&path, changed).unwrap();
     dir
 }
 
@@ -61,9 +47,8 @@ const NEW: &[&str] = &["--config", "tiny.toml"];
 
 #[test]
 fn two_ranks_write_the_model_of_one_process_with_twice_the_batches() {
-    let one = workplace(|config| config.replace("[train]", "[train]\nn_accum_steps = 2"));
-    let two =
-        workplace(|config| config.replace("[train]", "[train]\nshard_optimizer_state = true"));
+    let one = workplace_with("[train]", "n_accum_steps = 2");
+    let two = workplace_with("[train]", "shard_optimizer_state = true");
     let (first, second) = (train(1, one.path(), NEW), train(2, two.path(), NEW));
     for field in ["last_loss", "held_out_loss", "steps"] {
         assert_eq!(first[field], second[field], "{field}");
@@ -74,7 +59,7 @@ fn two_ranks_write_the_model_of_one_process_with_twice_the_batches() {
 
 #[test]
 fn ranks_share_a_loaders_documents_and_go_on_where_they_were() {
-    let dir = workplace(|config| config.replace("seq_len", "packed = true\nseq_len"));
+    let dir = workplace_with("[data]", "packed = true");
     let whole = train(2, dir.path(), NEW);
     assert_eq!(whole["steps"], 6);
     let checkpoints = dir.path().join("runs/tiny/checkpoints");

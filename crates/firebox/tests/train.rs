@@ -5,30 +5,14 @@
     reason = "helpers of tests stop where their files fail"
 )]
 
+mod tiny;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
-
-const CONFIG: &str = r#"
-[model.new]
-vocab_size = 280
-d_model = 32
-d_ff = 64
-n_layers = 1
-n_heads = 2
-[data]
-source = "DATA"
-seq_len = 16
-batch_size = 2
-n_held_out = 4
-[train]
-n_steps = 6
-schedule = { peak = 1e-3 }
-evaluation = { every_n_steps = 3 }
-checkpoints = { every_n_steps = 2, n_kept = 1 }
-"#;
+use tiny::workplace;
 
 fn firebox(dir: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_firebox"));
@@ -41,18 +25,6 @@ fn printed(dir: &Path, args: &[&str]) -> (Value, String) {
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{errors}");
     (serde_json::from_slice(&output.stdout).unwrap(), errors)
-}
-
-/// A folder with texts and `tiny.toml`.
-fn workplace() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    let line = |i| json!({ "text": format!("the heart pumps blood {i} times") }).to_string();
-    let lines: Vec<String> = (0..40).map(line).collect();
-    let data = dir.path().join("data.jsonl");
-    fs::write(&data, lines.join("\n")).unwrap();
-    let config = CONFIG.replace("DATA", data.to_str().unwrap());
-    fs::write(dir.path().join("tiny.toml"), config).unwrap();
-    dir
 }
 
 #[test]

@@ -49,13 +49,11 @@ pub(crate) fn linear_reference(
 pub(super) fn matmul(a: Tensor<2>, b: Tensor<2>, precision: MatmulPrecision) -> Tensor<2> {
     match precision {
         MatmulPrecision::F32 => a.matmul(b),
-        MatmulPrecision::Bf16 => matmul_in(DType::BF16, a, b),
-        MatmulPrecision::F16 => matmul_in(DType::F16, a, b),
+        MatmulPrecision::Bf16 | MatmulPrecision::F16 => {
+            let dtype = precision.dtype();
+            a.cast(dtype).matmul(b.cast(dtype)).cast(DType::F32)
+        }
     }
-}
-
-fn matmul_in(dtype: DType, a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
-    a.cast(dtype).matmul(b.cast(dtype)).cast(DType::F32)
 }
 
 #[cfg(feature = "cpu")]

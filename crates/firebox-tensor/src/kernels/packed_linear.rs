@@ -1,6 +1,6 @@
 //! `y = x Wᵀ` over a packed weight on the device of the rows.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::linear::linear_reference;
 use super::precision::MatmulPrecision;
@@ -72,9 +72,14 @@ pub fn unpacked_linear(
     if let Some(y) = on_flex::unpacked_linear(&x, matrix, precision) {
         return y;
     }
-    let dense = TensorData::new(matrix.unpack(), [matrix.n_rows(), matrix.n_cols()]);
-    let dense = Tensor::from_data(dense, &x.device().inner());
+    let dense = unpacked(matrix, &x.device().inner());
     linear_reference(x, dense, precision)
+}
+
+/// A packed weight as floating point on `device`, `[out, in]`.
+pub fn unpacked(matrix: &PackedMatrix, device: &Device) -> Tensor<2> {
+    let shape = [matrix.n_rows(), matrix.n_cols()];
+    Tensor::from_data(TensorData::new(matrix.unpack(), shape), device)
 }
 
 #[cfg(feature = "cpu")]
@@ -135,7 +140,7 @@ mod on_flex {
 
 #[cfg(all(test, feature = "cpu"))]
 mod tests {
-    use burn::tensor::{Device, Distribution};
+    use burn::tensor::Distribution;
     use proptest::prelude::*;
 
     use super::*;
@@ -152,7 +157,7 @@ mod tests {
             let normal = |shape| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), &device);
             let weight = normal([d_out, d_in]).inner().into_data().try_to_vec::<f32>().unwrap();
             let matrix = PackedMatrix::pack(PackedFormat::Nf4, &weight, d_out, d_in).unwrap();
-            let dense = Tensor::<2>::from_data(TensorData::new(matrix.unpack(), [d_out, d_in]), &device);
+            let dense = unpacked(&matrix, &device);
             let (x, grad) = (normal([rows, d_in]), normal([rows, d_out]));
             for precision in MatmulPrecision::ALL {
                 let pull = |op: &dyn Fn(Tensor<2>) -> Tensor<2>| {

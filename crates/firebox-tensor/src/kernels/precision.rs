@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use burn::tensor::DType;
+
 /// What the factors of a matrix product are rounded to. Sums are in f32 either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum MatmulPrecision {
@@ -21,6 +23,15 @@ pub enum MatmulPrecision {
 impl MatmulPrecision {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::F16];
+
+    /// What factors are rounded to.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+            Self::F16 => DType::F16,
+        }
+    }
 
     /// Name on the command line.
     pub fn name(self) -> &'static str {

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use burn::module::{Module, ParamId};
 use firebox_checkpoint::{Dtype, StateValues};
-use serde::{Deserialize, Serialize};
 
 use super::world::{World, WorldError};
 use crate::{
@@ -116,18 +115,15 @@ impl<'a> Shares<'a> {
         let mut own = BTreeMap::new();
         for param in self.params.iter().filter(|param| self.is_own(param.id)) {
             if let Some(state) = optimizer.state(param.id) {
-                own.insert(param.path.clone(), Shape::from(StateShape::of(&state)));
+                own.insert(param.path.clone(), StateShape::of(&state));
             }
         }
         let text = serde_json::to_string(&own).expect("plain data has a JSON form");
         let mut all = BTreeMap::new();
         for text in self.world.gather(&text, NOT_CANCELLED)? {
-            let of_rank: BTreeMap<String, Shape> =
-                serde_json::from_str(&text).map_err(|error| {
-                    WorldError::Start(format!("read the states of another rank: {error}"))
-                })?;
-            let shapes = of_rank.into_iter();
-            all.extend(shapes.map(|(path, shape)| (path, shape.into())));
+            let of_rank: BTreeMap<String, StateShape> = serde_json::from_str(&text)
+                .map_err(|error| WorldError::OtherBuild(error.to_string()))?;
+            all.extend(of_rank);
         }
         Ok(all)
     }
@@ -192,39 +188,6 @@ impl StateSource for SharedStates<'_> {
 
     fn state(&self, param: &TrainableParam, shape: &StateShape) -> Result<ParamState, TrainError> {
         self.shares.pass(param, shape, self.optimizer)
-    }
-}
-
-/// A [`StateShape`] in a message.
-#[derive(Serialize, Deserialize)]
-struct Shape {
-    n_updates: u64,
-    /// Name, whether of codes, and length.
-    tensors: Vec<(String, bool, usize)>,
-}
-
-impl From<StateShape> for Shape {
-    fn from(shape: StateShape) -> Self {
-        let tensors = shape.tensors.into_iter();
-        Self {
-            n_updates: shape.n_updates,
-            tensors: tensors
-                .map(|(name, (dtype, len))| (name, dtype == Dtype::U8, len))
-                .collect(),
-        }
-    }
-}
-
-impl From<Shape> for StateShape {
-    fn from(shape: Shape) -> Self {
-        let dtype = |is_codes| if is_codes { Dtype::U8 } else { Dtype::F32 };
-        let tensors = shape.tensors.into_iter();
-        Self {
-            n_updates: shape.n_updates,
-            tensors: tensors
-                .map(|(name, is_codes, len)| (name, (dtype(is_codes), len)))
-                .collect(),
-        }
     }
 }
 

@@ -63,6 +63,12 @@ pub enum WorldError {
          goes on from its last checkpoint with `Place::Resume`)"
     )]
     Cancelled,
+    /// What another rank said is not understood.
+    #[error(
+        "read what another rank keeps: expected the states that this build writes, found others: {0} (hint: \
+         start the same program on every rank)"
+    )]
+    OtherBuild(String),
     /// The ranks could not find each other.
     #[error("start ranks: {0}")]
     Start(String),
@@ -148,9 +154,7 @@ impl World {
 
     /// The values of rank `root` on every rank.
     pub(crate) fn broadcast(&self, root: usize, values: Vec<f32>) -> Pending<f32> {
-        let (reply, pending) = mpsc::channel();
-        let _ = self.jobs.send(Job::Broadcast(root, values, reply)); // A thread that ended shows in the reply.
-        Pending(pending)
+        ask(&self.jobs, |reply| Job::Broadcast(root, values, reply))
     }
 
     /// The sum over ranks, waited for.
@@ -159,9 +163,8 @@ impl World {
         values: Vec<f64>,
         is_cancelled: &dyn Fn() -> bool,
     ) -> Result<Vec<f64>, WorldError> {
-        let (reply, pending) = mpsc::channel();
-        let _ = self.jobs.send(Job::F64(values, reply)); // A thread that ended shows in the reply.
-        self.wait(&Pending(pending), is_cancelled)
+        let pending = ask(&self.jobs, |reply| Job::F64(values, reply));
+        self.wait(&pending, is_cancelled)
     }
 
     /// One text of each rank, in their order.
@@ -220,10 +223,18 @@ pub(crate) struct WorldSender(Sender<Job>);
 
 impl WorldSender {
     pub(crate) fn sum(&self, values: Vec<f32>) -> Pending<f32> {
-        let (reply, pending) = mpsc::channel();
-        let _ = self.0.send(Job::F32(values, reply)); // A thread that ended shows in the reply.
-        Pending(pending)
+        ask(&self.0, |reply| Job::F32(values, reply))
     }
+}
+
+/// Hands a job to the thread. That it has ended shows in the reply.
+fn ask<T>(
+    jobs: &Sender<Job>,
+    job: impl FnOnce(Sender<Result<Vec<T>, WorldError>>) -> Job,
+) -> Pending<T> {
+    let (reply, pending) = mpsc::channel();
+    let _ = jobs.send(job(reply));
+    Pending(pending)
 }
 
 /// Until it is told to end, or nobody can ask any more. Nobody may be waiting for an answer.

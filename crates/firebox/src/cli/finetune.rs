@@ -106,10 +106,8 @@ pub(crate) fn train_config(args: &TrainingArgs) -> TrainConfig {
 
 /// The model with what the mode trains asking for gradients.
 fn prepare(model: Llama, args: &FinetuneArgs) -> anyhow::Result<Llama> {
-    let model = {
-        let autocast = Autocast::new(args.training.precision, &model.device());
-        model.with_autocast(autocast)
-    };
+    let autocast = Autocast::new(args.training.precision, &model.device());
+    let model = model.with_autocast(autocast);
     match args.mode {
         Mode::Lora if model.has_adapter() => Ok(model), // It trains on.
         Mode::Lora => Ok(model.attach_lora(&lora_config(&args.training), args.training.seed)?),

@@ -3,8 +3,6 @@
 use firebox_data::RankShard;
 use firebox_train::World;
 
-use crate::cli::exit::UserError;
-
 /// What tells a process how many there are: of Open MPI, and of MPICH and its relatives.
 const N_RANKS: [&str; 2] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"];
 
@@ -82,5 +80,5 @@ fn join(n_ranks: usize) -> anyhow::Result<World> {
         "train: expected a build with MPI for {n_ranks} ranks, found one without (hint: build it with \
          `--features mpi`, which needs the packages libopenmpi-dev and libclang-dev)"
     );
-    Err(UserError(text).into())
+    Err(crate::cli::exit::UserError(text).into())
 }
