@@ -177,6 +177,17 @@ impl PackedEntry {
             PackedFormat::Q4_0 => blocks(Q4_0_BLOCK_BYTES),
             PackedFormat::Q4_1 => blocks(Q4_1_BLOCK_BYTES),
             PackedFormat::Q4K => blocks(Q4_K_BLOCK_BYTES),
+            PackedFormat::Int4(groups) => {
+                let n_groups = n_cols / groups.size();
+                let mut parts = vec![
+                    part("codes", Dtype::U8, vec![n_rows, n_cols / 2]),
+                    part("scales", Dtype::F16, vec![n_rows, n_groups]),
+                ];
+                if !groups.is_symmetric() {
+                    parts.push(part("zeros", Dtype::U8, vec![n_rows, n_groups.div_ceil(2)]));
+                }
+                n_cols.is_multiple_of(groups.size()).then_some(parts)
+            }
         }
     }
 

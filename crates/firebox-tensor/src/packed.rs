@@ -12,6 +12,7 @@
 //! | [`PackedFormat::Q8_0`] | 8.5 | 32 along a row | f16 | ggml |
 //! | [`PackedFormat::Q4_0`] | 4.5 | 32 along a row | f16 | ggml |
 //! | [`PackedFormat::Q4_1`] | 5 | 32 along a row | f16, and an f16 minimum | ggml |
+//! | [`PackedFormat::Int4`] | 4.25 to 4.625 | 32, 64 or 128 along a row | f16, and a zero point of 4 bits or none | GPTQ, AWQ |
 //! | [`PackedFormat::Q4K`] | 4.5 | 32 along a row | 6 bits, and 6 of a minimum; two f16 above eight blocks | ggml |
 
 mod block_rounding;
@@ -20,6 +21,8 @@ mod double_quant;
 mod error;
 mod format;
 mod ggml;
+mod grid;
+mod int4;
 mod int8;
 mod k_search;
 mod k_super_block;
@@ -37,6 +40,9 @@ mod q8_0;
 pub use double_quant::dynamic_codebook;
 pub use error::PackError;
 pub use format::{PackedFormat, UnknownPackedFormat};
+pub use grid::BlockGrid;
+pub(crate) use int4::Group as Int4Group;
+pub use int4::Int4Groups;
 pub(crate) use k_super_block::{Groups, nibble};
 pub use matrix::PackedMatrix;
 pub(crate) use matrix::RawRow;

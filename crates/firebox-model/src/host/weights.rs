@@ -53,7 +53,11 @@ impl HostWeights {
     pub(super) fn of_embedding(self) -> Self {
         match self {
             Self::Packed(
-                PackedFormat::Q8_0 | PackedFormat::Q4_0 | PackedFormat::Q4_1 | PackedFormat::Q4K,
+                PackedFormat::Q8_0
+                | PackedFormat::Q4_0
+                | PackedFormat::Q4_1
+                | PackedFormat::Q4K
+                | PackedFormat::Int4(_),
             ) => Self::Packed(PackedFormat::Q8_0),
             Self::Packed(_) => Self::Bf16,
             Self::Nf4Dot => Self::Bf16Dot,

@@ -2,7 +2,7 @@
 //!
 //! A block holds 32 inputs of `2 * LANES` neighbouring outputs: the codes, four inputs of one
 //! output in the four bytes of a lane, then an f16 scale for each output, and for Q4_1 an f16
-//! minimum. Of Q4_K, see [`k_panel`](super::k_panel).
+//! minimum. INT4 in groups has a zero point there. Of Q4_K, see [`k_panel`](super::k_panel).
 
 #![expect(unsafe_code, reason = "scales are loaded through pointers")]
 
@@ -124,5 +124,41 @@ impl<const MINIMUM: bool> IntCodes for Q4<MINIMUM> {
     #[inline(always)]
     fn dot<S: Simd>(s: S, sum: S::I, codes: S::B, x: i32) -> S::I {
         s.dot4_nibbles(sum, codes, x)
+    }
+}
+
+/// As [`Q4`] with minimums, but in their place zero points, as f16: `w = scale * (code - zero)`. A
+/// group of 64 or 128 gives its scale and zero point to each of its blocks.
+pub(crate) struct Int4;
+
+impl IntCodes for Int4 {
+    const HAS_MINIMUM: bool = true;
+    const CODE_BYTES: usize = BLOCK / 2;
+    const PARTS: usize = 2;
+
+    #[inline(always)]
+    fn bias<S: Simd>() -> i32 {
+        0
+    }
+
+    #[inline(always)]
+    fn part<S: Simd>(s: S, loaded: [S::B; 2], part: usize) -> [S::B; 2] {
+        Q4::<true>::part(s, loaded, part)
+    }
+
+    #[inline(always)]
+    fn dot<S: Simd>(s: S, sum: S::I, codes: S::B, x: i32) -> S::I {
+        s.dot4_nibbles(sum, codes, x)
+    }
+
+    #[inline(always)]
+    unsafe fn scales<S: Simd>(s: S, panel: *const u8, block: usize) -> Scales<S> {
+        // SAFETY: zero points lie where minimums would.
+        let Scales { scales, minimums } = unsafe { Q4::<true>::scales(s, panel, block) };
+        let minimum = |i: usize| s.sub(s.splat(0.0), s.mul(scales[i], minimums[i]));
+        Scales {
+            scales,
+            minimums: [minimum(0), minimum(1)],
+        }
     }
 }

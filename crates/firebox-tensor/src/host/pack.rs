@@ -2,14 +2,14 @@
 
 use half::{bf16, f16};
 
-use crate::packed::{NF4_CODEBOOK, PackedMatrix, RawRow};
+use crate::packed::{Int4Group as Group, NF4_CODEBOOK, PackedMatrix, RawRow};
 
 use super::activations::BLOCK;
 use super::aligned::AlignedBuffer;
 use super::bf16_dot::n_pairs;
 use super::float_panel::NF4_BLOCK;
 use super::gemm::panel_width;
-use super::int_panel::{GROUPS, IntCodes, Q4, Q8};
+use super::int_panel::{GROUPS, Int4, IntCodes, Q4, Q8};
 use super::k_panel::Q4K;
 use super::level::SimdLevel;
 use super::nf4_dot;
@@ -55,6 +55,7 @@ impl PanelBytes {
             PanelFormat::Q4_0 => (Q4::<false>::block_at(blocks, width / 2), 0),
             PanelFormat::Q4_1 => (Q4::<true>::block_at(blocks, width / 2), 0),
             PanelFormat::Q4K => (Q4K::block_at(blocks, width / 2), 0),
+            PanelFormat::Int4 => (Int4::block_at(blocks, width / 2), 0),
         };
         Self { codes, scales }
     }
@@ -169,6 +170,11 @@ impl Place {
             }
             RawRow::Ggml { blocks } if format == PanelFormat::Q4K => self.q4_k(blocks, codes),
             RawRow::Ggml { blocks } => self.ggml(format, blocks, codes),
+            RawRow::Int4 {
+                codes: row,
+                groups,
+                group_size,
+            } => self.int4(row, &groups, group_size, codes),
         }
     }
 
@@ -200,6 +206,22 @@ impl Place {
                     // In the file, byte `i` holds inputs `i` and `i + 16`, as here.
                     to[self.byte(i)] = code;
                 }
+            }
+        }
+    }
+
+    /// Blocks as those of Q4_1, with a zero point in place of the minimum.
+    fn int4(&self, row: &[u8], groups: &[Group], group_size: usize, panel: &mut [u8]) {
+        let panel_bytes = Int4::block_at(1, self.width / 2);
+        for (block, to) in panel.chunks_exact_mut(panel_bytes).enumerate() {
+            let group = groups[block * BLOCK / group_size];
+            let scale_at = self.width * BLOCK / 2 + 2 * self.lane;
+            put(to, scale_at, group.scale.to_le_bytes());
+            let zero = f16::from_f32(f32::from(group.zero));
+            put(to, scale_at + 2 * self.width, zero.to_le_bytes());
+            let code = |k: usize| row[(block * BLOCK + k) / 2] >> (k % 2 * 4) & 15;
+            for i in 0..BLOCK / 2 {
+                to[self.byte(i)] = code(i) | code(i + BLOCK / 2) << 4;
             }
         }
     }
@@ -298,6 +320,13 @@ pub(crate) fn unpack_row(
                 f32::from(place.nibble(block, k)) * scale + minimum
             }
             PanelFormat::Q4K => place.q4_k_weight(codes, k),
+            PanelFormat::Int4 => {
+                let block = &codes[Int4::block_at(k / BLOCK, lanes)..];
+                let at = width * BLOCK / 2 + 2 * lane;
+                let scale = f16::from_le_bytes(two(block, at)).to_f32();
+                let zero = f16::from_le_bytes(two(block, at + 2 * width)).to_f32();
+                scale * (f32::from(place.nibble(block, k)) - zero)
+            }
         };
     }
 }

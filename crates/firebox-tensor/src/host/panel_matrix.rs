@@ -11,7 +11,7 @@ use super::float_matmul::{LeftRows, float_matmul};
 use super::float_panel::{HalfWeights, Int8Weights, Nf4Weights};
 use super::gemm::Product;
 use super::int_matmul::int_matmul;
-use super::int_panel::{IntCodes, Q4, Q8};
+use super::int_panel::{Int4, IntCodes, Q4, Q8};
 use super::k_panel::Q4K;
 use super::level::SimdLevel;
 use super::nf4_dot::{self, nf4_matmul};
@@ -46,6 +46,8 @@ pub enum PanelFormat {
     Q4_1,
     /// As [`PackedFormat::Q4K`], times activations of 8 bits.
     Q4K,
+    /// As [`PackedFormat::Int4`] of any groups, times activations of 8 bits.
+    Int4,
 }
 
 /// What a product is added to.
@@ -102,6 +104,7 @@ impl PanelFormat {
             PackedFormat::Q4_0 => Some(Self::Q4_0),
             PackedFormat::Q4_1 => Some(Self::Q4_1),
             PackedFormat::Q4K => Some(Self::Q4K),
+            PackedFormat::Int4(_) => Some(Self::Int4),
         }
     }
 
@@ -121,7 +124,10 @@ impl PanelFormat {
 
     /// Whether activations are quantized to 8 bits for the product.
     pub fn multiplies_integers(self) -> bool {
-        matches!(self, Self::Q8_0 | Self::Q4_0 | Self::Q4_1 | Self::Q4K)
+        matches!(
+            self,
+            Self::Q8_0 | Self::Q4_0 | Self::Q4_1 | Self::Q4K | Self::Int4
+        )
     }
 }
 
@@ -310,6 +316,7 @@ impl PanelMatrix {
             PanelFormat::Q4_0 => self.int::<Q4<false>>(x, out, scratch),
             PanelFormat::Q4_1 => self.int::<Q4<true>>(x, out, scratch),
             PanelFormat::Q4K => self.int::<Q4K>(x, out, scratch),
+            PanelFormat::Int4 => self.int::<Int4>(x, out, scratch),
         }
     }
 

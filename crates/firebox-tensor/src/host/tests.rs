@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::packed::{PackedFormat, PackedMatrix};
+use crate::packed::{Int4Groups, PackedFormat, PackedMatrix};
 use crate::random::CounterRng;
 
 mod attention;
@@ -56,6 +56,7 @@ fn packed_format(format: PanelFormat) -> Option<PackedFormat> {
         PanelFormat::Q4_0 => Some(PackedFormat::Q4_0),
         PanelFormat::Q4_1 => Some(PackedFormat::Q4_1),
         PanelFormat::Q4K => Some(PackedFormat::Q4K),
+        PanelFormat::Int4 => Some(PackedFormat::Int4(Int4Groups::asymmetric(64).unwrap())),
     }
 }
 
@@ -83,7 +84,7 @@ fn stored(format: PanelFormat, w: &[f32], n_out: usize, n_in: usize) -> (PanelMa
     (matrix, w.iter().map(rounded).collect())
 }
 
-const FORMATS: [PanelFormat; 11] = [
+const FORMATS: [PanelFormat; 12] = [
     PanelFormat::F32,
     PanelFormat::Bf16,
     PanelFormat::Bf16Dot,
@@ -95,6 +96,7 @@ const FORMATS: [PanelFormat; 11] = [
     PanelFormat::Q4_0,
     PanelFormat::Q4_1,
     PanelFormat::Q4K,
+    PanelFormat::Int4,
 ];
 
 /// Inputs that the format takes, near `n`.
@@ -105,7 +107,7 @@ fn inputs(format: PanelFormat, n: usize) -> usize {
         | PanelFormat::Bf16Dot
         | PanelFormat::F16
         | PanelFormat::Int8Rowwise => n,
-        PanelFormat::Nf4 | PanelFormat::Nf4Dot => n.next_multiple_of(64),
+        PanelFormat::Nf4 | PanelFormat::Nf4Dot | PanelFormat::Int4 => n.next_multiple_of(64),
         PanelFormat::Q4K => n.next_multiple_of(256),
         _ => n.next_multiple_of(32),
     }

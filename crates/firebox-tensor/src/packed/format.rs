@@ -4,37 +4,34 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::packed::{GGML_BLOCK_SIZE, K_BLOCK_SIZE};
+use crate::packed::{GGML_BLOCK_SIZE, Int4Groups, K_BLOCK_SIZE};
 
 /// How a weight is packed. See the table in [`crate::packed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "&'static str", try_from = "String")]
 pub enum PackedFormat {
     /// 4-bit NormalFloat, blocks of 64 along the flattened weight, one f32 `absmax` per block.
-    #[serde(rename = "nf4")]
     Nf4,
     /// NF4 whose `absmax` values are themselves stored as 8-bit codes.
-    #[serde(rename = "nf4-dq")]
     Nf4DoubleQuant,
     /// Signed 8-bit integers, one f32 `absmax` per output row.
-    #[serde(rename = "int8")]
     Int8Rowwise,
     /// ggml's Q8_0: 32 signed bytes and an f16 scale.
-    #[serde(rename = "q8_0")]
     Q8_0,
     /// ggml's Q4_0: 32 nibbles around 8 and an f16 scale.
-    #[serde(rename = "q4_0")]
     Q4_0,
     /// ggml's Q4_1: 32 nibbles, an f16 scale and an f16 minimum.
-    #[serde(rename = "q4_1")]
     Q4_1,
     /// ggml's Q4_K: 256 nibbles; for each 32 a scale and a minimum of 6 bits, times one of two f16.
-    #[serde(rename = "q4_k")]
     Q4K,
+    /// Nibbles in groups of 32, 64 or 128, an f16 scale for each, and a zero point of 4 bits or 8 for
+    /// all.
+    Int4(Int4Groups),
 }
 
 impl PackedFormat {
     /// Every format, in the order of the table in [`crate::packed`].
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 13] = [
         Self::Nf4,
         Self::Nf4DoubleQuant,
         Self::Int8Rowwise,
@@ -42,6 +39,12 @@ impl PackedFormat {
         Self::Q4_0,
         Self::Q4_1,
         Self::Q4K,
+        Self::Int4(Int4Groups::ALL[0]),
+        Self::Int4(Int4Groups::ALL[1]),
+        Self::Int4(Int4Groups::ALL[2]),
+        Self::Int4(Int4Groups::ALL[3]),
+        Self::Int4(Int4Groups::ALL[4]),
+        Self::Int4(Int4Groups::ALL[5]),
     ];
 
     /// The name used in files and on the command line.
@@ -54,6 +57,7 @@ impl PackedFormat {
             Self::Q4_0 => "q4_0",
             Self::Q4_1 => "q4_1",
             Self::Q4K => "q4_k",
+            Self::Int4(groups) => groups.name(),
         }
     }
 
@@ -63,6 +67,7 @@ impl PackedFormat {
             Self::Nf4 | Self::Nf4DoubleQuant | Self::Int8Rowwise => 1,
             Self::Q8_0 | Self::Q4_0 | Self::Q4_1 => GGML_BLOCK_SIZE,
             Self::Q4K => K_BLOCK_SIZE,
+            Self::Int4(groups) => groups.size(),
         }
     }
 }
@@ -70,6 +75,20 @@ impl PackedFormat {
 impl fmt::Display for PackedFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+impl From<PackedFormat> for &'static str {
+    fn from(format: PackedFormat) -> Self {
+        format.name()
+    }
+}
+
+impl TryFrom<String> for PackedFormat {
+    type Error = UnknownPackedFormat;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        name.parse()
     }
 }
 

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::packed::{
-    PackError, PackedFormat, block_rounding::absmax, int8, q4_0, q4_1, q4_k, q8_0,
+    PackError, PackedFormat, block_rounding::absmax, int4, int8, q4_0, q4_1, q4_k, q8_0,
 };
 
 /// `n_rows * n_cols`, if the format can hold such a shape. No size of a part then overflows.
@@ -42,6 +42,7 @@ pub(super) fn check_values(
         PackedFormat::Q4_0 => q4_0::LIMIT,
         PackedFormat::Q4_1 => q4_1::LIMIT,
         PackedFormat::Q4K => q4_k::LIMIT,
+        PackedFormat::Int4(_) => int4::LIMIT,
     };
     // NaN compares as false, so it is caught by the negated test.
     let fits = |x: f32| x.abs() <= limit;
@@ -63,4 +64,15 @@ pub(super) fn check_values(
     } else {
         PackError::NonFinite { row, column, value }
     })
+}
+
+impl PackedFormat {
+    /// Checks that every value of a weight, `[_, n_cols]` row-major, is finite and small enough to be
+    /// packed; [`PackedMatrix::pack`](crate::packed::PackedMatrix::pack) does so itself.
+    ///
+    /// # Errors
+    /// [`PackError::NonFinite`] and [`PackError::TooLarge`] with the place of the first that is not.
+    pub fn check(self, weight: &[f32], n_cols: usize) -> Result<(), PackError> {
+        check_values(self, weight, n_cols)
+    }
 }

@@ -9,11 +9,14 @@ use crate::packed::{
     dot::dot,
     double_quant::{NESTED_BLOCK_SIZE, NestedAbsmax, dynamic_codebook},
     ggml::GgmlKind,
+    int4::{self, Group, Int4Arrays, Int4Groups},
     int8,
     limits::{check_values, checked_len},
     nf4,
     part::PartReader,
 };
+
+mod assemble;
 
 /// A frozen weight `[out, in]`, row-major, in a [`PackedFormat`]. Cloning shares the bytes.
 ///
@@ -43,6 +46,12 @@ pub(crate) enum RawRow<'a> {
     Int8 { codes: &'a [u8], absmax: f32 },
     /// ggml's blocks.
     Ggml { blocks: &'a [u8] },
+    /// Two codes a byte, the first in the low nibble.
+    Int4 {
+        codes: &'a [u8],
+        groups: Vec<Group>,
+        group_size: usize,
+    },
 }
 
 /// The bytes, by kind of format.
@@ -63,6 +72,10 @@ enum Storage {
     Ggml {
         kind: GgmlKind,
         blocks: Arc<Vec<u8>>,
+    },
+    Int4 {
+        groups: Int4Groups,
+        arrays: Arc<Int4Arrays>,
     },
 }
 
@@ -115,6 +128,10 @@ impl PackedMatrix {
             PackedFormat::Q4_0 => Storage::ggml(GgmlKind::Q4_0, weight),
             PackedFormat::Q4_1 => Storage::ggml(GgmlKind::Q4_1, weight),
             PackedFormat::Q4K => Storage::ggml(GgmlKind::Q4K, weight),
+            PackedFormat::Int4(groups) => Storage::Int4 {
+                groups,
+                arrays: Arc::new(int4::pack(groups, weight, n_cols)),
+            },
         };
         Ok(Self {
             format,
@@ -165,6 +182,17 @@ impl PackedMatrix {
             PackedFormat::Q4_0 => Storage::read_ggml(GgmlKind::Q4_0, &mut parts, n)?,
             PackedFormat::Q4_1 => Storage::read_ggml(GgmlKind::Q4_1, &mut parts, n)?,
             PackedFormat::Q4K => Storage::read_ggml(GgmlKind::Q4K, &mut parts, n)?,
+            PackedFormat::Int4(groups) => Storage::Int4 {
+                groups,
+                arrays: Arc::new(Int4Arrays {
+                    codes: parts.bytes("codes", n / 2)?,
+                    scales: parts.f16_scales("scales", n / groups.size())?,
+                    zeros: match int4::zero_bytes(groups, n_cols) {
+                        0 => Vec::new(),
+                        row_bytes => parts.bytes("zeros", n_rows * row_bytes)?,
+                    },
+                }),
+            },
         };
         Ok(Self {
             format,
@@ -221,6 +249,28 @@ impl PackedMatrix {
                 shape: vec![self.n_rows, kind.row_bytes(self.n_cols)],
                 bytes: blocks,
             }],
+            Storage::Int4 { groups, arrays } => {
+                let part = |name, dtype, row_len, bytes| PackedPart {
+                    name,
+                    dtype,
+                    shape: vec![self.n_rows, row_len],
+                    bytes,
+                };
+                let (n_cols, zeros) = (self.n_cols, int4::zero_bytes(*groups, self.n_cols));
+                let mut parts = vec![
+                    part("codes", PartDtype::U8, n_cols / 2, arrays.codes.as_slice()),
+                    part(
+                        "scales",
+                        PartDtype::F16,
+                        n_cols / groups.size(),
+                        &arrays.scales,
+                    ),
+                ];
+                if zeros > 0 {
+                    parts.push(part("zeros", PartDtype::U8, zeros, &arrays.zeros));
+                }
+                parts
+            }
         }
     }
 
@@ -272,6 +322,7 @@ impl PackedMatrix {
                 let row_bytes = kind.row_bytes(n_cols);
                 kind.dequantize(&blocks[row * row_bytes..][..row_bytes], out);
             }
+            Storage::Int4 { groups, arrays } => arrays.unpack_row(*groups, row, out),
         }
     }
 
@@ -300,6 +351,11 @@ impl PackedMatrix {
                     blocks: &blocks[row * row_bytes..][..row_bytes],
                 }
             }
+            Storage::Int4 { groups, arrays } => RawRow::Int4 {
+                codes: arrays.row_codes(row, n_cols),
+                groups: arrays.row_groups(*groups, row, n_cols),
+                group_size: groups.size(),
+            },
         }
     }
 
@@ -313,7 +369,7 @@ impl PackedMatrix {
                 let codebook = dynamic_codebook();
                 Some((0..n_blocks).map(|i| absmax.get(codebook, i)).collect())
             }
-            Storage::Int8 { .. } | Storage::Ggml { .. } => None,
+            Storage::Int8 { .. } | Storage::Ggml { .. } | Storage::Int4 { .. } => None,
         }
     }
 

@@ -133,6 +133,25 @@ fn pack_lanes(scaled: &[f32; LANES]) -> [u8; LANES / 2] {
     packed
 }
 
+/// The code of the codebook value nearest to `x`.
+pub(super) fn nearest_code(x: f32) -> u8 {
+    THRESHOLDS
+        .iter()
+        .map(|threshold| u8::from(x > *threshold))
+        .sum()
+}
+
+/// The codebook value nearest to `x`, but for rounding: a sum of steps, without a table.
+#[inline(always)]
+pub(super) fn nearest_level(x: f32) -> f32 {
+    let mut level = NF4_CODEBOOK[0];
+    for i in 0..15 {
+        let step = NF4_CODEBOOK[i + 1] - NF4_CODEBOOK[i];
+        level += if x > THRESHOLDS[i] { step } else { 0.0 };
+    }
+    level
+}
+
 /// Writes elements `start ..` of the flattened weight into `out`; `scale` gives a block's
 /// `absmax`.
 pub(super) fn unpack(codes: &[u8], scale: impl Fn(usize) -> f32, start: usize, out: &mut [f32]) {

@@ -1,5 +1,7 @@
 //! The named byte arrays that a packed weight is saved as.
 
+use half::f16;
+
 use crate::packed::{PackError, PackedFormat};
 
 #[cfg(target_endian = "big")]
@@ -37,6 +39,7 @@ impl PartDtype {
 /// | `nf4-dq` | `codes`, `absmax_codes` U8 `[n_blocks]`, `absmax_absmax` F32 `[ceil(n_blocks / 256)]`, `absmax_offset` F32 `[1]` |
 /// | `int8` | `codes` I8 `[n_rows, n_cols]`, `absmax` F32 `[n_rows]` |
 /// | `q8_0`, `q4_0`, `q4_1` | `blocks` U8 `[n_rows, n_cols / 32 * block_bytes]`, the bytes of a GGUF tensor |
+/// | `int4-…` | `codes` U8 `[n_rows, n_cols / 2]`, `scales` F16 `[n_rows, n_groups]`, and unless symmetric `zeros` U8 `[n_rows, ceil(n_groups / 2)]` |
 /// | `q4_k` | `blocks` U8 `[n_rows, n_cols / 256 * block_bytes]`, likewise |
 ///
 /// `n = n_rows * n_cols` and `n_blocks = ceil(n / 64)`.
@@ -84,6 +87,32 @@ impl<F: FnMut(&str) -> Option<Vec<u8>>> PartReader<F> {
                 expected,
                 found,
             });
+        }
+        Ok(bytes)
+    }
+
+    /// The bytes of the `expected` finite f16 values of `part`.
+    pub(super) fn f16_scales(
+        &mut self,
+        part: &'static str,
+        expected: usize,
+    ) -> Result<Vec<u8>, PackError> {
+        let bytes = self.bytes(part, 2 * expected)?;
+        let scales = bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|bytes| f16::from_le_bytes(*bytes).to_f32());
+        for (index, value) in scales.enumerate() {
+            if !value.is_finite() {
+                let format = self.format;
+                return Err(PackError::NonFiniteScale {
+                    format,
+                    part,
+                    index,
+                    value,
+                });
+            }
         }
         Ok(bytes)
     }

@@ -1,0 +1,214 @@
+//! A block of a row taken apart: first its scales, then one code after the other.
+//!
+//! Packing chooses scales and codes of a block at once. Methods that spread the error of one value
+//! over those that follow (GPTQ), or that know how much each value counts (an importance matrix),
+//! choose them apart: a [`BlockGrid`] has the scales, and says what a value becomes on them.
+
+use half::f16;
+
+use crate::packed::{
+    GGML_BLOCK_SIZE, K_BLOCK_SIZE, NF4_BLOCK_SIZE, NF4_CODEBOOK, PackedFormat,
+    block_rounding::{absmax, integer, moments},
+    int4, int8,
+    k_search::{self, Minimum, best_line, code_on},
+    k_super_block::Groups,
+    nf4, q8_0,
+};
+
+/// The scales of one block of a row, which say what values the block can hold.
+///
+/// # Examples
+/// ```
+/// use firebox_tensor::packed::{BlockGrid, PackedFormat};
+///
+/// let values: Vec<f32> = (0..32).map(|i| (i as f32).sin()).collect();
+/// let grid = BlockGrid::fit(PackedFormat::Q4_0, &values, &[1.0; 32]);
+/// let (code, value) = grid.nearest(3, values[3]);
+/// assert!(code < 16 && (value - values[3]).abs() < 0.1);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BlockGrid {
+    pub(super) scales: Scales,
+}
+
+/// By kind of block.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Scales {
+    Nf4 { absmax: f32 },
+    Int8 { absmax: f32 },
+    Q8_0 { d: f16 },
+    Q4_0 { d: f16 },
+    Q4_1 { d: f16, minimum: f16 },
+    Q4K(Groups),
+    Int4(int4::Group),
+}
+
+impl PackedFormat {
+    /// Values of a row that share their scales: a block, or the whole row. `None` where blocks reach
+    /// over the end of a row of `n_cols`.
+    pub fn block_len(self, n_cols: usize) -> Option<usize> {
+        let block_len = match self {
+            Self::Nf4 | Self::Nf4DoubleQuant => NF4_BLOCK_SIZE,
+            Self::Int8Rowwise => n_cols.max(1),
+            Self::Q8_0 | Self::Q4_0 | Self::Q4_1 => GGML_BLOCK_SIZE,
+            Self::Q4K => K_BLOCK_SIZE,
+            Self::Int4(groups) => groups.size(),
+        };
+        n_cols.is_multiple_of(block_len).then_some(block_len)
+    }
+}
+
+impl BlockGrid {
+    /// The scales of least squared error, in which each value counts as much as `importance` says;
+    /// found by trying several, each with the codes that go with it.
+    ///
+    /// # Panics
+    /// If the values are not those of one block, or there is not one importance for each.
+    pub fn fit(format: PackedFormat, values: &[f32], importance: &[f32]) -> Self {
+        assert_eq!(
+            values.len(),
+            importance.len(),
+            "one importance for each value"
+        );
+        let block_len = format.block_len(values.len());
+        assert_eq!(
+            block_len,
+            Some(values.len()),
+            "values of one block of {format}"
+        );
+        let scales = match format {
+            PackedFormat::Nf4 | PackedFormat::Nf4DoubleQuant => Scales::Nf4 {
+                absmax: fit_scale(values, importance, &NF4_CANDIDATES, nf4::nearest_level),
+            },
+            PackedFormat::Int8Rowwise => Scales::Int8 {
+                absmax: absmax(values),
+            },
+            PackedFormat::Q8_0 => {
+                let candidates = [1.0 / 127.0];
+                let d = fit_scale(values, importance, &candidates, |x| {
+                    integer(x, -127.0, 127.0)
+                });
+                Scales::Q8_0 { d: finite_f16(d) }
+            }
+            PackedFormat::Q4_0 => {
+                let d = fit_scale(values, importance, &Q4_0_CANDIDATES, |x| {
+                    integer(x, -8.0, 7.0)
+                });
+                Scales::Q4_0 { d: finite_f16(d) }
+            }
+            PackedFormat::Q4_1 => {
+                let block = |x: &[f32]| <[f32; GGML_BLOCK_SIZE]>::try_from(x).expect("32 values");
+                let line = best_line(&block(values), &block(importance), 15.0, Minimum::Any);
+                Scales::Q4_1 {
+                    d: finite_f16(line.scale),
+                    minimum: finite_f16(-line.minimum),
+                }
+            }
+            PackedFormat::Q4K => {
+                let (groups, _) = values.as_chunks::<GGML_BLOCK_SIZE>();
+                let (importance, _) = importance.as_chunks::<GGML_BLOCK_SIZE>();
+                Scales::Q4K(k_search::head(groups, 15.0, |g| importance[g]))
+            }
+            PackedFormat::Int4(groups) => {
+                Scales::Int4(int4::Group::fit(groups, values, importance))
+            }
+        };
+        Self { scales }
+    }
+
+    /// The nearest value that element `i` of the block can hold, and its code: an index into the
+    /// codebook, or an integer; one with a sign as a byte in two's complement.
+    pub fn nearest(&self, i: usize, x: f32) -> (u8, f32) {
+        match &self.scales {
+            Scales::Nf4 { absmax } => {
+                let (code, level) = nf4_level(x * inverse(*absmax));
+                (code, level * absmax)
+            }
+            Scales::Int8 { absmax } => {
+                let code = integer(x * inverse(*absmax) * 127.0, -127.0, 127.0) as i8;
+                let mut value = [0.0];
+                int8::unpack(&[code as u8], *absmax, &mut value);
+                (code as u8, value[0])
+            }
+            Scales::Q8_0 { d } => {
+                let d = d.to_f32();
+                let code = integer(x * q8_0::inverse_scale(d), -127.0, 127.0);
+                (code as i8 as u8, code * d)
+            }
+            Scales::Q4_0 { d } => {
+                let d = d.to_f32();
+                let code = integer(x * q8_0::inverse_scale(d), -8.0, 7.0);
+                ((code + 8.0) as u8, code * d)
+            }
+            Scales::Q4_1 { d, minimum } => {
+                let (d, minimum) = (d.to_f32(), minimum.to_f32());
+                let code = code_on((d, -minimum), x, 15.0);
+                (code, d * f32::from(code) + minimum)
+            }
+            Scales::Q4K(groups) => {
+                let (scale, minimum) = groups.line(i / GGML_BLOCK_SIZE);
+                let code = code_on((scale, minimum), x, 15.0);
+                (code, scale * f32::from(code) - minimum)
+            }
+            Scales::Int4(group) => {
+                let code = group.code(x);
+                (code, group.value(code))
+            }
+        }
+    }
+}
+
+/// Scales to try for NF4, as parts of the largest magnitude: its own, and those that cut it off.
+const NF4_CANDIDATES: [f32; 11] = [
+    1.0, 0.97, 0.94, 0.91, 0.88, 0.85, 0.82, 0.79, 0.76, 0.73, 0.7,
+];
+
+/// Scales to try for codes from -8 to 7, of either sign, as parts of the largest magnitude.
+const Q4_0_CANDIDATES: [f32; 34] = {
+    let mut candidates = [0.0; 34];
+    let mut i = 0;
+    while i < 17 {
+        candidates[2 * i] = 1.0 / (6.8 + 0.2 * i as f32);
+        candidates[2 * i + 1] = -candidates[2 * i];
+        i += 1;
+    }
+    candidates
+};
+
+/// The scale `d` of least error `Σ importance (x - d level(x / d))²`: each candidate gives levels, and
+/// the levels give the best scale for them. 0 for a block of zeros.
+fn fit_scale(
+    values: &[f32],
+    importance: &[f32],
+    candidates: &[f32],
+    level: impl Fn(f32) -> f32,
+) -> f32 {
+    let absmax = absmax(values);
+    let (mut best, mut most) = (candidates[0] * absmax, 0.0);
+    for candidate in candidates {
+        let inverse = inverse(candidate * absmax);
+        let (xl, ll) = moments(values, importance, |x| level(x * inverse));
+        if ll > 0.0 && xl * xl / ll > most {
+            (best, most) = (xl / ll, xl * xl / ll);
+        }
+    }
+    best
+}
+
+/// The nearest f16 that is finite.
+fn finite_f16(x: f32) -> f16 {
+    f16::from_f32(x.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()))
+}
+
+fn inverse(scale: f32) -> f32 {
+    q8_0::inverse_scale(scale)
+}
+
+/// The code of the nearest value of NF4's codebook, and the value.
+fn nf4_level(x: f32) -> (u8, f32) {
+    let code = nf4::nearest_code(x);
+    (code, NF4_CODEBOOK[usize::from(code)])
+}
+
+#[cfg(test)]
+mod tests;
