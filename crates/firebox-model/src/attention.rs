@@ -139,6 +139,17 @@ impl Attention {
         positions: &Positions,
         cache: Option<&mut LayerCache>,
     ) -> Tensor<3> {
+        self.o_proj.forward(self.context(x, positions, cache))
+    }
+
+    /// What the heads gather, before `o_proj`: `[batch, seq, d_model]` to
+    /// `[batch, seq, heads * head_dim]`.
+    pub(crate) fn context(
+        &self,
+        x: Tensor<3>,
+        positions: &Positions,
+        cache: Option<&mut LayerCache>,
+    ) -> Tensor<3> {
         let (q, k, v) = (
             self.q_proj.forward(x.clone()),
             self.k_proj.forward(x.clone()),
@@ -155,13 +166,12 @@ impl Attention {
         if cache.is_none()
             && let Some(context) = kernels::rotary_attention([&q, &k, &v], &attention)
         {
-            return self.o_proj.forward(context);
+            return context;
         }
-        let context = match &positions.cu_seqlens {
+        match &positions.cu_seqlens {
             Some(cu_seqlens) => self.attend_packed([q, k, v], positions.documents(cu_seqlens)),
             None => self.attend([q, k, v], positions, cache),
-        };
-        self.o_proj.forward(context)
+        }
     }
 
     /// [`Self::attend`] for each packed document.

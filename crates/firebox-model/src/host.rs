@@ -202,6 +202,12 @@ impl HostLlama {
         in_team(|| self.logits(n_rows - 1..n_rows, &mut cache.work, logits));
     }
 
+    /// Logits after each token of the last call of [`HostLlama::forward`], `[tokens, vocab]`.
+    pub(crate) fn all_logits_into(&self, cache: &mut HostCache, logits: &mut Vec<f32>) {
+        let n_rows = cache.work.positions.len();
+        in_team(|| self.logits(0..n_rows, &mut cache.work, logits));
+    }
+
     /// Logits of some of the last computed rows, `[rows, vocab]`.
     fn logits(&self, rows: std::ops::Range<usize>, work: &mut Workspace, logits: &mut Vec<f32>) {
         let (d_model, eps) = (self.config.d_model, self.config.rms_eps as f32);

@@ -11,6 +11,32 @@ use crate::kv_cache::KvCache;
 use crate::linear::host_f32;
 use crate::llama::Llama;
 
+/// Reads a text from its beginning and says what it expects after each token.
+#[derive(Debug)]
+pub struct LogitReader<'a>(Sequence<'a>);
+
+impl LogitReader<'_> {
+    /// Logits after each of the next tokens, `[ids.len(), vocab]`.
+    ///
+    /// # Errors
+    /// [`ModelError::TokenOutOfRange`]; [`ModelError::PromptTooLong`] past the context.
+    pub fn read(&mut self, ids: &[u32]) -> Result<Vec<f32>, ModelError> {
+        let config = self.0.config();
+        let (prompt_tokens, max_seq_len) = (self.0.len() + ids.len(), config.max_seq_len);
+        if prompt_tokens > max_seq_len {
+            return Err(ModelError::PromptTooLong {
+                prompt_tokens,
+                max_seq_len,
+            });
+        }
+        config.check_ids(ids)?;
+        Ok(match ids.is_empty() {
+            true => Vec::new(),
+            false => self.0.all_logits(ids),
+        })
+    }
+}
+
 /// What every form of a decoder can do.
 pub trait CausalLm {
     /// The sizes.
@@ -22,6 +48,9 @@ pub trait CausalLm {
     /// [`ModelError::Empty`] for fewer than two tokens, [`ModelError::PromptTooLong`],
     /// [`ModelError::TokenOutOfRange`].
     fn token_nll(&self, ids: &[u32]) -> Result<Vec<f32>, ModelError>;
+
+    /// Begins a text.
+    fn logit_reader(&self) -> LogitReader<'_>;
 
     /// Starts generating after `prompt`; see [`Llama::generate`].
     ///
@@ -38,6 +67,10 @@ pub trait CausalLm {
 }
 
 impl CausalLm for Llama {
+    fn logit_reader(&self) -> LogitReader<'_> {
+        LogitReader(Sequence::burn(self))
+    }
+
     fn config(&self) -> &LlamaConfig {
         self.config()
     }
@@ -60,6 +93,10 @@ impl CausalLm for Llama {
 }
 
 impl CausalLm for HostLlama {
+    fn logit_reader(&self) -> LogitReader<'_> {
+        LogitReader(Sequence::host(self))
+    }
+
     fn config(&self) -> &LlamaConfig {
         self.config()
     }
@@ -103,6 +140,13 @@ impl From<HostLlama> for InferenceModel {
 }
 
 impl CausalLm for InferenceModel {
+    fn logit_reader(&self) -> LogitReader<'_> {
+        match self {
+            Self::Burn(model) => model.logit_reader(),
+            Self::Host(model) => model.logit_reader(),
+        }
+    }
+
     fn config(&self) -> &LlamaConfig {
         match self {
             Self::Burn(model) => model.config(),
@@ -134,6 +178,7 @@ impl CausalLm for InferenceModel {
 }
 
 /// One sequence on its way through a decoder.
+#[derive(Debug)]
 pub(crate) enum Sequence<'a> {
     Burn {
         model: &'a Llama,
@@ -196,6 +241,28 @@ impl<'a> Sequence<'a> {
                 model
                     .forward(ids, cache)
                     .expect("ids of the vocabulary, within the context");
+            }
+        }
+    }
+
+    /// As [`Self::compute`], and gives the logits after each of the tokens, `[ids.len(), vocab]`.
+    fn all_logits(&mut self, ids: &[u32]) -> Vec<f32> {
+        match self {
+            Self::Burn { model, cache, .. } => {
+                let shape = [ids.len(), model.config().d_model];
+                let ids = model.ids_tensor(&[ids]).expect("ids of the vocabulary");
+                in_pool(&model.device(), || {
+                    let hidden = model.hidden_cached(ids, cache).reshape(shape);
+                    host_f32(model.head(hidden))
+                })
+            }
+            Self::Host { model, cache } => {
+                model
+                    .forward(ids, cache)
+                    .expect("ids of the vocabulary, within the context");
+                let mut logits = Vec::new();
+                model.all_logits_into(cache, &mut logits);
+                logits
             }
         }
     }

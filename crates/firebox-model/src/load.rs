@@ -95,6 +95,16 @@ impl LlamaConfig {
     }
 }
 
+/// One layer of a checkpoint.
+pub(crate) fn load_layer(
+    checkpoint: &Checkpoint,
+    config: &LlamaConfig,
+    i: usize,
+    device: &Device,
+) -> Result<DecoderLayer, ModelError> {
+    layer(config, i, &mut FromCheckpoint { checkpoint, device })
+}
+
 fn build<S: WeightSource>(config: LlamaConfig, source: &mut S) -> Result<Llama, ModelError> {
     let vocab = [config.vocab_size, config.d_model];
     let embed = source.tensor("model.embed_tokens.weight", vocab, "vocab_size")?;

@@ -22,9 +22,13 @@ impl SwiGlu {
     /// # Shapes
     /// `[batch, seq, d_model]` in and out.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        self.down_proj.forward(self.gated(x))
+    }
+
+    /// What goes into `down_proj`: `[batch, seq, d_model]` to `[batch, seq, d_ff]`.
+    pub(crate) fn gated(&self, x: Tensor<3>) -> Tensor<3> {
         let gate = self.gate_proj.forward(x.clone());
         let up = self.up_proj.forward(x);
-        self.down_proj
-            .forward(firebox_tensor::kernels::swiglu(gate, up))
+        firebox_tensor::kernels::swiglu(gate, up)
     }
 }

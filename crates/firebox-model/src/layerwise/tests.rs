@@ -1,0 +1,131 @@
+use burn::tensor::Device;
+use firebox_checkpoint::{Checkpoint, Dtype, HfWriter};
+
+use super::*;
+use crate::Llama;
+use crate::linear::host_f32;
+use crate::llama::tests::tiny;
+
+/// Counts rows, and may put zeros in place of a weight.
+#[derive(Default)]
+struct Watcher {
+    rows: Vec<[usize; 2]>,
+    names: Vec<String>,
+    zeroed: Option<&'static str>,
+}
+
+impl LayerVisitor for Watcher {
+    type Error = ModelError;
+
+    fn rows(&mut self, x: Tensor<2>) -> Result<(), ModelError> {
+        self.rows.push(x.dims());
+        Ok(())
+    }
+
+    fn weights(&mut self, weights: &mut [(String, &mut Linear)]) -> Result<(), ModelError> {
+        for (name, linear) in weights {
+            self.names.push(name.clone());
+            if Some(name.as_str()) == self.zeroed {
+                **linear = Linear::dense(Tensor::zeros(linear.shape(), &Device::flex()), None);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn saved(model: &Llama) -> (tempfile::TempDir, Checkpoint) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model");
+    let mut writer = HfWriter::create(&path).unwrap();
+    writer.set_config(model.config().to_hf());
+    let weights = model.named_weights();
+    for weight in &weights {
+        writer
+            .declare(&weight.name, Dtype::F32, &weight.shape)
+            .unwrap();
+    }
+    for weight in &weights {
+        writer.write_tensor(&weight.name, &weight.values()).unwrap();
+    }
+    writer.finish().unwrap();
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    (dir, checkpoint)
+}
+
+fn text(n: u32) -> Vec<u32> {
+    (0..n).map(|i| (i * 17 + 3) % 61).collect()
+}
+
+#[test]
+fn layer_by_layer_the_states_are_those_of_the_whole_model() {
+    let mut windowed = tiny();
+    windowed.config.sliding_window = Some(5);
+    for model in [tiny(), windowed] {
+        let (_dir, checkpoint) = saved(&model);
+        let layerwise = LayerwiseLlama::new(&checkpoint, &Device::flex()).unwrap();
+        let texts = [text(9), text(30)];
+        let mut states = layerwise.embed(&texts).unwrap();
+        let mut watcher = Watcher::default();
+        let expected: Vec<_> = texts
+            .iter()
+            .map(|text| model.hidden_states(model.ids_tensor(&[text]).unwrap()))
+            .collect();
+        for i in 0..model.config().n_layers {
+            let mut layer = layerwise.layer(i).unwrap();
+            layerwise
+                .visit(i, &mut layer, &mut states, &mut watcher)
+                .unwrap();
+            for (state, expected) in states.iter().zip(&expected) {
+                assert_eq!(host_f32(state.clone()), host_f32(expected[i + 1].clone()));
+            }
+        }
+        let linears = model.linears();
+        let names: Vec<&String> = linears.iter().map(|(name, _)| name).collect();
+        assert_eq!(watcher.names.iter().collect::<Vec<_>>(), names);
+        // Four inputs a layer, of each text, as wide as the weights that they go into.
+        let widths = [0, 3, 4, 6].map(|i| linears[i].1.shape()[1]);
+        let expected = widths.iter().flat_map(|width| [[9, *width], [30, *width]]);
+        assert_eq!(watcher.rows[..8], expected.collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_changed_weight_changes_what_comes_after_it() {
+    let model = tiny();
+    let (_dir, checkpoint) = saved(&model);
+    let layerwise = LayerwiseLlama::new(&checkpoint, &Device::flex()).unwrap();
+    let mut states = layerwise.embed(&[text(12)]).unwrap();
+    let before = states[0].clone();
+    let mut layer = layerwise.layer(0).unwrap();
+    layer.self_attn.o_proj = Linear::dense(
+        Tensor::zeros(layer.self_attn.o_proj.shape(), &Device::flex()),
+        None,
+    );
+    let mut watcher = Watcher {
+        zeroed: Some("model.layers.0.mlp.down_proj"),
+        ..Watcher::default()
+    };
+    layerwise
+        .visit(0, &mut layer, &mut states, &mut watcher)
+        .unwrap();
+    // Neither block adds anything.
+    assert_eq!(host_f32(states[0].clone()), host_f32(before));
+}
+
+#[test]
+fn texts_that_cannot_be_read_are_errors() {
+    let (_dir, checkpoint) = saved(&tiny());
+    let layerwise = LayerwiseLlama::new(&checkpoint, &Device::flex()).unwrap();
+    assert!(matches!(
+        layerwise.embed(&[vec![]]),
+        Err(ModelError::Empty { .. })
+    ));
+    assert!(matches!(
+        layerwise.embed(&[vec![61]]),
+        Err(ModelError::TokenOutOfRange { .. })
+    ));
+    assert!(matches!(
+        layerwise.embed(&[text(601)]),
+        Err(ModelError::PromptTooLong { .. })
+    ));
+}
