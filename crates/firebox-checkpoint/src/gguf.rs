@@ -8,9 +8,11 @@ mod file;
 mod kind;
 pub(crate) mod model;
 mod value;
+mod writer;
 
 pub use file::{Gguf, GgufTensor};
 pub use kind::GgmlType;
+pub use model::write_gguf;
 pub use value::{GgufArray, GgufValue};
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub use checkpoint::{Checkpoint, HostTensor, Storage};
 pub use convert::convert;
 pub use dtype::Dtype;
 pub use error::{CheckpointError, Fault, Item, ModelError, ParseError, WriteError};
-pub use gguf::{GgmlType, Gguf, GgufArray, GgufTensor, GgufValue};
+pub use gguf::{GgmlType, Gguf, GgufArray, GgufTensor, GgufValue, write_gguf};
 pub use hf_writer::HfWriter;
 pub use safetensors::{SafetensorsHeader, TensorEntry};
 pub use state_file::{StateEntry, StateFile, StateFileWriter, StateValues};

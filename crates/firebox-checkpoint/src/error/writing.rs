@@ -102,6 +102,18 @@ pub enum WriteError {
         /// The directory.
         path: PathBuf,
     },
+    /// A model that has no place in a GGUF file.
+    #[error(
+        "write GGUF: {what}: expected {expected}, found {found} (hint: a Hugging Face directory holds every model; `quantize --format q4_0` and its like make weights that GGUF has)"
+    )]
+    NoGguf {
+        /// The part of the model.
+        what: String,
+        /// What would have a place.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
     /// A packed tensor that differs from its declaration.
     #[error("write packed tensor `{name}`: expected `{expected}`, found `{found}`")]
     PackedDiffers {

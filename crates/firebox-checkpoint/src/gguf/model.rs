@@ -6,11 +6,14 @@ mod names;
 mod pre_tokenizer;
 mod rope_scaling;
 mod tokenizer;
+mod write;
 
 use std::{collections::BTreeMap, path::Path};
 
 use firebox_tensor::packed::PackedFormat;
 use serde_json::Value;
+
+pub use self::write::write_gguf;
 
 use self::{
     config::Facts,

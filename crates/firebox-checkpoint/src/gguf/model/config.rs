@@ -25,8 +25,8 @@ pub(super) struct Facts {
 /// Head counts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Heads {
-    n_heads: usize,
-    n_kv_heads: usize,
+    pub(super) n_heads: usize,
+    pub(super) n_kv_heads: usize,
 }
 
 impl Heads {

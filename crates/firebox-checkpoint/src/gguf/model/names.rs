@@ -74,6 +74,11 @@ impl Architecture {
             })
     }
 
+    /// The architecture that GGUF and Hugging Face's `model_type` name so.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.name() == name)
+    }
+
     /// The name in GGUF and the `model_type` of Hugging Face.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -88,6 +93,22 @@ impl Architecture {
             Self::Llama => "LlamaForCausalLM",
             Self::Qwen2 => "Qwen2ForCausalLM",
         }
+    }
+
+    /// The name in GGUF of a tensor with a Hugging Face name, and whether its rows are interleaved
+    /// there; `None` if there is none.
+    pub(super) fn gguf_name(self, name: &str) -> Option<(String, Option<Permuted>)> {
+        let gguf = match TOP_NAMES.iter().find(|(_, top)| *top == name) {
+            Some((gguf, _)) => (*gguf).to_owned(),
+            None => {
+                let (number, rest) = name.strip_prefix("model.layers.")?.split_once('.')?;
+                let (stem, suffix) = rest.rsplit_once('.')?;
+                let (gguf, _) = LAYER_NAMES.iter().find(|(_, layer)| *layer == stem)?;
+                format!("blk.{number}.{gguf}.{suffix}")
+            }
+        };
+        let place = self.place(&gguf).filter(|place| place.name == name)?;
+        Some((gguf, place.permuted))
     }
 
     /// Where a tensor belongs; `None` if nowhere.
@@ -149,6 +170,19 @@ where
     ordered
 }
 
+/// Rows in llama.cpp's order: the opposite of [`undo_rope_permutation`].
+pub(super) fn rope_permutation<T: Copy>(values: &[T], n_rows: usize, n_heads: usize) -> Vec<T> {
+    let n_columns = values.len() / n_rows.max(1);
+    let head_dim = n_rows / n_heads;
+    let half = head_dim / 2;
+    let rows = (0..n_rows).flat_map(|row| {
+        let (head, within) = (row / head_dim, row % head_dim);
+        let source = head * head_dim + within % 2 * half + within / 2;
+        &values[source * n_columns..][..n_columns]
+    });
+    rows.copied().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,6 +216,17 @@ mod tests {
             "blk.0.attn_v.bias",
             Some(("model.layers.0.self_attn.v_proj.bias", None)),
         );
+        for gguf in [
+            "token_embd.weight",
+            "blk.7.attn_q.weight",
+            "blk.0.attn_v.bias",
+        ] {
+            let place = Llama.place(gguf).unwrap();
+            let back = Llama.gguf_name(&place.name);
+            assert_eq!(back, Some((gguf.to_owned(), place.permuted)));
+        }
+        assert_eq!(Llama.gguf_name("model.layers.0.mlp.experts.weight"), None);
+        assert_eq!(Llama.gguf_name("model.layers.07.mlp.up_proj.weight"), None);
     }
 
     #[test]
@@ -204,5 +249,6 @@ mod tests {
         let ordered = undo_rope_permutation(&rows, 8, 2);
         let firsts: Vec<f32> = ordered.chunks(3).map(|row| row[0]).collect();
         assert_eq!(firsts, [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0]);
+        assert_eq!(rope_permutation(&ordered, 8, 2), rows);
     }
 }

@@ -63,6 +63,20 @@ impl PreTokenizer {
         KNOWN.iter().find(|known| known.names.contains(&name))
     }
 
+    /// llama.cpp's name for the `pre_tokenizer` of a `tokenizer.json`, if it knows one that cuts so.
+    pub(super) fn of_json(
+        found: &Value,
+        composes: bool,
+        ignores_merges: bool,
+    ) -> Option<&'static str> {
+        let found = cuts(found);
+        let known = KNOWN.iter().find(|known| {
+            (known.composes, known.ignore_merges) == (composes, ignores_merges)
+                && cuts(&known.to_json(false)) == found
+        });
+        known.map(|known| known.names[0])
+    }
+
     /// Every name that is known.
     pub(super) fn known_names() -> String {
         let names: Vec<String> = KNOWN
@@ -92,6 +106,24 @@ impl PreTokenizer {
             ]}),
         }
     }
+}
+
+/// A `pre_tokenizer` without what does not change the cuts.
+fn cuts(value: &Value) -> Value {
+    let Value::Object(fields) = value else {
+        return value.clone();
+    };
+    let mut fields = fields.clone();
+    fields.remove("trim_offsets");
+    if fields.get("type") == Some(&json!("ByteLevel")) {
+        fields.entry("use_regex").or_insert(json!(true));
+    }
+    if let Some(Value::Array(parts)) = fields.get_mut("pretokenizers") {
+        for part in parts {
+            *part = cuts(part);
+        }
+    }
+    Value::Object(fields)
 }
 
 /// Bytes as printable characters, and GPT-2's pattern if `use_regex`.

@@ -1,0 +1,161 @@
+//! The metadata that a `config.json` amounts to.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{super::config::Heads, Architecture, Checkpoint, GgmlType, PlannedGguf, no_gguf};
+use crate::{error::WriteError, gguf::GgufValue};
+
+type Metadata = BTreeMap<String, GgufValue>;
+
+/// The architecture by the config's `model_type`.
+pub(super) fn architecture(config: &Value) -> Result<Architecture, WriteError> {
+    let found = config["model_type"].as_str().unwrap_or("none");
+    let known = match found {
+        // llama.cpp has it under Llama's name; a window it has not.
+        "mistral" if config["sliding_window"].is_null() => Some(Architecture::Llama),
+        found => Architecture::named(found),
+    };
+    known.ok_or_else(|| {
+        let expected = "`llama`, `qwen2`, or `mistral` without a sliding window";
+        no_gguf("`model_type`", expected, found)
+    })
+}
+
+pub(super) fn heads(config: &Value) -> Result<Heads, WriteError> {
+    let n_heads = size(config, "num_attention_heads")?;
+    let n_kv_heads = match config["num_key_value_heads"].is_null() {
+        true => n_heads,
+        false => size(config, "num_key_value_heads")?,
+    };
+    Ok(Heads {
+        n_heads,
+        n_kv_heads,
+    })
+}
+
+/// The model's own keys.
+pub(super) fn of_config(
+    checkpoint: &Checkpoint,
+    architecture: Architecture,
+    heads: Heads,
+) -> Result<Metadata, WriteError> {
+    let config = checkpoint.config();
+    let mut metadata = Metadata::new();
+    let name = architecture.name();
+    let text = |text: &str| GgufValue::String(text.to_owned());
+    metadata.insert("general.architecture".to_owned(), text(name));
+    let mut set = |key: &str, value: GgufValue| metadata.insert(format!("{name}.{key}"), value);
+    let d_model = size(config, "hidden_size")?;
+    let head_dim = match config["head_dim"].is_null() {
+        true => d_model / heads.n_heads,
+        false => size(config, "head_dim")?,
+    };
+    for (key, field) in [
+        ("embedding_length", "hidden_size"),
+        ("block_count", "num_hidden_layers"),
+        ("feed_forward_length", "intermediate_size"),
+        ("context_length", "max_position_embeddings"),
+        ("vocab_size", "vocab_size"),
+    ] {
+        set(key, whole(size(config, field)?));
+    }
+    set("attention.head_count", whole(heads.n_heads));
+    set("attention.head_count_kv", whole(heads.n_kv_heads));
+    set("attention.key_length", whole(head_dim));
+    set("attention.value_length", whole(head_dim));
+    set("rope.dimension_count", whole(head_dim));
+    let eps = float(config, "rms_norm_eps")?.unwrap_or(1e-6);
+    set(
+        "attention.layer_norm_rms_epsilon",
+        GgufValue::F32(eps as f32),
+    );
+    let base = float(config, "rope_theta")?.unwrap_or(10_000.0);
+    set("rope.freq_base", GgufValue::F32(base as f32));
+    let scaling = &config["rope_scaling"];
+    let kind = scaling.get("rope_type").or_else(|| scaling.get("type"));
+    match kind.and_then(Value::as_str) {
+        None | Some("default") => {}
+        Some(kind @ ("linear" | "yarn")) => {
+            set("rope.scaling.type", text(kind));
+            let factor = float(scaling, "factor")?.unwrap_or(1.0);
+            set("rope.scaling.factor", GgufValue::F32(factor as f32));
+            if kind == "yarn" {
+                let original = size(scaling, "original_max_position_embeddings")?;
+                set("rope.scaling.original_context_length", whole(original));
+            }
+        }
+        Some(other) => {
+            let expected = "`linear`, `yarn` or none";
+            return Err(no_gguf("`rope_scaling`", expected, other));
+        }
+    }
+    Ok(metadata)
+}
+
+/// What llama.cpp wants to know of the weights' encodings.
+pub(super) fn of_encodings(plan: &[PlannedGguf]) -> Metadata {
+    let mut bytes: BTreeMap<u32, (usize, GgmlType)> = BTreeMap::new();
+    for tensor in plan {
+        let sum = bytes.entry(tensor.kind.id()).or_insert((0, tensor.kind));
+        sum.0 += tensor.shape.iter().product::<usize>();
+    }
+    let most = bytes
+        .values()
+        .max_by_key(|(n, _)| *n)
+        .map(|(_, kind)| *kind);
+    // llama.cpp's `llama_ftype`: what most of the model is.
+    let file_type = match most {
+        Some(GgmlType::F16) => 1,
+        Some(GgmlType::Q4_0) => 2,
+        Some(GgmlType::Q4_1) => 3,
+        Some(GgmlType::Q8_0) => 7,
+        Some(GgmlType::Q5_0) => 8,
+        Some(GgmlType::Q5_1) => 9,
+        Some(GgmlType::Q4K) => 15,
+        Some(GgmlType::Q5K) => 17,
+        Some(GgmlType::Q6K) => 18,
+        Some(GgmlType::BF16) => 32,
+        Some(GgmlType::F32) | None => 0,
+    };
+    let keys = [
+        ("general.file_type", file_type),
+        ("general.quantization_version", 2),
+    ];
+    keys.map(|(key, value)| (key.to_owned(), GgufValue::U32(value)))
+        .into()
+}
+
+/// A size as GGUF has it.
+fn whole(n: usize) -> GgufValue {
+    GgufValue::U32(u32::try_from(n).unwrap_or(u32::MAX))
+}
+
+fn size(config: &Value, field: &str) -> Result<usize, WriteError> {
+    let found = &config[field];
+    let size = found
+        .as_u64()
+        .and_then(|n| u32::try_from(n).ok())
+        .filter(|n| *n > 0);
+    size.map(|n| n as usize).ok_or_else(|| {
+        no_gguf(
+            format!("`{field}` of the config"),
+            "a whole number above 0",
+            &found.to_string(),
+        )
+    })
+}
+
+fn float(config: &Value, field: &str) -> Result<Option<f64>, WriteError> {
+    match &config[field] {
+        Value::Null => Ok(None),
+        found => found.as_f64().map(Some).ok_or_else(|| {
+            no_gguf(
+                format!("`{field}` of the config"),
+                "a number",
+                &found.to_string(),
+            )
+        }),
+    }
+}
