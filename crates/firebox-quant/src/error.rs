@@ -1,7 +1,7 @@
 //! What can go wrong while quantizing.
 
 use firebox_checkpoint::CheckpointError;
-use firebox_tensor::packed::PackError;
+use firebox_tensor::packed::{PackError, PackedFormat};
 
 /// A model could not be quantized.
 #[derive(Debug, thiserror::Error)]
@@ -19,13 +19,57 @@ pub enum QuantError {
         #[source]
         source: PackError,
     },
+    /// The model does not run.
+    #[cfg(feature = "calibrate")]
+    #[error(transparent)]
+    Model(#[from] firebox_model::ModelError),
+    /// There is too little text to calibrate with.
+    #[error(
+        "calibrate: expected texts of at least {expected} tokens together, found {found} (hint: give more text of the kind that the model will read)"
+    )]
+    CalibrationText {
+        /// The fewest tokens.
+        expected: usize,
+        /// Those of all texts.
+        found: usize,
+    },
+    /// What a weight is multiplied with cannot be used.
+    #[error(
+        "calibrate weight `{name}`: expected inputs that vary, as finite numbers; found a Hessian that is not positive definite with damping {damping} (hint: more calibration text, or more damping)"
+    )]
+    Hessian {
+        /// The weight.
+        name: String,
+        /// What was added to the diagonal, as a part of its mean.
+        damping: f64,
+    },
+    /// Blocks of the format reach over the end of a row.
+    #[error(
+        "quantize tensor `{name}`: calibrated {format} needs rows of whole blocks, found rows of {n_cols} (hint: another format, or no calibration)"
+    )]
+    RowNotWholeBlocks {
+        /// The tensor.
+        name: String,
+        /// The format.
+        format: PackedFormat,
+        /// Its columns.
+        n_cols: usize,
+    },
     /// No tensor has a name that is to be quantized.
     #[error(
-        "quantize the model: expected a two-dimensional tensor whose name ends in `{suffix}`, found none (hint: is it a Llama-family model?)"
+        "quantize the model: expected a two-dimensional tensor named `{pattern}` or by a rule, found none (hint: is it a Llama-family model?)"
     )]
     NothingToQuantize {
-        /// The end of the names that were looked for.
-        suffix: String,
+        /// The names that were looked for.
+        pattern: String,
+    },
+    /// A rule names nothing.
+    #[error(
+        "tensor rule `{rule}`: expected the whole name of a two-dimensional tensor, with `*` for any characters; found no such tensor (hint: `model.embed_tokens.weight`, `*.o_proj.weight`)"
+    )]
+    UnusedRule {
+        /// The rule.
+        rule: String,
     },
     /// The weight is packed already.
     #[error(

@@ -1,9 +1,29 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "calibrate")]
+mod calibrated;
+mod config;
 mod error;
+#[cfg(feature = "calibrate")]
+mod gptq;
+#[cfg(feature = "calibrate")]
+mod hessian;
 mod quantize;
 mod report;
+#[cfg(feature = "calibrate")]
+mod rotate;
+#[cfg(all(test, feature = "calibrate"))]
+mod testing;
 
+#[cfg(feature = "calibrate")]
+pub use calibrated::{Calibration, Method, quantize_calibrated};
+pub use config::{BadTensorRule, QuantConfig, TensorRule};
 pub use error::QuantError;
-pub use quantize::{QuantConfig, quantize_checkpoint};
+#[cfg(feature = "calibrate")]
+pub use gptq::{Gptq, GptqConfig, weighted_rounding};
+#[cfg(feature = "calibrate")]
+pub use hessian::{Hessian, InverseFactor};
+pub use quantize::quantize_checkpoint;
 pub use report::{QuantReport, TensorReport};
+#[cfg(feature = "calibrate")]
+pub use rotate::rotate_checkpoint;

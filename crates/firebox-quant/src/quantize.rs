@@ -3,36 +3,11 @@
 use std::path::Path;
 
 use firebox_checkpoint::{Checkpoint, Dtype, HfWriter, Storage};
-use firebox_tensor::packed::{PackedFormat, PackedMatrix};
-use serde::{Deserialize, Serialize};
+use firebox_tensor::packed::PackedMatrix;
 
+use crate::config::{PROJECTIONS, QuantConfig};
 use crate::error::QuantError;
 use crate::report::{QuantReport, TensorReport, relative_error};
-
-/// What to pack, and how.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QuantConfig {
-    /// The packed format.
-    pub format: PackedFormat,
-    /// Two-dimensional tensors whose name ends so are packed; the others stay as they are.
-    pub suffix: String,
-}
-
-impl QuantConfig {
-    /// Every projection of a decoder (`*_proj.weight`); embeddings, head and norms stay.
-    pub fn projections(format: PackedFormat) -> Self {
-        Self {
-            format,
-            suffix: "_proj.weight".to_owned(),
-        }
-    }
-
-    fn packs(&self, checkpoint: &Checkpoint, name: &str) -> Option<[usize; 2]> {
-        let shape = checkpoint.shape(name)?;
-        let matrix = <[usize; 2]>::try_from(shape).ok()?;
-        name.ends_with(&self.suffix).then_some(matrix)
-    }
-}
 
 /// Packs `checkpoint` into a new directory `out`, whose files beside the weights are copied.
 ///
@@ -55,24 +30,7 @@ pub fn quantize_checkpoint(
     declare(checkpoint, config, &names, &mut writer)?;
     let mut tensors = Vec::new();
     for (done, name) in names.iter().enumerate() {
-        let host = checkpoint.tensor(name)?;
-        match config.packs(checkpoint, name) {
-            None => writer.write_tensor(name, &host.data)?,
-            Some(shape) => {
-                let packed = PackedMatrix::pack(config.format, &host.data, shape[0], shape[1])
-                    .map_err(|source| QuantError::Pack {
-                        name: name.clone(),
-                        source,
-                    })?;
-                tensors.push(TensorReport {
-                    name: name.clone(),
-                    shape,
-                    packed_bytes: packed.n_bytes() as u64,
-                    relative_error: relative_error(&host.data, &packed.unpack()),
-                });
-                writer.write_packed(name, &packed)?;
-            }
-        }
+        tensors.extend(write_plainly(checkpoint, config, name, &mut writer)?);
         on_tensor(done + 1, names.len());
     }
     writer.finish()?;
@@ -84,13 +42,45 @@ pub fn quantize_checkpoint(
     })
 }
 
+/// Writes a tensor as it is, or packed to the nearest values.
+pub(crate) fn write_plainly(
+    checkpoint: &Checkpoint,
+    config: &QuantConfig,
+    name: &str,
+    writer: &mut HfWriter,
+) -> Result<Option<TensorReport>, QuantError> {
+    let host = checkpoint.tensor(name)?;
+    let Some((format, shape)) = config.packs(checkpoint, name) else {
+        writer.write_tensor(name, &host.data)?;
+        return Ok(None);
+    };
+    let packed = PackedMatrix::pack(format, &host.data, shape[0], shape[1]);
+    let packed = packed.map_err(|source| QuantError::Pack {
+        name: name.to_owned(),
+        source,
+    })?;
+    writer.write_packed(name, &packed)?;
+    Ok(Some(TensorReport {
+        name: name.to_owned(),
+        format,
+        shape,
+        packed_bytes: packed.n_bytes() as u64,
+        relative_error: relative_error(&host.data, &packed.unpack()),
+        output_error: None,
+    }))
+}
+
 /// Tells the writer every tensor's name, type and shape.
-fn declare(
+pub(crate) fn declare(
     checkpoint: &Checkpoint,
     config: &QuantConfig,
     names: &[String],
     writer: &mut HfWriter,
 ) -> Result<(), QuantError> {
+    if let Some(rule) = config.unused_rule(checkpoint, names) {
+        let rule = rule.to_string();
+        return Err(QuantError::UnusedRule { rule });
+    }
     let mut n_packed = 0;
     for name in names {
         if let Some(Storage::Packed(found)) = checkpoint.storage(name) {
@@ -100,8 +90,8 @@ fn declare(
             });
         }
         match config.packs(checkpoint, name) {
-            Some(shape) => {
-                writer.declare_packed(name, config.format, shape)?;
+            Some((format, shape)) => {
+                writer.declare_packed(name, format, shape)?;
                 n_packed += 1;
             }
             None => {
@@ -113,7 +103,7 @@ fn declare(
     }
     match n_packed {
         0 => Err(QuantError::NothingToQuantize {
-            suffix: config.suffix.clone(),
+            pattern: PROJECTIONS.to_owned(),
         }),
         _ => Ok(()),
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// A whole quantized model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QuantReport {
-    /// How the weights are packed.
+    /// How weights are packed that no rule names.
     pub format: PackedFormat,
     /// Bytes of the model's files before.
     pub bytes_before: u64,
@@ -21,20 +21,32 @@ pub struct QuantReport {
 pub struct TensorReport {
     /// Its name in the checkpoint.
     pub name: String,
+    /// How it is packed.
+    pub format: PackedFormat,
     /// `[out, in]`.
     pub shape: [usize; 2],
     /// Bytes of the packed weight.
     pub packed_bytes: u64,
     /// `‖W − Ŵ‖ / ‖W‖` (Frobenius); 0 for a weight of zeros.
     pub relative_error: f64,
+    /// `‖(W − Ŵ) X‖ / ‖W X‖` over the calibration text, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_error: Option<f64>,
 }
 
 impl QuantReport {
-    /// The weight that lost most.
+    /// The weight that lost most: of what it computes, where that is known.
     pub fn worst(&self) -> Option<&TensorReport> {
         self.tensors
             .iter()
-            .max_by(|a, b| a.relative_error.total_cmp(&b.relative_error))
+            .max_by(|a, b| a.lost().total_cmp(&b.lost()))
+    }
+}
+
+impl TensorReport {
+    /// The error of the outputs, or of the weight where that is not known.
+    pub fn lost(&self) -> f64 {
+        self.output_error.unwrap_or(self.relative_error)
     }
 }
 

@@ -74,6 +74,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Quantize(args) => quantize::run(&globals, &args),
         Command::Convert(args) => convert::run(&globals, &args),
         Command::Eval(EvalCommand::Perplexity(args)) => eval::perplexity(&globals, &args),
+        Command::Eval(EvalCommand::Divergence(args)) => eval::divergence(&globals, &args),
         Command::Bench(BenchCommand::Decode(args)) => bench::decode(&globals, &args),
         Command::Bench(BenchCommand::Train(args)) => bench::train(&globals, &args),
         Command::Bench(BenchCommand::Linear(args)) => bench_kernels::linear(&globals, &args),

@@ -1,3 +1,4 @@
+use firebox_tensor::packed::PackedFormat;
 use serde_json::json;
 
 use super::*;
@@ -107,11 +108,36 @@ fn weights_that_are_not_finite_are_named() {
 fn a_model_without_projections_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let checkpoint = model(&dir.path().join("a"), wave);
-    let config = QuantConfig {
-        format: PackedFormat::Nf4,
-        suffix: "_attn.weight".into(),
-    };
+    let keep = "*_proj.weight=keep".parse().unwrap();
+    let config = QuantConfig::projections(PackedFormat::Nf4).with_rules(vec![keep]);
     let error =
         quantize_checkpoint(&checkpoint, &config, &dir.path().join("b"), |_, _| ()).unwrap_err();
-    assert!(error.to_string().contains("`_attn.weight`"), "{error}");
+    assert!(error.to_string().contains("`*_proj.weight`"), "{error}");
+}
+
+#[test]
+fn rules_choose_formats_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoint = model(&dir.path().join("a"), wave);
+    let out = dir.path().join("b");
+    let rules = |texts: &[&str]| {
+        let rules = texts.iter().map(|text| text.parse().unwrap()).collect();
+        QuantConfig::projections(PackedFormat::Nf4).with_rules(rules)
+    };
+    let config = rules(&["model.embed*=q8_0", "*=int8"]);
+    let report = quantize_checkpoint(&checkpoint, &config, &out, |_, _| ()).unwrap();
+    let formats: Vec<PackedFormat> = report.tensors.iter().map(|tensor| tensor.format).collect();
+    assert_eq!(formats, [PackedFormat::Q8_0, PackedFormat::Int8Rowwise]);
+    let packed = Checkpoint::open(&out).unwrap();
+    assert!(
+        packed
+            .packed("model.embed_tokens.weight")
+            .unwrap()
+            .is_some()
+    );
+    assert!(packed.packed("model.norm.weight").unwrap().is_none());
+    let config = rules(&["model.norm.*=q8_0"]);
+    let error =
+        quantize_checkpoint(&checkpoint, &config, &dir.path().join("c"), |_, _| ()).unwrap_err();
+    assert!(error.to_string().contains("`model.norm.*=q8_0`"), "{error}");
 }

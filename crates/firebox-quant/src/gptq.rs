@@ -1,0 +1,202 @@
+//! GPTQ: each rounding error is made good in the columns that are not rounded yet.
+
+use firebox_tensor::packed::{BlockGrid, PackError, PackedFormat, PackedMatrix};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::hessian::{Hessian, InverseFactor};
+
+/// Settings of GPTQ.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct GptqConfig {
+    /// Added to the diagonal of the Hessian, as a part of its mean.
+    pub damping: f64,
+    /// Columns with large inputs first. The scales of all blocks then come from the weights as they
+    /// were, not as earlier errors changed them.
+    pub act_order: bool,
+}
+
+impl Default for GptqConfig {
+    fn default() -> Self {
+        Self {
+            damping: 0.01,
+            act_order: false,
+        }
+    }
+}
+
+/// Rows that go through the factor together: each of its rows is read from memory once for all.
+const ROWS_PER_TASK: usize = 8;
+
+/// GPTQ for the weights of certain inputs: column after column is rounded, and its error, weighted by
+/// how inputs vary together, is taken from the columns behind it. Scales are those of least error on
+/// the weights as they are when their block begins.
+///
+/// Source: Frantar et al. (2022), algorithm 1, <https://arxiv.org/abs/2210.17323>.
+#[derive(Debug, Clone)]
+pub struct Gptq {
+    /// Columns in the order in which they are rounded.
+    order: Vec<usize>,
+    /// In the same order.
+    factor: InverseFactor,
+    /// How much each column counts, where scales are chosen before anything is rounded.
+    static_scales: Option<Vec<f32>>,
+}
+
+impl Gptq {
+    /// For weights that are multiplied with what is summed up in `hessian`; `None` where that cannot be
+    /// factored even with the damping.
+    pub fn new(hessian: &Hessian, config: &GptqConfig) -> Option<Self> {
+        let mut order: Vec<usize> = (0..hessian.d_in()).collect();
+        let static_scales = config.act_order.then(|| hessian.mean_squares());
+        if let Some(importance) = &static_scales {
+            order.sort_by(|a, b| importance[*b].total_cmp(&importance[*a]));
+        }
+        let factor = hessian.inverse_factor(&order, config.damping)?;
+        Some(Self {
+            order,
+            factor,
+            static_scales,
+        })
+    }
+
+    /// Packs `weight`, `[out, in]`.
+    ///
+    /// # Errors
+    /// As [`PackedMatrix::pack`].
+    ///
+    /// # Panics
+    /// If the weight is not as wide as its inputs, or blocks reach over the end of a row.
+    pub fn pack(&self, format: PackedFormat, weight: &[f32]) -> Result<PackedMatrix, PackError> {
+        let n_cols = self.order.len();
+        let n_rows = weight.len() / n_cols;
+        assert_eq!(
+            weight.len(),
+            n_rows * n_cols,
+            "a weight as wide as its inputs"
+        );
+        format.check(weight, n_cols)?;
+        let block_len = format.block_len(n_cols).expect("rows of whole blocks");
+        let plan = Plan {
+            gptq: self,
+            format,
+            block_len,
+        };
+        let mut codes = vec![0; weight.len()];
+        let grids: Vec<BlockGrid> = weight
+            .par_chunks(ROWS_PER_TASK * n_cols)
+            .zip(codes.par_chunks_mut(ROWS_PER_TASK * n_cols))
+            .flat_map_iter(|(weight, codes)| plan.round_rows(weight, codes))
+            .collect();
+        PackedMatrix::from_grids(format, [n_rows, n_cols], &grids, &codes)
+    }
+}
+
+/// What all rows of a weight have in common.
+struct Plan<'a> {
+    gptq: &'a Gptq,
+    format: PackedFormat,
+    block_len: usize,
+}
+
+impl Plan<'_> {
+    /// Rounds some rows, and gives the scales of their blocks.
+    fn round_rows(&self, weight: &[f32], codes: &mut [u8]) -> Vec<BlockGrid> {
+        let n_cols = self.gptq.order.len();
+        let blocks_per_row = n_cols / self.block_len;
+        let mut rows: Vec<Vec<f32>> = weight
+            .chunks(n_cols)
+            .map(|row| self.gptq.order.iter().map(|column| row[*column]).collect())
+            .collect();
+        let mut grids = match &self.gptq.static_scales {
+            None => Vec::new(),
+            Some(importance) => {
+                let blocks = weight.chunks(self.block_len);
+                let importance = importance.chunks(self.block_len).cycle();
+                let fit = |(block, importance)| BlockGrid::fit(self.format, block, importance);
+                blocks.zip(importance).map(fit).collect()
+            }
+        };
+        grids.reserve(rows.len() * blocks_per_row - grids.len());
+        let mut by_block: Vec<Vec<BlockGrid>> = Vec::new();
+        for i in 0..n_cols {
+            let (column, factor) = (self.gptq.order[i], self.gptq.factor.row(i));
+            let (block, place) = (column / self.block_len, column % self.block_len);
+            if self.gptq.static_scales.is_none() && place == 0 {
+                by_block.push(self.fit(&rows, i));
+            }
+            for (r, row) in rows.iter_mut().enumerate() {
+                let grid = match &self.gptq.static_scales {
+                    Some(_) => &grids[r * blocks_per_row + block],
+                    None => &by_block[block][r],
+                };
+                let (code, value) = grid.nearest(place, row[i]);
+                codes[r * n_cols + column] = code;
+                let error = (row[i] - value) / factor[0];
+                for (x, u) in row[i + 1..].iter_mut().zip(&factor[1..]) {
+                    *x -= error * u;
+                }
+            }
+        }
+        if self.gptq.static_scales.is_none() {
+            let n_rows = rows.len();
+            grids.extend((0..n_rows).flat_map(|r| by_block.iter().map(move |grids| grids[r])));
+        }
+        grids
+    }
+
+    /// Scales for the block of each row that begins at column `first`: a column counts as much as an
+    /// error in it costs once the columns behind it have made good what they can.
+    fn fit(&self, rows: &[Vec<f32>], first: usize) -> Vec<BlockGrid> {
+        let block = first..first + self.block_len;
+        let importance: Vec<f32> = block
+            .clone()
+            .map(|i| self.gptq.factor.row(i)[0].powi(-2))
+            .collect();
+        rows.iter()
+            .map(|row| BlockGrid::fit(self.format, &row[block.clone()], &importance))
+            .collect()
+    }
+}
+
+/// Packs `weight`, `[out, in]`, each value rounded to the nearest: scales are those of least error
+/// where a column counts as much as `importance` says.
+///
+/// # Errors
+/// As [`PackedMatrix::pack`].
+///
+/// # Panics
+/// If the weight is not as wide as `importance`, or blocks reach over the end of a row.
+pub fn weighted_rounding(
+    format: PackedFormat,
+    weight: &[f32],
+    importance: &[f32],
+) -> Result<PackedMatrix, PackError> {
+    let n_cols = importance.len();
+    let n_rows = weight.len() / n_cols;
+    assert_eq!(
+        weight.len(),
+        n_rows * n_cols,
+        "a weight as wide as its inputs"
+    );
+    format.check(weight, n_cols)?;
+    let block_len = format.block_len(n_cols).expect("rows of whole blocks");
+    let mut codes = vec![0; weight.len()];
+    let grids: Vec<BlockGrid> = weight
+        .par_chunks(block_len)
+        .zip(codes.par_chunks_mut(block_len))
+        .enumerate()
+        .map(|(i, (block, codes))| {
+            let first = i * block_len % n_cols;
+            let grid = BlockGrid::fit(format, block, &importance[first..first + block_len]);
+            for (place, (code, x)) in codes.iter_mut().zip(block).enumerate() {
+                *code = grid.nearest(place, *x).0;
+            }
+            grid
+        })
+        .collect();
+    PackedMatrix::from_grids(format, [n_rows, n_cols], &grids, &codes)
+}
+
+#[cfg(test)]
+mod tests;
