@@ -25,6 +25,13 @@ own_cache() {
   printf '%s' "$PWD" >"$mark"
 }
 
+# One target folder for the backends that CI only type-checks: they share all but their last crates.
+type_check() { # FEATURES
+  # DOCS_RS: the build scripts of the CUDA compiler stand back and download nothing.
+  DOCS_RS=1 CARGO_TARGET_DIR="$CARGO_TARGET_DIR/type-check" \
+    cargo check --release --package firebox --no-default-features --features "cli,$1"
+}
+
 # Prints the table; fails if a step did.
 finish() {
   local i failed=0
