@@ -118,8 +118,12 @@ impl Checkpoint {
             None => Ok(None),
         };
         let config = read("config.json")?.unwrap_or(Value::Null);
+        let packed = match &weights {
+            Weights::Safetensors(shards) => PackedIndex::of(&config, shards, &path)?,
+            Weights::Gguf(_) => PackedIndex::default(),
+        };
         Ok(Self {
-            packed: PackedIndex::read(&config, &path)?,
+            packed,
             config,
             generation_config: read("generation_config.json")?,
             tokenizer_config: read("tokenizer_config.json")?,
@@ -266,21 +270,20 @@ impl Checkpoint {
         self.tensor(name)
     }
 
-    /// A tensor that Firebox saved in a packed format, still packed; `None` if it is stored
+    /// A tensor that Firebox or bitsandbytes saved in a packed format, still packed; `None` if it is stored
     /// otherwise or not at all.
     ///
     /// # Errors
     /// When its parts are missing or do not fit together.
     pub fn packed(&self, name: &str) -> Result<Option<PackedMatrix>, CheckpointError> {
-        let (Some(entry), Weights::Safetensors(shards)) = (self.packed.get(name), &self.weights)
-        else {
-            return Ok(None);
-        };
-        entry.load(name, shards, &self.path).map(Some)
+        match &self.weights {
+            Weights::Safetensors(shards) => self.packed.load(name, shards, &self.path),
+            Weights::Gguf(_) => Ok(None),
+        }
     }
 
     /// A weight as it is stored, if that is a form in which it can be multiplied: saved packed by
-    /// Firebox, or Q8_0, Q4_0, Q4_1 or Q4_K in a GGUF file.
+    /// Firebox, or blocks in a GGUF file.
     ///
     /// # Errors
     /// As [`Checkpoint::packed`].

@@ -11,7 +11,7 @@ use crate::{
     dtype::Dtype,
     encoding::{Misfit, encode},
     error::{CheckpointError, WriteError},
-    packed_layout::{CONFIG_KEY, HEADER_MARK, PackedEntry, PackedIndex, part_dtype},
+    packed_layout::{PackedEntry, PackedIndex, PackedLayout},
     safetensors::PlannedTensor,
     side_files::pretty_json,
     weight_file::WeightFile,
@@ -67,6 +67,12 @@ impl HfWriter {
     /// Sets the `config.json`. What it says of packed tensors is replaced by what is written.
     pub fn set_config(&mut self, config: Value) {
         self.config = Some(config);
+    }
+
+    /// Chooses how packed weights lie in the files; Firebox's own way unless this is called, before
+    /// anything is declared.
+    pub fn set_packed_layout(&mut self, layout: PackedLayout) {
+        self.packed = PackedIndex::new(layout);
     }
 
     /// Copies what lies beside the weights (tokenizer, chat template, generation config, licence) of
@@ -126,16 +132,20 @@ impl HfWriter {
         shape: [usize; 2],
     ) -> Result<(), CheckpointError> {
         let entry = PackedEntry { format, shape };
-        let parts = entry.parts().ok_or_else(|| WriteError::PackedDiffers {
+        let parts = self.packed.parts(name, &entry);
+        let parts = parts.ok_or_else(|| WriteError::PackedDiffers {
             name: name.to_owned(),
-            expected: format!(
-                "rows of whole blocks of {format}, {} columns each",
-                format.row_multiple()
-            ),
-            found: format!("{shape:?}"),
+            expected: match entry.parts() {
+                Some(_) => "nf4, nf4-dq or int8, as bitsandbytes has".to_owned(),
+                None => format!(
+                    "rows of whole blocks of {format}, {} columns each",
+                    format.row_multiple()
+                ),
+            },
+            found: format!("{format} {shape:?}"),
         })?;
         for part in parts {
-            self.plan(&format!("{name}.{}", part.name), part.dtype, &part.shape)?;
+            self.plan(&part.name, part.dtype, &part.shape)?;
         }
         self.packed.insert(name, entry);
         Ok(())
@@ -212,14 +222,14 @@ impl HfWriter {
             }
             .into());
         }
-        for part in matrix.parts() {
-            debug_assert_eq!(
-                self.plan
-                    .get(&format!("{name}.{}", part.name))
-                    .map(|p| p.dtype),
-                Some(part_dtype(part.dtype))
-            );
-            self.write_bytes(&format!("{name}.{}", part.name), part.bytes)?;
+        let parts = self.packed.parts(name, &given).unwrap_or_default();
+        let written: Vec<(String, Vec<u8>)> = parts
+            .into_iter()
+            .zip(self.packed.bytes(matrix))
+            .map(|(part, bytes)| (part.name, bytes.into_owned()))
+            .collect();
+        for (part, bytes) in written {
+            self.write_bytes(&part, &bytes)?;
         }
         Ok(())
     }
@@ -252,10 +262,9 @@ impl HfWriter {
         };
         self.open_file()?.finish(&target)?;
         if let Some(config) = config.as_object_mut() {
-            config.shift_remove(CONFIG_KEY);
-            if !self.packed.is_empty() {
-                config.insert(CONFIG_KEY.to_owned(), self.packed.to_json());
-            }
+            let plain = self.plan.keys().map(String::as_str);
+            let plain = plain.filter(|name| self.packed.get(name).is_none());
+            self.packed.write_config(config, plain);
         }
         self.side_files
             .insert("config.json".to_owned(), pretty_json(&config));
@@ -303,7 +312,7 @@ impl HfWriter {
             Some(file) => file,
             None => {
                 let mut metadata = vec![("format", "pt")];
-                metadata.extend((!self.packed.is_empty()).then_some(HEADER_MARK));
+                metadata.extend(self.packed.header_mark());
                 let plan: Vec<PlannedTensor> = self.plan.values().cloned().collect();
                 WeightFile::create(&self.dir.path().join("model.safetensors"), &metadata, &plan)?
             }

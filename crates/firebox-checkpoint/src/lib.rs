@@ -2,6 +2,7 @@
 
 mod adapter;
 mod atomic;
+mod bitsandbytes;
 mod checkpoint;
 mod convert;
 mod dtype;
@@ -25,5 +26,6 @@ pub use dtype::Dtype;
 pub use error::{CheckpointError, Fault, Item, ModelError, ParseError, WriteError};
 pub use gguf::{GgmlType, Gguf, GgufArray, GgufTensor, GgufValue, write_gguf};
 pub use hf_writer::HfWriter;
+pub use packed_layout::PackedLayout;
 pub use safetensors::{SafetensorsHeader, TensorEntry};
 pub use state_file::{StateEntry, StateFile, StateFileWriter, StateValues};

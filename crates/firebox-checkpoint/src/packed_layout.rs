@@ -11,15 +11,14 @@
 //! }
 //! ```
 
-use std::{collections::BTreeMap, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
-use firebox_tensor::packed::{
-    PackedFormat, PackedMatrix, PartDtype, Q4_0_BLOCK_BYTES, Q4_1_BLOCK_BYTES, Q4_K_BLOCK_BYTES,
-    Q8_0_BLOCK_BYTES,
-};
+use firebox_tensor::packed::{PackedFormat, PackedMatrix};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    bitsandbytes,
     dtype::Dtype,
     error::{CheckpointError, ModelError, tame},
     safetensors::Shards,
@@ -29,15 +28,28 @@ use crate::{
 pub(crate) const CONFIG_KEY: &str = "firebox_quantization";
 
 /// The key and the value in the safetensors header.
-pub(crate) const HEADER_MARK: (&str, &str) = ("firebox_packed_version", "1");
+const HEADER_MARK: (&str, &str) = ("firebox_packed_version", "1");
 
 /// The version that is read and written.
 const VERSION: u64 = 1;
+
+/// How packed weights lie in the files of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PackedLayout {
+    /// Firebox's own, for every format.
+    #[default]
+    Firebox,
+    /// That of bitsandbytes, which transformers and PEFT load: NF4, with or without double
+    /// quantization, and INT8.
+    Bitsandbytes,
+}
 
 /// The packed tensors of a checkpoint.
 #[derive(Debug, Default)]
 pub(crate) struct PackedIndex {
     entries: BTreeMap<String, PackedEntry>,
+    layout: PackedLayout,
 }
 
 /// A packed tensor.
@@ -51,14 +63,42 @@ pub(crate) struct PackedEntry {
 /// A part of a packed tensor.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PartLayout {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) dtype: Dtype,
     pub(crate) shape: Vec<usize>,
 }
 
 impl PackedIndex {
+    /// Of no tensors yet.
+    pub(crate) fn new(layout: PackedLayout) -> Self {
+        let entries = BTreeMap::new();
+        Self { entries, layout }
+    }
+
+    /// The packed tensors of a directory, in either layout.
+    pub(crate) fn of(
+        config: &Value,
+        shards: &Shards,
+        path: &Path,
+    ) -> Result<Self, CheckpointError> {
+        let own = Self::read(config, path)?;
+        let method = config[bitsandbytes::CONFIG_KEY]["quant_method"].as_str();
+        match method {
+            None => Ok(own),
+            Some("bitsandbytes") => Ok(Self {
+                entries: bitsandbytes::index(config, shards, path)?,
+                layout: PackedLayout::Bitsandbytes,
+            }),
+            Some(other) => Err(ModelError::QuantMethod {
+                path: path.to_owned(),
+                found: tame(other),
+            }
+            .into()),
+        }
+    }
+
     /// What a config lists.
-    pub(crate) fn read(config: &Value, path: &Path) -> Result<Self, ModelError> {
+    fn read(config: &Value, path: &Path) -> Result<Self, ModelError> {
         let Some(listed) = config.get(CONFIG_KEY) else {
             return Ok(Self::default());
         };
@@ -97,11 +137,36 @@ impl PackedIndex {
                 .ok_or_else(|| error(name, "a shape `[out, in]`", &entry["shape"]))?;
             entries.insert(name.clone(), PackedEntry { format, shape });
         }
-        Ok(Self { entries })
+        let layout = PackedLayout::Firebox;
+        Ok(Self { entries, layout })
     }
 
-    /// What a config says of these tensors.
-    pub(crate) fn to_json(&self) -> Value {
+    /// Says in a config what is packed, in place of what it says of another model. `plain` are the
+    /// tensors that are not.
+    pub(crate) fn write_config<'a>(
+        &self,
+        config: &mut Map<String, Value>,
+        plain: impl Iterator<Item = &'a str>,
+    ) {
+        config.shift_remove(CONFIG_KEY);
+        config.shift_remove(bitsandbytes::CONFIG_KEY);
+        if self.entries.is_empty() {
+            return;
+        }
+        match self.layout {
+            PackedLayout::Firebox => config.insert(CONFIG_KEY.to_owned(), self.to_json()),
+            PackedLayout::Bitsandbytes => {
+                let kept = plain.filter_map(|name| name.strip_suffix("_proj.weight"));
+                let mut kept: Vec<String> = kept.map(|name| format!("{name}_proj")).collect();
+                kept.push("lm_head".to_owned());
+                let formats = self.entries.values().map(|entry| &entry.format);
+                let value = bitsandbytes::config_json(formats, &kept);
+                config.insert(bitsandbytes::CONFIG_KEY.to_owned(), value)
+            }
+        };
+    }
+
+    fn to_json(&self) -> Value {
         let tensors: Map<String, Value> = self
             .entries
             .iter()
@@ -125,14 +190,65 @@ impl PackedIndex {
         self.entries.keys()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// Whether a file's entry is a part of a packed tensor.
     pub(crate) fn has_part(&self, name: &str) -> bool {
-        name.rsplit_once('.')
-            .is_some_and(|(whole, _)| self.entries.contains_key(whole))
+        match self.layout {
+            PackedLayout::Firebox => name
+                .rsplit_once('.')
+                .is_some_and(|(whole, _)| self.entries.contains_key(whole)),
+            PackedLayout::Bitsandbytes => bitsandbytes::is_part(&self.entries, name),
+        }
+    }
+
+    /// Names, types and shapes of what a file has for a packed tensor; `None` if the layout has no
+    /// place for its format, or the format does not fit the shape.
+    pub(crate) fn parts(&self, name: &str, entry: &PackedEntry) -> Option<Vec<PartLayout>> {
+        match self.layout {
+            PackedLayout::Firebox => {
+                let mut parts = entry.parts()?;
+                for part in &mut parts {
+                    part.name = format!("{name}.{}", part.name);
+                }
+                Some(parts)
+            }
+            PackedLayout::Bitsandbytes => bitsandbytes::parts(name, entry),
+        }
+    }
+
+    /// The bytes of [`Self::parts`], in their order.
+    pub(crate) fn bytes<'a>(&self, matrix: &'a PackedMatrix) -> Vec<Cow<'a, [u8]>> {
+        match self.layout {
+            PackedLayout::Firebox => {
+                let parts = matrix.parts().into_iter();
+                parts.map(|part| Cow::Borrowed(part.bytes)).collect()
+            }
+            PackedLayout::Bitsandbytes => {
+                let parts = bitsandbytes::bytes(matrix).into_iter();
+                parts.map(Cow::Owned).collect()
+            }
+        }
+    }
+
+    /// What a file's header says of the layout.
+    pub(crate) fn header_mark(&self) -> Option<(&'static str, &'static str)> {
+        let marked = !self.entries.is_empty() && self.layout == PackedLayout::Firebox;
+        marked.then_some(HEADER_MARK)
+    }
+
+    /// Reads a packed tensor.
+    pub(crate) fn load(
+        &self,
+        name: &str,
+        shards: &Shards,
+        path: &Path,
+    ) -> Result<Option<PackedMatrix>, CheckpointError> {
+        let Some(entry) = self.entries.get(name) else {
+            return Ok(None);
+        };
+        match self.layout {
+            PackedLayout::Firebox => entry.load(name, shards, path).map(Some),
+            PackedLayout::Bitsandbytes => bitsandbytes::load(name, entry, shards, path).map(Some),
+        }
     }
 }
 
@@ -150,7 +266,11 @@ impl PackedEntry {
             .checked_mul(n_cols)
             .filter(|n| *n <= isize::MAX as usize / 4)?;
         let n_blocks = n.div_ceil(64);
-        let part = |name, dtype, shape| PartLayout { name, dtype, shape };
+        let part = |name: &str, dtype, shape| PartLayout {
+            name: name.to_owned(),
+            dtype,
+            shape,
+        };
         let block_len = self.format.row_multiple();
         let blocks = |block_bytes: usize| {
             let row_bytes = (n_cols / block_len).checked_mul(block_bytes)?;
@@ -173,10 +293,14 @@ impl PackedEntry {
                 part("codes", Dtype::I8, vec![n_rows, n_cols]),
                 part("absmax", Dtype::F32, vec![n_rows]),
             ]),
-            PackedFormat::Q8_0 => blocks(Q8_0_BLOCK_BYTES),
-            PackedFormat::Q4_0 => blocks(Q4_0_BLOCK_BYTES),
-            PackedFormat::Q4_1 => blocks(Q4_1_BLOCK_BYTES),
-            PackedFormat::Q4K => blocks(Q4_K_BLOCK_BYTES),
+            PackedFormat::Q8_0
+            | PackedFormat::Q4_0
+            | PackedFormat::Q4_1
+            | PackedFormat::Q4K
+            | PackedFormat::Q5_0
+            | PackedFormat::Q5_1
+            | PackedFormat::Q5K
+            | PackedFormat::Q6K => blocks(self.format.ggml_block_bytes()?),
             PackedFormat::Int4(groups) => {
                 let n_groups = n_cols / groups.size();
                 let mut parts = vec![
@@ -192,7 +316,7 @@ impl PackedEntry {
     }
 
     /// Reads the parts, each of which must have its dtype and shape.
-    pub(crate) fn load(
+    fn load(
         &self,
         name: &str,
         shards: &Shards,
@@ -222,7 +346,10 @@ impl PackedEntry {
             if (entry.dtype, &entry.shape) != (dtype, &shape) {
                 return Err(error(expected(), format!("{} {:?}", entry.dtype, entry.shape)).into());
             }
-            parts.insert(part, file.unchanged_bytes()?[entry.range.clone()].to_vec());
+            parts.insert(
+                part.clone(),
+                file.unchanged_bytes()?[entry.range.clone()].to_vec(),
+            );
             file.release(entry.range.clone());
         }
         let [n_rows, n_cols] = self.shape;
@@ -235,19 +362,21 @@ impl PackedEntry {
     }
 }
 
-/// The dtype of a part in a safetensors file.
-pub(crate) fn part_dtype(dtype: PartDtype) -> Dtype {
-    match dtype {
-        PartDtype::U8 => Dtype::U8,
-        PartDtype::I8 => Dtype::I8,
-        PartDtype::F16 => Dtype::F16,
-        PartDtype::F32 => Dtype::F32,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use firebox_tensor::packed::PartDtype;
+
     use super::*;
+
+    /// The dtype of a part in a safetensors file.
+    fn part_dtype(dtype: PartDtype) -> Dtype {
+        match dtype {
+            PartDtype::U8 => Dtype::U8,
+            PartDtype::I8 => Dtype::I8,
+            PartDtype::F16 => Dtype::F16,
+            PartDtype::F32 => Dtype::F32,
+        }
+    }
 
     #[test]
     fn layout_is_that_of_the_packed_matrix() {
@@ -261,7 +390,7 @@ mod tests {
                     .parts()
                     .into_iter()
                     .map(|part| PartLayout {
-                        name: part.name,
+                        name: part.name.to_owned(),
                         dtype: part_dtype(part.dtype),
                         shape: part.shape,
                     })

@@ -12,7 +12,7 @@ use crate::config::QuantConfig;
 use crate::error::QuantError;
 use crate::gptq::{Gptq, GptqConfig, weighted_rounding};
 use crate::hessian::Hessian;
-use crate::quantize::{declare, write_plainly};
+use crate::quantize::{declare, write_tensor};
 use crate::report::{QuantReport, TensorReport, relative_error};
 
 /// Fewer calibration tokens than this say nothing.
@@ -73,7 +73,13 @@ pub fn quantize_calibrated(
     check_blocks(checkpoint, config, &seen)?;
     let mut tensors = Vec::new();
     for name in others {
-        tensors.extend(write_plainly(checkpoint, config, name, &mut writer)?);
+        tensors.extend(write_tensor(
+            checkpoint,
+            config,
+            name,
+            &mut writer,
+            pack_alike,
+        )?);
     }
     let mut states = model.embed(&calibration.texts)?;
     let n_layers = model.config().n_layers;
@@ -104,6 +110,18 @@ pub fn quantize_calibrated(
         bytes_after: Checkpoint::open(out)?.size_bytes(),
         tensors,
     })
+}
+
+/// Packs a weight whose columns count alike.
+fn pack_alike(
+    format: PackedFormat,
+    weight: &[f32],
+    [n_rows, n_cols]: [usize; 2],
+) -> Result<PackedMatrix, PackError> {
+    match format.block_len(n_cols) {
+        Some(_) => weighted_rounding(format, weight, &vec![1.0; n_cols]),
+        None => PackedMatrix::pack(format, weight, n_rows, n_cols),
+    }
 }
 
 /// Whether a tensor is a weight that calibration looks at.

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use firebox_checkpoint::Checkpoint;
+use firebox_checkpoint::{Checkpoint, PackedLayout};
 use firebox_tensor::packed::PackedFormat;
 use glob::Pattern;
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,9 @@ pub struct QuantConfig {
     pub format: PackedFormat,
     /// Two-dimensional tensors of other formats; the first rule that names a tensor counts.
     pub rules: Vec<TensorRule>,
+    /// How packed weights lie in the files.
+    #[serde(default)]
+    pub layout: PackedLayout,
 }
 
 /// Which tensors, and what becomes of them: `model.embed_tokens.weight=q8_0`, `*.o_proj.weight=keep`.
@@ -31,14 +34,23 @@ pub(crate) const PROJECTIONS: &str = "*_proj.weight";
 impl QuantConfig {
     /// Every projection of a decoder (`*_proj.weight`); embeddings, head and norms stay.
     pub fn projections(format: PackedFormat) -> Self {
-        let rules = Vec::new();
-        Self { format, rules }
+        Self {
+            format,
+            rules: Vec::new(),
+            layout: PackedLayout::default(),
+        }
     }
 
     /// The same with other rules for some tensors.
     #[must_use]
     pub fn with_rules(self, rules: Vec<TensorRule>) -> Self {
         Self { rules, ..self }
+    }
+
+    /// The same in files of another layout.
+    #[must_use]
+    pub fn with_layout(self, layout: PackedLayout) -> Self {
+        Self { layout, ..self }
     }
 
     /// Format and shape of a tensor that is packed.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use firebox_checkpoint::{Checkpoint, Dtype, HfWriter, Storage};
-use firebox_tensor::packed::PackedMatrix;
+use firebox_tensor::packed::{PackError, PackedFormat, PackedMatrix};
 
 use crate::config::{PROJECTIONS, QuantConfig};
 use crate::error::QuantError;
@@ -30,7 +30,10 @@ pub fn quantize_checkpoint(
     declare(checkpoint, config, &names, &mut writer)?;
     let mut tensors = Vec::new();
     for (done, name) in names.iter().enumerate() {
-        tensors.extend(write_plainly(checkpoint, config, name, &mut writer)?);
+        let pack = |format, weight: &[f32], [n_rows, n_cols]: [usize; 2]| {
+            PackedMatrix::pack(format, weight, n_rows, n_cols)
+        };
+        tensors.extend(write_tensor(checkpoint, config, name, &mut writer, pack)?);
         on_tensor(done + 1, names.len());
     }
     writer.finish()?;
@@ -42,20 +45,20 @@ pub fn quantize_checkpoint(
     })
 }
 
-/// Writes a tensor as it is, or packed to the nearest values.
-pub(crate) fn write_plainly(
+/// Writes a tensor as it is, or packed.
+pub(crate) fn write_tensor(
     checkpoint: &Checkpoint,
     config: &QuantConfig,
     name: &str,
     writer: &mut HfWriter,
+    pack: impl Fn(PackedFormat, &[f32], [usize; 2]) -> Result<PackedMatrix, PackError>,
 ) -> Result<Option<TensorReport>, QuantError> {
     let host = checkpoint.tensor(name)?;
     let Some((format, shape)) = config.packs(checkpoint, name) else {
         writer.write_tensor(name, &host.data)?;
         return Ok(None);
     };
-    let packed = PackedMatrix::pack(format, &host.data, shape[0], shape[1]);
-    let packed = packed.map_err(|source| QuantError::Pack {
+    let packed = pack(format, &host.data, shape).map_err(|source| QuantError::Pack {
         name: name.to_owned(),
         source,
     })?;
@@ -81,6 +84,7 @@ pub(crate) fn declare(
         let rule = rule.to_string();
         return Err(QuantError::UnusedRule { rule });
     }
+    writer.set_packed_layout(config.layout);
     let mut n_packed = 0;
     for name in names {
         if let Some(Storage::Packed(found)) = checkpoint.storage(name) {

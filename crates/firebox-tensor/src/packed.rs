@@ -12,6 +12,8 @@
 //! | [`PackedFormat::Q8_0`] | 8.5 | 32 along a row | f16 | ggml |
 //! | [`PackedFormat::Q4_0`] | 4.5 | 32 along a row | f16 | ggml |
 //! | [`PackedFormat::Q4_1`] | 5 | 32 along a row | f16, and an f16 minimum | ggml |
+//! | [`PackedFormat::Q5_0`], [`PackedFormat::Q5_1`], [`PackedFormat::Q5K`] | 5.5, 6, 5.5 | as Q4_0, Q4_1, Q4_K | the same | ggml |
+//! | [`PackedFormat::Q6K`] | 6.5625 | 16 along a row | 8 bits; an f16 above sixteen blocks | ggml |
 //! | [`PackedFormat::Int4`] | 4.25 to 4.625 | 32, 64 or 128 along a row | f16, and a zero point of 4 bits or none | GPTQ, AWQ |
 //! | [`PackedFormat::Q4K`] | 4.5 | 32 along a row | 6 bits, and 6 of a minimum; two f16 above eight blocks | ggml |
 
@@ -33,6 +35,8 @@ mod part;
 mod q4_0;
 mod q4_1;
 mod q4_k;
+mod q5_0;
+mod q5_1;
 mod q5_k;
 mod q6_k;
 mod q8_0;
@@ -51,8 +55,10 @@ pub use part::{PackedPart, PartDtype};
 pub use q4_0::{Q4_0_BLOCK_BYTES, dequantize_q4_0, quantize_q4_0};
 pub use q4_1::{Q4_1_BLOCK_BYTES, dequantize_q4_1, quantize_q4_1};
 pub use q4_k::{Q4_K_BLOCK_BYTES, dequantize_q4_k, quantize_q4_k};
-pub use q5_k::{Q5_K_BLOCK_BYTES, dequantize_q5_k};
-pub use q6_k::{Q6_K_BLOCK_BYTES, dequantize_q6_k};
+pub use q5_0::{Q5_0_BLOCK_BYTES, dequantize_q5_0, quantize_q5_0};
+pub use q5_1::{Q5_1_BLOCK_BYTES, dequantize_q5_1, quantize_q5_1};
+pub use q5_k::{Q5_K_BLOCK_BYTES, dequantize_q5_k, quantize_q5_k};
+pub use q6_k::{Q6_K_BLOCK_BYTES, dequantize_q6_k, quantize_q6_k};
 pub use q8_0::{Q8_0_BLOCK_BYTES, dequantize_q8_0, quantize_q8_0};
 
 /// Elements in one ggml block (Q8_0, Q4_0, Q4_1).

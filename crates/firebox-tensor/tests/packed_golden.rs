@@ -5,8 +5,9 @@
 use std::{collections::BTreeMap, path::Path};
 
 use firebox_tensor::packed::{
-    NF4_CODEBOOK, PackedFormat, PackedMatrix, dequantize_q4_0, dequantize_q4_1, dequantize_q8_0,
-    dynamic_codebook, quantize_q4_0, quantize_q4_1, quantize_q8_0,
+    NF4_CODEBOOK, PackedFormat, PackedMatrix, dequantize_q4_0, dequantize_q4_1, dequantize_q5_0,
+    dequantize_q5_1, dequantize_q8_0, dynamic_codebook, quantize_q4_0, quantize_q4_1,
+    quantize_q5_0, quantize_q5_1, quantize_q8_0,
 };
 use half::bf16;
 use safetensors::{Dtype, SafeTensors};
@@ -45,6 +46,12 @@ fn q4_0_equals_gguf_on_a_real_weight() {
 #[test]
 fn q4_1_equals_gguf_on_a_real_weight() {
     check_real(PackedFormat::Q4_1, "q4_1", &["blocks"]);
+}
+
+#[test]
+fn five_bits_equal_gguf_on_a_real_weight() {
+    check_real(PackedFormat::Q5_0, "q5_0", &["blocks"]);
+    check_real(PackedFormat::Q5_1, "q5_1", &["blocks"]);
 }
 
 /// A weight with the wanted `absmax` per block is made from them: one element each, the rest 0.
@@ -120,10 +127,12 @@ fn nf4_equals_bitsandbytes_on_awkward_weights() {
 fn ggml_blocks_equal_gguf_on_awkward_weights() {
     type Quantize = fn(&[f32], &mut [u8]);
     type Dequantize = fn(&[u8], &mut [f32]);
-    let kinds: [(&str, Quantize, Dequantize); 3] = [
+    let kinds: [(&str, Quantize, Dequantize); 5] = [
         ("q8_0", quantize_q8_0, dequantize_q8_0),
         ("q4_0", quantize_q4_0, dequantize_q4_0),
         ("q4_1", quantize_q4_1, dequantize_q4_1),
+        ("q5_0", quantize_q5_0, dequantize_q5_0),
+        ("q5_1", quantize_q5_1, dequantize_q5_1),
     ];
     let golden = Golden::read("packed_edges.safetensors");
     let weight = golden.floats("ggml.weight");

@@ -372,7 +372,7 @@ fn format_names_are_read_back_and_unknown_ones_list_the_valid() {
     assert_eq!(
         "int4".parse::<PackedFormat>().unwrap_err().to_string(),
         "unknown packed format `int4`: expected one of `nf4`, `nf4-dq`, `int8`, `q8_0`, `q4_0`, \
-         `q4_1`, `q4_k`, `int4-32`, `int4-64`, `int4-128`, \
+         `q4_1`, `q4_k`, `q5_0`, `q5_1`, `q5_k`, `q6_k`, `int4-32`, `int4-64`, `int4-128`, \
          `int4-32-sym`, `int4-64-sym`, `int4-128-sym`"
     );
     assert_eq!(PartDtype::F16.n_bytes(), 2);

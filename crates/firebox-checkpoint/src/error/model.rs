@@ -82,6 +82,16 @@ pub enum ModelError {
         /// The one in the file.
         found: String,
     },
+    /// Weights that another program quantized in a way that is not read.
+    #[error(
+        "read `{path}`: expected weights that are not quantized, or by firebox or bitsandbytes, found `quant_method` `{found}` (hint: start from the model as it was before it was quantized)"
+    )]
+    QuantMethod {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What the config names.
+        found: String,
+    },
     /// Firebox's own packed weights in a version that is not read.
     #[error(
         "read `{path}`: expected packed weights of version {expected}, found {found} (hint: they need a newer firebox)"

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use firebox_tensor::packed::PackedFormat;
+
 /// How the numbers of a GGUF tensor are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -102,6 +104,21 @@ impl GgmlType {
             Self::Q4K => 144,
             Self::Q5K => 176,
             Self::Q6K => 210,
+        }
+    }
+
+    /// The packed format of the same blocks; `None` for floats.
+    pub fn packed_format(self) -> Option<PackedFormat> {
+        match self {
+            Self::F32 | Self::F16 | Self::BF16 => None,
+            Self::Q4_0 => Some(PackedFormat::Q4_0),
+            Self::Q4_1 => Some(PackedFormat::Q4_1),
+            Self::Q5_0 => Some(PackedFormat::Q5_0),
+            Self::Q5_1 => Some(PackedFormat::Q5_1),
+            Self::Q8_0 => Some(PackedFormat::Q8_0),
+            Self::Q4K => Some(PackedFormat::Q4K),
+            Self::Q5K => Some(PackedFormat::Q5K),
+            Self::Q6K => Some(PackedFormat::Q6K),
         }
     }
 

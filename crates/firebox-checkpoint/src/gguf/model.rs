@@ -150,12 +150,8 @@ impl GgufModel {
         else {
             return Ok(None);
         };
-        let format = match tensor.kind {
-            GgmlType::Q8_0 => PackedFormat::Q8_0,
-            GgmlType::Q4_0 => PackedFormat::Q4_0,
-            GgmlType::Q4_1 => PackedFormat::Q4_1,
-            GgmlType::Q4K => PackedFormat::Q4K,
-            _ => return Ok(None),
+        let Some(format) = tensor.kind.packed_format() else {
+            return Ok(None);
         };
         let &[n_rows, n_columns] = &*tensor.shape else {
             return Ok(None);

@@ -4,6 +4,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
+use crate::packed_layout::CONFIG_KEY;
 
 struct Fixture {
     dir: TempDir,

@@ -54,6 +54,9 @@ impl HostLlama {
     }
 }
 
+/// The largest number of half precision.
+const F16_MAX: f32 = 65_504.0;
+
 struct Loader<'a> {
     checkpoint: &'a Checkpoint,
     config: &'a LlamaConfig,
@@ -81,10 +84,20 @@ impl Source {
         }
     }
 
-    /// In its own format, or in f32 where panels have none for it.
+    /// In its own format; where panels have none for it, in f16 what has f16 scales, otherwise in f32.
     fn packed(matrix: PackedMatrix) -> Self {
         match PanelFormat::of_packed(&matrix) {
-            None => Self::dense(PanelFormat::F32, matrix.unpack()),
+            None => {
+                let values = matrix.unpack();
+                let fits = |x: &f32| x.abs() <= F16_MAX;
+                let in_half =
+                    matrix.format().ggml_block_bytes().is_some() && values.iter().all(fits);
+                let format = match in_half {
+                    true => PanelFormat::F16,
+                    false => PanelFormat::F32,
+                };
+                Self::dense(format, values)
+            }
             Some(format) => Self {
                 format,
                 values: Values::Packed(matrix),
@@ -216,7 +229,11 @@ impl Loader<'_> {
                     HostWeights::Blocks => self.checkpoint.blocks(name)?,
                     _ => self.checkpoint.packed(name)?,
                 };
-                if let Some(packed) = packed {
+                // Blocks that panels do not have are values of the file like any others.
+                let has_panels = |packed: &PackedMatrix| {
+                    weights == HostWeights::Stored || PanelFormat::of_packed(packed).is_some()
+                };
+                if let Some(packed) = packed.filter(has_panels) {
                     return Ok(Source::packed(packed));
                 }
                 match storage {

@@ -105,6 +105,7 @@ impl PanelFormat {
             PackedFormat::Q4_1 => Some(Self::Q4_1),
             PackedFormat::Q4K => Some(Self::Q4K),
             PackedFormat::Int4(_) => Some(Self::Int4),
+            PackedFormat::Q5_0 | PackedFormat::Q5_1 | PackedFormat::Q5K | PackedFormat::Q6K => None,
         }
     }
 

@@ -24,6 +24,14 @@ pub enum PackedFormat {
     Q4_1,
     /// ggml's Q4_K: 256 nibbles; for each 32 a scale and a minimum of 6 bits, times one of two f16.
     Q4K,
+    /// ggml's Q5_0: as Q4_0 with 5 bits.
+    Q5_0,
+    /// ggml's Q5_1: as Q4_1 with 5 bits.
+    Q5_1,
+    /// ggml's Q5_K: as Q4_K with 5 bits.
+    Q5K,
+    /// ggml's Q6_K: 256 codes of 6 bits around 32; for each 16 a scale of 8 bits, times an f16.
+    Q6K,
     /// Nibbles in groups of 32, 64 or 128, an f16 scale for each, and a zero point of 4 bits or 8 for
     /// all.
     Int4(Int4Groups),
@@ -31,7 +39,7 @@ pub enum PackedFormat {
 
 impl PackedFormat {
     /// Every format, in the order of the table in [`crate::packed`].
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::Nf4,
         Self::Nf4DoubleQuant,
         Self::Int8Rowwise,
@@ -39,6 +47,10 @@ impl PackedFormat {
         Self::Q4_0,
         Self::Q4_1,
         Self::Q4K,
+        Self::Q5_0,
+        Self::Q5_1,
+        Self::Q5K,
+        Self::Q6K,
         Self::Int4(Int4Groups::ALL[0]),
         Self::Int4(Int4Groups::ALL[1]),
         Self::Int4(Int4Groups::ALL[2]),
@@ -57,6 +69,10 @@ impl PackedFormat {
             Self::Q4_0 => "q4_0",
             Self::Q4_1 => "q4_1",
             Self::Q4K => "q4_k",
+            Self::Q5_0 => "q5_0",
+            Self::Q5_1 => "q5_1",
+            Self::Q5K => "q5_k",
+            Self::Q6K => "q6_k",
             Self::Int4(groups) => groups.name(),
         }
     }
@@ -65,8 +81,8 @@ impl PackedFormat {
     pub fn row_multiple(self) -> usize {
         match self {
             Self::Nf4 | Self::Nf4DoubleQuant | Self::Int8Rowwise => 1,
-            Self::Q8_0 | Self::Q4_0 | Self::Q4_1 => GGML_BLOCK_SIZE,
-            Self::Q4K => K_BLOCK_SIZE,
+            Self::Q8_0 | Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 => GGML_BLOCK_SIZE,
+            Self::Q4K | Self::Q5K | Self::Q6K => K_BLOCK_SIZE,
             Self::Int4(groups) => groups.size(),
         }
     }

@@ -3,9 +3,12 @@
 use rayon::prelude::*;
 
 use crate::packed::{
-    GGML_BLOCK_SIZE, K_BLOCK_SIZE, Q4_0_BLOCK_BYTES, Q4_1_BLOCK_BYTES, Q4_K_BLOCK_BYTES,
-    Q8_0_BLOCK_BYTES, dequantize_q4_0, dequantize_q4_1, dequantize_q4_k, dequantize_q8_0,
-    quantize_q4_0, quantize_q4_1, quantize_q4_k, quantize_q8_0,
+    GGML_BLOCK_SIZE, K_BLOCK_SIZE, PackedFormat, Q4_0_BLOCK_BYTES, Q4_1_BLOCK_BYTES,
+    Q4_K_BLOCK_BYTES, Q5_0_BLOCK_BYTES, Q5_1_BLOCK_BYTES, Q5_K_BLOCK_BYTES, Q6_K_BLOCK_BYTES,
+    Q8_0_BLOCK_BYTES, dequantize_q4_0, dequantize_q4_1, dequantize_q4_k, dequantize_q5_0,
+    dequantize_q5_1, dequantize_q5_k, dequantize_q6_k, dequantize_q8_0, quantize_q4_0,
+    quantize_q4_1, quantize_q4_k, quantize_q5_0, quantize_q5_1, quantize_q5_k, quantize_q6_k,
+    quantize_q8_0,
 };
 
 /// Which blocks a weight is made of.
@@ -15,14 +18,43 @@ pub(super) enum GgmlKind {
     Q4_0,
     Q4_1,
     Q4K,
+    Q5_0,
+    Q5_1,
+    Q5K,
+    Q6K,
 }
 
 impl GgmlKind {
+    /// The blocks of a format.
+    ///
+    /// # Panics
+    /// If it has none of ggml's.
+    pub(super) fn of(format: PackedFormat) -> Self {
+        Self::find(format).expect("a format of ggml's")
+    }
+
+    fn find(format: PackedFormat) -> Option<Self> {
+        match format {
+            PackedFormat::Q8_0 => Some(Self::Q8_0),
+            PackedFormat::Q4_0 => Some(Self::Q4_0),
+            PackedFormat::Q4_1 => Some(Self::Q4_1),
+            PackedFormat::Q4K => Some(Self::Q4K),
+            PackedFormat::Q5_0 => Some(Self::Q5_0),
+            PackedFormat::Q5_1 => Some(Self::Q5_1),
+            PackedFormat::Q5K => Some(Self::Q5K),
+            PackedFormat::Q6K => Some(Self::Q6K),
+            PackedFormat::Nf4
+            | PackedFormat::Nf4DoubleQuant
+            | PackedFormat::Int8Rowwise
+            | PackedFormat::Int4(_) => None,
+        }
+    }
+
     /// Elements of a block.
     fn block_len(self) -> usize {
         match self {
-            Self::Q8_0 | Self::Q4_0 | Self::Q4_1 => GGML_BLOCK_SIZE,
-            Self::Q4K => K_BLOCK_SIZE,
+            Self::Q8_0 | Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 => GGML_BLOCK_SIZE,
+            Self::Q4K | Self::Q5K | Self::Q6K => K_BLOCK_SIZE,
         }
     }
 
@@ -32,6 +64,10 @@ impl GgmlKind {
             Self::Q4_0 => Q4_0_BLOCK_BYTES,
             Self::Q4_1 => Q4_1_BLOCK_BYTES,
             Self::Q4K => Q4_K_BLOCK_BYTES,
+            Self::Q5_0 => Q5_0_BLOCK_BYTES,
+            Self::Q5_1 => Q5_1_BLOCK_BYTES,
+            Self::Q5K => Q5_K_BLOCK_BYTES,
+            Self::Q6K => Q6_K_BLOCK_BYTES,
         }
     }
 
@@ -46,6 +82,10 @@ impl GgmlKind {
             Self::Q4_0 => quantize_q4_0,
             Self::Q4_1 => quantize_q4_1,
             Self::Q4K => quantize_q4_k,
+            Self::Q5_0 => quantize_q5_0,
+            Self::Q5_1 => quantize_q5_1,
+            Self::Q5K => quantize_q5_k,
+            Self::Q6K => quantize_q6_k,
         };
         let mut blocks = vec![0; self.row_bytes(weight.len())];
         weight
@@ -61,6 +101,18 @@ impl GgmlKind {
             Self::Q4_0 => dequantize_q4_0(blocks, out),
             Self::Q4_1 => dequantize_q4_1(blocks, out),
             Self::Q4K => dequantize_q4_k(blocks, out),
+            Self::Q5_0 => dequantize_q5_0(blocks, out),
+            Self::Q5_1 => dequantize_q5_1(blocks, out),
+            Self::Q5K => dequantize_q5_k(blocks, out),
+            Self::Q6K => dequantize_q6_k(blocks, out),
         }
+    }
+}
+
+impl PackedFormat {
+    /// Bytes of a block of [`Self::row_multiple`] values; `None` where the format has no blocks of
+    /// ggml's.
+    pub fn ggml_block_bytes(self) -> Option<usize> {
+        GgmlKind::find(self).map(GgmlKind::block_bytes)
     }
 }

@@ -7,12 +7,12 @@
 use half::f16;
 
 use crate::packed::{
-    GGML_BLOCK_SIZE, K_BLOCK_SIZE, NF4_BLOCK_SIZE, NF4_CODEBOOK, PackedFormat,
+    GGML_BLOCK_SIZE, NF4_BLOCK_SIZE, NF4_CODEBOOK, PackedFormat,
     block_rounding::{absmax, integer, moments},
     int4, int8,
     k_search::{self, Minimum, best_line, code_on},
     k_super_block::Groups,
-    nf4, q8_0,
+    nf4, q6_k, q8_0,
 };
 
 /// The scales of one block of a row, which say what values the block can hold.
@@ -40,6 +40,10 @@ pub(super) enum Scales {
     Q4_0 { d: f16 },
     Q4_1 { d: f16, minimum: f16 },
     Q4K(Groups),
+    Q5_0 { d: f16 },
+    Q5_1 { d: f16, minimum: f16 },
+    Q5K(Groups),
+    Q6K(q6_k::Scales),
     Int4(int4::Group),
 }
 
@@ -50,9 +54,15 @@ impl PackedFormat {
         let block_len = match self {
             Self::Nf4 | Self::Nf4DoubleQuant => NF4_BLOCK_SIZE,
             Self::Int8Rowwise => n_cols.max(1),
-            Self::Q8_0 | Self::Q4_0 | Self::Q4_1 => GGML_BLOCK_SIZE,
-            Self::Q4K => K_BLOCK_SIZE,
-            Self::Int4(groups) => groups.size(),
+            Self::Q8_0
+            | Self::Q4_0
+            | Self::Q4_1
+            | Self::Q4K
+            | Self::Q5_0
+            | Self::Q5_1
+            | Self::Q5K
+            | Self::Q6K
+            | Self::Int4(_) => self.row_multiple(),
         };
         n_cols.is_multiple_of(block_len).then_some(block_len)
     }
@@ -96,19 +106,22 @@ impl BlockGrid {
                 });
                 Scales::Q4_0 { d: finite_f16(d) }
             }
+            PackedFormat::Q5_0 => {
+                let level = |x: f32| integer(x, -16.0, 15.0);
+                let d = fit_scale(values, importance, &Q5_0_CANDIDATES, level);
+                Scales::Q5_0 { d: finite_f16(d) }
+            }
             PackedFormat::Q4_1 => {
-                let block = |x: &[f32]| <[f32; GGML_BLOCK_SIZE]>::try_from(x).expect("32 values");
-                let line = best_line(&block(values), &block(importance), 15.0, Minimum::Any);
-                Scales::Q4_1 {
-                    d: finite_f16(line.scale),
-                    minimum: finite_f16(-line.minimum),
-                }
+                let (d, minimum) = fit_line(values, importance, 15.0);
+                Scales::Q4_1 { d, minimum }
             }
-            PackedFormat::Q4K => {
-                let (groups, _) = values.as_chunks::<GGML_BLOCK_SIZE>();
-                let (importance, _) = importance.as_chunks::<GGML_BLOCK_SIZE>();
-                Scales::Q4K(k_search::head(groups, 15.0, |g| importance[g]))
+            PackedFormat::Q5_1 => {
+                let (d, minimum) = fit_line(values, importance, 31.0);
+                Scales::Q5_1 { d, minimum }
             }
+            PackedFormat::Q4K => Scales::Q4K(fit_groups(values, importance, 15.0)),
+            PackedFormat::Q5K => Scales::Q5K(fit_groups(values, importance, 31.0)),
+            PackedFormat::Q6K => Scales::Q6K(q6_k::Scales::fit(values, importance)),
             PackedFormat::Int4(groups) => {
                 Scales::Int4(int4::Group::fit(groups, values, importance))
             }
@@ -140,16 +153,16 @@ impl BlockGrid {
                 let code = integer(x * q8_0::inverse_scale(d), -8.0, 7.0);
                 ((code + 8.0) as u8, code * d)
             }
-            Scales::Q4_1 { d, minimum } => {
-                let (d, minimum) = (d.to_f32(), minimum.to_f32());
-                let code = code_on((d, -minimum), x, 15.0);
-                (code, d * f32::from(code) + minimum)
+            Scales::Q5_0 { d } => {
+                let d = d.to_f32();
+                let code = integer(x * q8_0::inverse_scale(d), -16.0, 15.0);
+                ((code + 16.0) as u8, code * d)
             }
-            Scales::Q4K(groups) => {
-                let (scale, minimum) = groups.line(i / GGML_BLOCK_SIZE);
-                let code = code_on((scale, minimum), x, 15.0);
-                (code, scale * f32::from(code) - minimum)
-            }
+            Scales::Q4_1 { d, minimum } => on_line((d.to_f32(), -minimum.to_f32()), x, 15.0),
+            Scales::Q5_1 { d, minimum } => on_line((d.to_f32(), -minimum.to_f32()), x, 31.0),
+            Scales::Q4K(groups) => on_line(groups.line(i / GGML_BLOCK_SIZE), x, 15.0),
+            Scales::Q5K(groups) => on_line(groups.line(i / GGML_BLOCK_SIZE), x, 31.0),
+            Scales::Q6K(scales) => scales.nearest(i, x),
             Scales::Int4(group) => {
                 let code = group.code(x);
                 (code, group.value(code))
@@ -164,20 +177,45 @@ const NF4_CANDIDATES: [f32; 11] = [
 ];
 
 /// Scales to try for codes from -8 to 7, of either sign, as parts of the largest magnitude.
-const Q4_0_CANDIDATES: [f32; 34] = {
-    let mut candidates = [0.0; 34];
+const Q4_0_CANDIDATES: [f32; 34] = of_both_signs(6.8, 0.2);
+
+/// The same for codes from -16 to 15.
+const Q5_0_CANDIDATES: [f32; 34] = of_both_signs(14.8, 0.2);
+
+/// `1 / (first + i step)` and its negative.
+pub(super) const fn of_both_signs<const N: usize>(first: f32, step: f32) -> [f32; N] {
+    let mut candidates = [0.0; N];
     let mut i = 0;
-    while i < 17 {
-        candidates[2 * i] = 1.0 / (6.8 + 0.2 * i as f32);
+    while i < N / 2 {
+        candidates[2 * i] = 1.0 / (first + step * i as f32);
         candidates[2 * i + 1] = -candidates[2 * i];
         i += 1;
     }
     candidates
-};
+}
+
+/// Scale and minimum of a block of 32.
+fn fit_line(values: &[f32], importance: &[f32], max_code: f32) -> (f16, f16) {
+    let block = |x: &[f32]| <[f32; GGML_BLOCK_SIZE]>::try_from(x).expect("32 values");
+    let line = best_line(&block(values), &block(importance), max_code, Minimum::Any);
+    (finite_f16(line.scale), finite_f16(-line.minimum))
+}
+
+fn fit_groups(values: &[f32], importance: &[f32], max_code: f32) -> Groups {
+    let (groups, _) = values.as_chunks::<GGML_BLOCK_SIZE>();
+    let (importance, _) = importance.as_chunks::<GGML_BLOCK_SIZE>();
+    k_search::head(groups, max_code, |g| importance[g])
+}
+
+/// The code of `x` on a line `(scale, minimum)`, and the value that it stands for.
+fn on_line((scale, minimum): (f32, f32), x: f32, max_code: f32) -> (u8, f32) {
+    let code = code_on((scale, minimum), x, max_code);
+    (code, scale * f32::from(code) - minimum)
+}
 
 /// The scale `d` of least error `Σ importance (x - d level(x / d))²`: each candidate gives levels, and
 /// the levels give the best scale for them. 0 for a block of zeros.
-fn fit_scale(
+pub(super) fn fit_scale(
     values: &[f32],
     importance: &[f32],
     candidates: &[f32],
@@ -196,7 +234,7 @@ fn fit_scale(
 }
 
 /// The nearest f16 that is finite.
-fn finite_f16(x: f32) -> f16 {
+pub(super) fn finite_f16(x: f32) -> f16 {
     f16::from_f32(x.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()))
 }
 

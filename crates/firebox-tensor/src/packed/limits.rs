@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 
 use crate::packed::{
-    PackError, PackedFormat, block_rounding::absmax, int4, int8, q4_0, q4_1, q4_k, q8_0,
+    PackError, PackedFormat, block_rounding::absmax, int4, int8, q4_0, q4_1, q4_k, q5_0, q5_1,
+    q5_k, q6_k, q8_0,
 };
 
 /// `n_rows * n_cols`, if the format can hold such a shape. No size of a part then overflows.
@@ -42,6 +43,10 @@ pub(super) fn check_values(
         PackedFormat::Q4_0 => q4_0::LIMIT,
         PackedFormat::Q4_1 => q4_1::LIMIT,
         PackedFormat::Q4K => q4_k::LIMIT,
+        PackedFormat::Q5_0 => q5_0::LIMIT,
+        PackedFormat::Q5_1 => q5_1::LIMIT,
+        PackedFormat::Q5K => q5_k::LIMIT,
+        PackedFormat::Q6K => q6_k::LIMIT,
         PackedFormat::Int4(_) => int4::LIMIT,
     };
     // NaN compares as false, so it is caught by the negated test.

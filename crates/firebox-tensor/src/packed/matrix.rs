@@ -124,10 +124,17 @@ impl PackedMatrix {
                     absmax: Arc::new(absmax),
                 }
             }
-            PackedFormat::Q8_0 => Storage::ggml(GgmlKind::Q8_0, weight),
-            PackedFormat::Q4_0 => Storage::ggml(GgmlKind::Q4_0, weight),
-            PackedFormat::Q4_1 => Storage::ggml(GgmlKind::Q4_1, weight),
-            PackedFormat::Q4K => Storage::ggml(GgmlKind::Q4K, weight),
+            PackedFormat::Q8_0
+            | PackedFormat::Q4_0
+            | PackedFormat::Q4_1
+            | PackedFormat::Q4K
+            | PackedFormat::Q5_0
+            | PackedFormat::Q5_1
+            | PackedFormat::Q5K
+            | PackedFormat::Q6K => {
+                let kind = GgmlKind::of(format);
+                Storage::ggml(kind, kind.pack(weight))
+            }
             PackedFormat::Int4(groups) => Storage::Int4 {
                 groups,
                 arrays: Arc::new(int4::pack(groups, weight, n_cols)),
@@ -178,10 +185,17 @@ impl PackedMatrix {
                 codes: Arc::new(parts.bytes("codes", n)?),
                 absmax: Arc::new(parts.scales("absmax", n_rows)?),
             },
-            PackedFormat::Q8_0 => Storage::read_ggml(GgmlKind::Q8_0, &mut parts, n)?,
-            PackedFormat::Q4_0 => Storage::read_ggml(GgmlKind::Q4_0, &mut parts, n)?,
-            PackedFormat::Q4_1 => Storage::read_ggml(GgmlKind::Q4_1, &mut parts, n)?,
-            PackedFormat::Q4K => Storage::read_ggml(GgmlKind::Q4K, &mut parts, n)?,
+            PackedFormat::Q8_0
+            | PackedFormat::Q4_0
+            | PackedFormat::Q4_1
+            | PackedFormat::Q4K
+            | PackedFormat::Q5_0
+            | PackedFormat::Q5_1
+            | PackedFormat::Q5K
+            | PackedFormat::Q6K => {
+                let kind = GgmlKind::of(format);
+                Storage::ggml(kind, parts.bytes("blocks", kind.row_bytes(n))?)
+            }
             PackedFormat::Int4(groups) => Storage::Int4 {
                 groups,
                 arrays: Arc::new(Int4Arrays {
@@ -422,18 +436,9 @@ impl PackedMatrix {
 }
 
 impl Storage {
-    fn ggml(kind: GgmlKind, weight: &[f32]) -> Self {
-        let blocks = Arc::new(kind.pack(weight));
+    fn ggml(kind: GgmlKind, blocks: Vec<u8>) -> Self {
+        let blocks = Arc::new(blocks);
         Self::Ggml { kind, blocks }
-    }
-
-    fn read_ggml<F: FnMut(&str) -> Option<Vec<u8>>>(
-        kind: GgmlKind,
-        parts: &mut PartReader<F>,
-        n: usize,
-    ) -> Result<Self, PackError> {
-        let blocks = Arc::new(parts.bytes("blocks", kind.row_bytes(n))?);
-        Ok(Self::Ggml { kind, blocks })
     }
 }
 

@@ -61,7 +61,7 @@ pub fn quantize_q4_0(values: &[f32], blocks: &mut [u8]) {
 }
 
 /// The element of largest magnitude, with its sign; the first of equals.
-fn first_largest(values: &[f32; GGML_BLOCK_SIZE]) -> f32 {
+pub(super) fn first_largest(values: &[f32; GGML_BLOCK_SIZE]) -> f32 {
     values[1..].iter().fold(
         values[0],
         |max, x| if x.abs() > max.abs() { *x } else { max },

@@ -56,7 +56,7 @@ def real(path, n_rows):
     out |= nf4(weight, False, "nf4")
     codes, absmax, values = int8_rowwise(weight)
     out |= {"int8.codes": codes, "int8.absmax": absmax, "int8.dequantized": values}
-    for kind in ("Q8_0", "Q4_0", "Q4_1"):
+    for kind in ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"):
         out[f"{kind.lower()}.blocks"], out[f"{kind.lower()}.dequantized"] = ggml(weight, kind)
     # The offset is the mean over the whole tensor, so double quantization needs all of it.
     scales = nf4(whole.float().contiguous(), False, "w")["w.absmax"]
@@ -69,7 +69,7 @@ def real(path, n_rows):
     out["nf4_codebook"] = bnb.get_4bit_type("nf4", device="cpu")
     x = torch.randn(3, weight.shape[1], generator=torch.Generator().manual_seed(7))
     out["x"] = x
-    for form in ("nf4", "int8", "q8_0", "q4_0", "q4_1"):
+    for form in ("nf4", "int8", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1"):
         out[f"{form}.y"] = (x.double() @ out[f"{form}.dequantized"].double().T).float()
         out[f"{form}.dequantized"] = out[f"{form}.dequantized"][:4].contiguous()
     return out
@@ -118,7 +118,7 @@ def edges():
         torch.round(randn(2, 32) * 127) / 2,
     ])  # fmt: skip
     out["ggml.weight"] = blocks
-    for kind in ("Q8_0", "Q4_0", "Q4_1"):
+    for kind in ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"):
         name = kind.lower()
         out[f"ggml.{name}.blocks"], out[f"ggml.{name}.dequantized"] = ggml(blocks, kind)
     return out

@@ -422,7 +422,7 @@ pub(crate) struct QuantizeArgs {
     /// The model
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: String,
-    /// nf4, nf4-dq, int8, q8_0, q4_0, q4_1, q4_k (rows of a multiple of 256), or int4-32, int4-64,
+    /// nf4, nf4-dq, int8, q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k (rows of a multiple of 256), or int4-32, int4-64,
     /// int4-128 (groups with a zero point; `-sym` behind them: around 0)
     #[arg(long)]
     pub(crate) format: PackedFormat,
@@ -433,6 +433,9 @@ pub(crate) struct QuantizeArgs {
     /// Where the packed model is written: a folder, or a file that ends in `.gguf`
     #[arg(long, value_name = "DIR|FILE")]
     pub(crate) out: PathBuf,
+    /// How packed weights lie in the folder
+    #[arg(long, value_enum, default_value_t = LayoutArg::Firebox)]
+    pub(crate) layout: LayoutArg,
     /// How values are rounded; all but `rtn` look at calibration text
     #[arg(long, value_enum, default_value_t = MethodArg::Rtn)]
     pub(crate) method: MethodArg,
@@ -458,6 +461,14 @@ pub(crate) struct CalibrationArgs {
     /// gptq: round columns with large inputs first
     #[arg(long)]
     pub(crate) act_order: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LayoutArg {
+    /// For every format
+    Firebox,
+    /// For transformers and PEFT: nf4, nf4-dq and int8
+    Bitsandbytes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use firebox_checkpoint::{Checkpoint, Dtype, write_gguf};
+use firebox_checkpoint::{Checkpoint, Dtype, PackedLayout, write_gguf};
 use firebox_quant::{
     Calibration, GptqConfig, Method, QuantConfig, QuantReport, quantize_calibrated,
     quantize_checkpoint,
 };
 
-use super::args::{CalibrationArgs, Globals, MethodArg, QuantizeArgs};
+use super::args::{CalibrationArgs, Globals, LayoutArg, MethodArg, QuantizeArgs};
 use super::exit::UserError;
 use super::model::ModelFiles;
 use super::save;
@@ -17,7 +17,12 @@ use super::{data, output, progress};
 pub(crate) fn run(globals: &Globals, args: &QuantizeArgs) -> anyhow::Result<()> {
     let files = ModelFiles::open(globals, &args.model)?;
     save::check_model_out(&args.out, files.checkpoint.path())?;
-    let config = QuantConfig::projections(args.format).with_rules(args.tensors.clone());
+    let config = QuantConfig::projections(args.format)
+        .with_rules(args.tensors.clone())
+        .with_layout(match args.layout {
+            LayoutArg::Firebox => PackedLayout::Firebox,
+            LayoutArg::Bitsandbytes => PackedLayout::Bitsandbytes,
+        });
     let report = match save::is_gguf(&args.out) {
         false => quantize(globals, args, &files, &config, &args.out)?,
         true => {

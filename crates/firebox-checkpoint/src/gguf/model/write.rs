@@ -5,8 +5,6 @@ mod vocabulary;
 
 use std::path::Path;
 
-use firebox_tensor::packed::PackedFormat;
-
 use super::names::{Architecture, rope_permutation};
 use crate::{
     checkpoint::{Checkpoint, Storage},
@@ -98,29 +96,23 @@ pub fn write_gguf(
 fn packed_kind(checkpoint: &Checkpoint, name: &str) -> Result<Option<GgmlType>, CheckpointError> {
     let format = match checkpoint.storage(name) {
         Some(Storage::Packed(format)) => format,
-        // The file's own encoding, where its blocks can be taken as they are.
-        Some(Storage::Gguf(kind)) if is_taken(kind) => return Ok(Some(kind)),
+        // The file's own blocks are taken as they are.
+        Some(Storage::Gguf(kind)) => {
+            return Ok(Some(kind).filter(|kind| kind.packed_format().is_some()));
+        }
         _ => return Ok(None),
     };
-    match format {
-        PackedFormat::Q8_0 => Ok(Some(GgmlType::Q8_0)),
-        PackedFormat::Q4_0 => Ok(Some(GgmlType::Q4_0)),
-        PackedFormat::Q4_1 => Ok(Some(GgmlType::Q4_1)),
-        PackedFormat::Q4K => Ok(Some(GgmlType::Q4K)),
-        other => {
+    let kind = GgmlType::ALL
+        .into_iter()
+        .find(|kind| kind.packed_format() == Some(format));
+    match kind {
+        Some(kind) => Ok(Some(kind)),
+        None => {
             let what = format!("weight `{name}`");
-            let expected = "floats, or weights packed as q8_0, q4_0, q4_1 or q4_k";
-            Err(no_gguf(what, expected, other.name()).into())
+            let expected = "floats, or weights packed in a format of ggml's such as q4_0";
+            Err(no_gguf(what, expected, format.name()).into())
         }
     }
-}
-
-/// Whether blocks of this kind are read without decoding them.
-fn is_taken(kind: GgmlType) -> bool {
-    matches!(
-        kind,
-        GgmlType::Q8_0 | GgmlType::Q4_0 | GgmlType::Q4_1 | GgmlType::Q4K
-    )
 }
 
 fn bytes(checkpoint: &Checkpoint, name: &str, kind: GgmlType) -> Result<Vec<u8>, CheckpointError> {

@@ -75,7 +75,7 @@ fn scales_that_were_searched_for_lose_no_more_than_the_plain_ones() {
             "{format}: {searched} and {plain}"
         );
         if !matches!(format, PackedFormat::Int8Rowwise | PackedFormat::Q8_0) {
-            assert!(searched < plain * 0.95, "{format}: {searched} and {plain}");
+            assert!(searched < plain * 0.98, "{format}: {searched} and {plain}");
         }
     }
 }

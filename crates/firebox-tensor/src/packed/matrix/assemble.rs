@@ -10,6 +10,7 @@ use crate::packed::{
     int4::{Group, Int4Arrays},
     k_super_block::Groups,
     limits::checked_len,
+    q5_0, q5_k,
 };
 
 use super::Storage;
@@ -35,14 +36,6 @@ impl PackedMatrix {
         assert_eq!(codes.len(), n, "one code for each value");
         assert_eq!(grids.len(), n / block_len, "one grid for each block");
         let absmax = || -> Vec<f32> { grids.iter().map(BlockGrid::absmax).collect() };
-        let ggml = |kind: GgmlKind| {
-            let mut blocks = Vec::with_capacity(n_rows * kind.row_bytes(n_cols));
-            for (grid, codes) in grids.iter().zip(codes.chunks_exact(block_len)) {
-                grid.write(codes, &mut blocks);
-            }
-            let blocks = Arc::new(blocks);
-            Storage::Ggml { kind, blocks }
-        };
         let storage = match format {
             PackedFormat::Nf4 => Storage::Nf4 {
                 codes: Arc::new(nf4_bytes(codes)),
@@ -56,10 +49,21 @@ impl PackedMatrix {
                 codes: Arc::new(codes.to_vec()),
                 absmax: Arc::new(absmax()),
             },
-            PackedFormat::Q8_0 => ggml(GgmlKind::Q8_0),
-            PackedFormat::Q4_0 => ggml(GgmlKind::Q4_0),
-            PackedFormat::Q4_1 => ggml(GgmlKind::Q4_1),
-            PackedFormat::Q4K => ggml(GgmlKind::Q4K),
+            PackedFormat::Q8_0
+            | PackedFormat::Q4_0
+            | PackedFormat::Q4_1
+            | PackedFormat::Q4K
+            | PackedFormat::Q5_0
+            | PackedFormat::Q5_1
+            | PackedFormat::Q5K
+            | PackedFormat::Q6K => {
+                let mut blocks =
+                    Vec::with_capacity(n_rows * GgmlKind::of(format).row_bytes(n_cols));
+                for (grid, codes) in grids.iter().zip(codes.chunks_exact(block_len)) {
+                    grid.write(codes, &mut blocks);
+                }
+                Storage::ggml(GgmlKind::of(format), blocks)
+            }
             PackedFormat::Int4(groups) => {
                 let mut arrays = Int4Arrays::default();
                 let blocks_per_row = (n_cols / block_len).max(1);
@@ -128,6 +132,22 @@ impl BlockGrid {
                     write_nibbles(pair.split_at(GGML_BLOCK_SIZE), blocks);
                 }
             }
+            Scales::Q5_0 { d } => {
+                blocks.extend(d.to_le_bytes());
+                blocks.extend(q5_0::write_codes(codes));
+            }
+            Scales::Q5_1 { d, minimum } => {
+                blocks.extend(d.to_le_bytes());
+                blocks.extend(minimum.to_le_bytes());
+                blocks.extend(q5_0::write_codes(codes));
+            }
+            Scales::Q5K(groups) => {
+                let mut head = [0; Groups::HEAD_BYTES];
+                groups.write(&mut head);
+                blocks.extend(head);
+                blocks.extend(q5_k::write_codes(codes));
+            }
+            Scales::Q6K(scales) => blocks.extend(scales.write(codes)),
             Scales::Nf4 { .. } | Scales::Int8 { .. } | Scales::Int4(_) => {
                 unreachable!("a block of another format")
             }

@@ -1,4 +1,4 @@
-use firebox_tensor::packed::PackedMatrix;
+use firebox_tensor::packed::{PackedFormat, PackedMatrix};
 use serde_json::json;
 
 use super::*;
@@ -90,7 +90,7 @@ fn packed_weights_keep_their_blocks() {
     assert!(
         error
             .to_string()
-            .contains("q_proj.weight`: expected floats, or weights packed as q8_0"),
+            .contains("q_proj.weight`: expected floats, or weights packed in a format of ggml's"),
         "{error}"
     );
     assert!(!dir.path().join("no.gguf").exists());

@@ -1,0 +1,96 @@
+"""Quantizes a model with firebox and opens the files elsewhere: bitsandbytes' layout in transformers,
+GGUF in llama.cpp. The mean negative log-likelihoods of some texts must be those that firebox finds.
+
+    python open_quantized.py FIREBOX MODEL TEXTS.jsonl
+
+FIREBOX is the binary, MODEL a Hugging Face folder, TEXTS lines of {"text": ...}. Needs torch,
+transformers and bitsandbytes, and llama_cpp for GGUF (see setup.sh).
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+N_TEXTS, N_TOKENS = 5, 128
+# Sums in another order; llama.cpp, and bitsandbytes in 8 bits, multiply by activations of 8 bits.
+CLOSE, ROUNDED = 0.001, 0.02
+
+
+def firebox(*args):
+    out = subprocess.run([FIREBOX, *args, "--json"], check=True, capture_output=True, text=True)
+    return json.loads(out.stdout)
+
+
+def nll(rows, ids):
+    rows = np.asarray(rows, dtype=np.float64)[: len(ids) - 1]
+    top = rows.max(1, keepdims=True)
+    logp = rows - top - np.log(np.exp(rows - top).sum(1, keepdims=True))
+    return -logp[np.arange(len(ids) - 1), ids[1:]].sum(), len(ids) - 1
+
+
+def mean(scores):
+    total, n = np.sum(list(scores), axis=0)
+    return total / n
+
+
+def in_transformers(path, texts):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, device_map="cpu")
+    with torch.no_grad():
+        return mean(nll(model(torch.tensor([ids])).logits[0].float().numpy(), ids) for ids in texts)
+
+
+def in_llama_cpp(path, texts):
+    from llama_cpp import Llama
+
+    model = Llama(str(path), n_ctx=N_TOKENS, n_batch=N_TOKENS, logits_all=True, verbose=False)
+
+    def score(ids):
+        model.reset()
+        model.eval(ids)
+        return nll(model.scores[: len(ids)], ids)
+
+    return mean(map(score, texts))
+
+
+def check(where, form, model, path, lines, texts):
+    found = {"transformers": in_transformers, "llama.cpp": in_llama_cpp}[where](path, texts)
+    expected = firebox("eval", "divergence", "--model", str(path), "--reference", str(model), "--data",
+                       str(lines), "--seq", str(N_TOKENS), "--limit", str(N_TEXTS))["nll"]
+    tolerance = CLOSE if form.startswith("nf4") else ROUNDED
+    verdict = "same" if abs(found - expected) <= tolerance else "DIFFERENT"
+    print(f"{form:10} {where:12} {found:.4f} firebox {expected:.4f} {verdict}", flush=True)
+    return verdict == "same"
+
+
+def main(model, lines):
+    texts = []
+    for line in Path(lines).read_text().splitlines()[:N_TEXTS]:
+        text = json.loads(line)["text"]
+        texts.append(firebox("tokenizer", "encode", "--model", model, "--prompt", text)["ids"][:N_TOKENS])
+    good = True
+    with tempfile.TemporaryDirectory() as work:
+        for form in ("nf4", "nf4-dq", "int8"):
+            out = Path(work) / form
+            firebox("quantize", "--model", model, "--format", form, "--layout", "bitsandbytes", "--out", str(out))
+            good &= check("transformers", form, model, out, lines, texts)
+        for form in ("q8_0", "q4_0", "q4_1", "q5_0", "q5_1"):
+            out = Path(work) / f"{form}.gguf"
+            firebox("quantize", "--model", model, "--format", form, "--out", str(out))
+            good &= check("llama.cpp", form, model, out, lines, texts)
+        for form in ("f32", "f16", "bf16"):
+            out = Path(work) / f"{form}.gguf"
+            firebox("convert", "--model", model, "--dtype", form, "--out", str(out))
+            good &= check("llama.cpp", form, model, out, lines, texts)
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    FIREBOX = sys.argv[1]
+    main(*sys.argv[2:])
