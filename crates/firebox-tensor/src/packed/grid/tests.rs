@@ -5,7 +5,7 @@ use crate::packed::PackedMatrix;
 fn weight(n: usize) -> Vec<f32> {
     let bell = |i: usize| {
         let x = (i as f32 * 12.9898).sin() + (i as f32 * 78.233).sin() + (i as f32 * 3.17).cos();
-        if i % 97 == 0 { 3.0 * x } else { x }
+        if i.is_multiple_of(97) { 3.0 * x } else { x }
     };
     (0..n).map(|i| 0.03 * bell(i)).collect()
 }
