@@ -3,6 +3,7 @@
 //! The page is one file: styles and plots are inside it, nothing is fetched, nothing runs. It is
 //! well-formed XML as well as HTML, so a test can parse it.
 
+mod bars;
 mod curves;
 mod escape;
 mod explain;
@@ -16,6 +17,7 @@ mod svg_plot;
 mod words;
 
 use crate::loop_report::LoopReport;
+pub(crate) use bars::{Bar, bars};
 pub(crate) use escape::escape;
 
 /// The whole page.

@@ -1,48 +1,128 @@
 //! `firebox quantize`.
 
+mod page;
+
 use std::path::Path;
+use std::time::Instant;
 
 use firebox_checkpoint::{Checkpoint, Dtype, PackedLayout, write_gguf};
+use firebox_eval::DivergenceReport;
+use firebox_model::{CausalLm, GenerateConfig, HostLlama, HostWeights, SamplingConfig};
 use firebox_quant::{
     Calibration, GptqConfig, Method, QuantConfig, QuantReport, quantize_calibrated,
     quantize_checkpoint,
 };
+use firebox_tensor::memory;
+use firebox_tensor::packed::PackedFormat;
+use serde::Serialize;
 
 use super::args::{CalibrationArgs, Globals, LayoutArg, MethodArg, QuantizeArgs};
 use super::exit::UserError;
+use super::generate::rate;
 use super::model::ModelFiles;
 use super::save;
 use super::{data, output, progress};
 
+/// What was done, and what it cost.
+#[derive(Serialize)]
+struct Quantized {
+    /// The model, as it was named.
+    name: String,
+    method: &'static str,
+    #[serde(flatten)]
+    quantized: QuantReport,
+    seconds: f64,
+    /// Until the model was packed.
+    peak_rss_bytes: u64,
+    /// Beside the model, where texts were given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    divergence: Option<DivergenceReport>,
+    /// Of the model and of the packed one, where they were compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decode_tokens_per_s: Option<[f64; 2]>,
+}
+
 pub(crate) fn run(globals: &Globals, args: &QuantizeArgs) -> anyhow::Result<()> {
     let files = ModelFiles::open(globals, &args.model)?;
     save::check_model_out(&args.out, files.checkpoint.path())?;
+    check_gguf(args)?;
     let config = QuantConfig::projections(args.format)
         .with_rules(args.tensors.clone())
         .with_layout(match args.layout {
             LayoutArg::Firebox => PackedLayout::Firebox,
             LayoutArg::Bitsandbytes => PackedLayout::Bitsandbytes,
         });
-    let report = match save::is_gguf(&args.out) {
-        false => quantize(globals, args, &files, &config, &args.out)?,
-        true => {
-            // By way of a folder beside the file: GGUF lists tensors before it is known what they become.
-            let parent = args
-                .out
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty());
-            let folder = tempfile::tempdir_in(parent.unwrap_or(Path::new(".")))?;
-            let packed = folder.path().join("packed");
-            let report = quantize(globals, args, &files, &config, &packed)?;
-            write_gguf(&Checkpoint::open(&packed)?, &args.out, Dtype::F16)?;
-            let bytes_after = std::fs::metadata(&args.out)?.len();
-            QuantReport {
-                bytes_after,
-                ..report
-            }
-        }
+    let start = Instant::now();
+    let quantized = write(globals, args, &files, &config)?;
+    let mut report = Quantized {
+        name: args.model.clone(),
+        method: match args.method {
+            MethodArg::Rtn => "rtn",
+            MethodArg::Importance => "importance",
+            MethodArg::Gptq => "gptq",
+        },
+        quantized,
+        seconds: start.elapsed().as_secs_f64(),
+        peak_rss_bytes: memory::process().peak_rss_bytes,
+        divergence: None,
+        decode_tokens_per_s: None,
     };
+    if let Some(texts) = &args.evaluate {
+        evaluate(globals, args, &files, texts, &mut report)?;
+    }
+    if let Some(path) = &args.report {
+        firebox_checkpoint::write_atomic(path, page::render(&report).as_bytes())?;
+    }
     output::print(globals.json, &report, || text(&report, args))
+}
+
+/// A GGUF file has no place for some formats: said before the work.
+fn check_gguf(args: &QuantizeArgs) -> anyhow::Result<()> {
+    if !save::is_gguf(&args.out) {
+        return Ok(());
+    }
+    let of_rules = args.tensors.iter().filter_map(|rule| rule.format);
+    let mut formats = of_rules.chain([args.format]);
+    let found = match formats.find(|format| format.ggml_block_bytes().is_none()) {
+        Some(format) => format.to_string(),
+        None if args.layout == LayoutArg::Bitsandbytes => "--layout bitsandbytes".to_owned(),
+        None => return Ok(()),
+    };
+    let known: Vec<&str> = PackedFormat::ALL
+        .into_iter()
+        .filter(|format| format.ggml_block_bytes().is_some())
+        .map(PackedFormat::name)
+        .collect();
+    Err(UserError(format!(
+        "--out `{}`: expected a format that GGUF has ({}), found {found} (hint: a folder holds every format)",
+        args.out.display(),
+        known.join(", ")
+    ))
+    .into())
+}
+
+/// Writes the packed model as a folder, or as a GGUF file.
+fn write(
+    globals: &Globals,
+    args: &QuantizeArgs,
+    files: &ModelFiles,
+    config: &QuantConfig,
+) -> anyhow::Result<QuantReport> {
+    if !save::is_gguf(&args.out) {
+        return quantize(globals, args, files, config, &args.out);
+    }
+    // By way of a folder beside the file: GGUF lists tensors before it is known what they become.
+    let parent = args.out.parent();
+    let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
+    let folder = tempfile::tempdir_in(parent.unwrap_or(Path::new(".")))?;
+    let packed = folder.path().join("packed");
+    let report = quantize(globals, args, files, config, &packed)?;
+    write_gguf(&Checkpoint::open(&packed)?, &args.out, Dtype::F16)?;
+    let bytes_after = std::fs::metadata(&args.out)?.len();
+    Ok(QuantReport {
+        bytes_after,
+        ..report
+    })
 }
 
 fn quantize(
@@ -111,20 +191,83 @@ fn calibration_texts(
     data::read_ids(globals, &files.tokenizer, source, limits)
 }
 
-fn text(report: &QuantReport, args: &QuantizeArgs) -> String {
-    let worst = report.worst().map_or(String::new(), |worst| {
+/// Compares the packed model with the model: predictions on texts, and speed.
+fn evaluate(
+    globals: &Globals,
+    args: &QuantizeArgs,
+    files: &ModelFiles,
+    texts: &str,
+    report: &mut Quantized,
+) -> anyhow::Result<()> {
+    let limits = data::ReadLimits {
+        texts: args.evaluate_texts,
+        seq: args.evaluate_seq,
+        ..data::ReadLimits::default()
+    };
+    let texts = data::read_ids(globals, &files.tokenizer, texts, limits)?;
+    let reference = HostLlama::load(&files.checkpoint, HostWeights::Stored)?;
+    let packed = HostLlama::load(&Checkpoint::open(&args.out)?, HostWeights::Stored)?;
+    let bar = progress::counter("compare", texts.len());
+    let on_text = |done| bar.set_position(done as u64);
+    report.divergence = Some(firebox_eval::divergence(
+        &reference, &packed, &texts, on_text,
+    )?);
+    bar.finish_and_clear();
+    let prompt: Vec<u32> = texts.iter().flatten().copied().take(32).collect();
+    let speeds = [
+        decode_rate(&reference, &prompt)?,
+        decode_rate(&packed, &prompt)?,
+    ];
+    report.decode_tokens_per_s = Some(speeds);
+    Ok(())
+}
+
+/// Tokens a second of one sequence: the better of two runs.
+fn decode_rate(model: &HostLlama, prompt: &[u32]) -> anyhow::Result<f64> {
+    const NEW_TOKENS: usize = 32;
+    let mut best: f64 = 0.0;
+    for _ in 0..2 {
+        let config = GenerateConfig {
+            sampling: SamplingConfig::default(),
+            max_new_tokens: NEW_TOKENS + 1,
+            eos_ids: vec![],
+            stop: vec![],
+        };
+        let mut generation = model.generate(prompt, config, |_| String::new())?;
+        generation.prefill();
+        generation.next(); // from the prompt's last hidden state
+        let start = Instant::now();
+        let n = generation.by_ref().count();
+        best = best.max(rate(n, start.elapsed()));
+    }
+    Ok(best)
+}
+
+fn text(report: &Quantized, args: &QuantizeArgs) -> String {
+    let quantized = &report.quantized;
+    let worst = quantized.worst().map_or(String::new(), |worst| {
         format!(
             "; `{}` lost most, {:.1} %",
             worst.name,
             100.0 * worst.lost()
         )
     });
+    let divergence = report.divergence.map_or(String::new(), |divergence| {
+        format!(
+            "\nNLL {:.4} against {:.4}, KL divergence {:.5} nats, {:.2} % the same first token, {} tokens",
+            divergence.nll,
+            divergence.reference_nll,
+            divergence.kl,
+            100.0 * divergence.top1_agreement,
+            divergence.tokens
+        )
+    });
     format!(
-        "{}: {} weights as {}, {} to {}{worst}",
+        "{}: {} weights as {}, {} to {}{worst}{divergence}",
         args.out.display(),
-        report.tensors.len(),
-        report.format,
-        output::bytes(report.bytes_before),
-        output::bytes(report.bytes_after),
+        quantized.tensors.len(),
+        quantized.format,
+        output::bytes(quantized.bytes_before),
+        output::bytes(quantized.bytes_after),
     )
 }

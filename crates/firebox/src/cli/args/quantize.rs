@@ -32,6 +32,18 @@ pub(crate) struct QuantizeArgs {
     pub(crate) method: MethodArg,
     #[command(flatten)]
     pub(crate) calibration: CalibrationArgs,
+    /// Texts on which the packed model is compared with the model: predictions, and speed
+    #[arg(long, value_name = "DATA")]
+    pub(crate) evaluate: Option<String>,
+    /// Texts read of them
+    #[arg(long, value_name = "N", default_value_t = 40)]
+    pub(crate) evaluate_texts: usize,
+    /// Tokens read of one of them
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub(crate) evaluate_seq: usize,
+    /// A page with what was found
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) report: Option<PathBuf>,
 }
 
 /// Text that shows what weights are multiplied with.

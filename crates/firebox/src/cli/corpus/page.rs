@@ -1,14 +1,11 @@
 //! The report of `data clean` as a page: one file, nothing fetched, nothing run.
 
-mod bars;
-
 use std::fmt::Write as _;
 
 use firebox_data::CleanReport;
 use firebox_data::filter::Sample;
 
-use crate::report::{escape, shell};
-use bars::{Bar, bars};
+use crate::report::{Bar, bars, escape, shell};
 
 /// Languages that have a bar of their own.
 const MOST_LANGUAGES: usize = 12;
@@ -60,13 +57,12 @@ fn rules(report: &CleanReport) -> String {
         .rules
         .rules
         .iter()
-        .map(|rule| Bar {
-            label: rule.kind.clone(),
-            value: rule.n_dropped,
-            note: match rule.n_changed {
+        .map(|rule| {
+            let note = match rule.n_changed {
                 0 => String::new(),
                 n => format!("{n} changed"),
-            },
+            };
+            Bar::count(&rule.kind, rule.n_dropped, &note)
         })
         .collect();
     let more = [
@@ -86,13 +82,10 @@ fn rules(report: &CleanReport) -> String {
             report.dedup.as_ref().map(|found| found.n_near),
         ),
     ];
-    rows.extend(more.into_iter().filter_map(|(label, n)| {
-        Some(Bar {
-            label: label.to_owned(),
-            value: n?,
-            note: String::new(),
-        })
-    }));
+    rows.extend(
+        more.into_iter()
+            .filter_map(|(label, n)| Some(Bar::count(label, n?, ""))),
+    );
     section(
         "What dropped how many documents",
         "In the order in which they are applied: a document counts for the first rule that drops it.",
@@ -106,11 +99,7 @@ fn lengths(report: &CleanReport) -> String {
     let rows: Vec<Bar> = (first..counts.len())
         .map(|place| {
             let below = 1_u64.checked_shl(place as u32).unwrap_or(u64::MAX);
-            Bar {
-                label: format!("{} – {}", below / 2, below - 1),
-                value: counts[place],
-                note: String::new(),
-            }
+            Bar::count(format!("{} – {}", below / 2, below - 1), counts[place], "")
         })
         .collect();
     section(
@@ -127,18 +116,10 @@ fn languages(report: &CleanReport) -> String {
     let mut rows: Vec<Bar> = counts
         .iter()
         .take(MOST_LANGUAGES)
-        .map(|(code, n)| Bar {
-            label: (*code).clone(),
-            value: **n,
-            note: String::new(),
-        })
+        .map(|(code, n)| Bar::count(*code, **n, ""))
         .collect();
     if others > 0 {
-        rows.push(Bar {
-            label: "others".to_owned(),
-            value: others,
-            note: String::new(),
-        });
+        rows.push(Bar::count("others", others, ""));
     }
     section(
         "What languages they are in",
@@ -155,11 +136,7 @@ fn duplicates(report: &CleanReport) -> String {
         .cluster_sizes
         .iter()
         .take(16)
-        .map(|(size, n)| Bar {
-            label: format!("{size} documents"),
-            value: *n,
-            note: String::new(),
-        })
+        .map(|(size, n)| Bar::count(format!("{size} documents"), *n, ""))
         .collect();
     let mut body = bars("Clusters by size", &sizes);
     if let Some(checked) = &found.checked {
