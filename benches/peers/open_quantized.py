@@ -1,10 +1,10 @@
 """Quantizes a model with firebox and opens the files elsewhere: bitsandbytes' layout in transformers,
 GGUF in llama.cpp. The mean negative log-likelihoods of some texts must be those that firebox finds.
 
-    python open_quantized.py FIREBOX MODEL TEXTS.jsonl
+    python open_quantized.py FIREBOX MODEL
 
-FIREBOX is the binary, MODEL a Hugging Face folder, TEXTS lines of {"text": ...}. Needs torch,
-transformers and bitsandbytes, and llama_cpp for GGUF (see setup.sh).
+FIREBOX is the binary, MODEL a Hugging Face folder. Needs torch, transformers and bitsandbytes, and
+llama_cpp for GGUF (see setup.sh).
 """
 
 import json
@@ -15,7 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-N_TEXTS, N_TOKENS = 5, 128
+TEXTS = [
+    "The patients were treated with insulin, and their blood glucose was measured every hour for two days. "
+    "Those who had eaten before the first measurement were left out, because their values could not be compared.",
+    "A recipe for bread: mix flour, water, salt and yeast, let the dough rest until it is twice as large, fold it "
+    "three times, and bake it for forty minutes. It should sound hollow when you knock on its lower side.",
+    "def mean(values):\n    total = 0.0\n    for value in values:\n        total += value\n    return total / len(values)\n",
+]
+N_TOKENS = 128
 # Sums in another order; llama.cpp, and bitsandbytes in 8 bits, multiply by activations of 8 bits.
 CLOSE, ROUNDED = 0.001, 0.02
 
@@ -62,20 +69,22 @@ def in_llama_cpp(path, texts):
 def check(where, form, model, path, lines, texts):
     found = {"transformers": in_transformers, "llama.cpp": in_llama_cpp}[where](path, texts)
     expected = firebox("eval", "divergence", "--model", str(path), "--reference", str(model), "--data",
-                       str(lines), "--seq", str(N_TOKENS), "--limit", str(N_TEXTS))["nll"]
+                       str(lines), "--seq", str(N_TOKENS))["nll"]
     tolerance = CLOSE if form.startswith("nf4") else ROUNDED
     verdict = "same" if abs(found - expected) <= tolerance else "DIFFERENT"
     print(f"{form:10} {where:12} {found:.4f} firebox {expected:.4f} {verdict}", flush=True)
     return verdict == "same"
 
 
-def main(model, lines):
+def main(model):
     texts = []
-    for line in Path(lines).read_text().splitlines()[:N_TEXTS]:
-        text = json.loads(line)["text"]
-        texts.append(firebox("tokenizer", "encode", "--model", model, "--prompt", text)["ids"][:N_TOKENS])
+    for text in TEXTS:
+        ids = firebox("tokenizer", "encode", "--model", model, "--prompt", text)["ids"]
+        texts.append(ids[:N_TOKENS])
     good = True
     with tempfile.TemporaryDirectory() as work:
+        lines = Path(work) / "texts.jsonl"
+        lines.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
         for form in ("nf4", "nf4-dq", "int8"):
             out = Path(work) / form
             firebox("quantize", "--model", model, "--format", form, "--layout", "bitsandbytes", "--out", str(out))
@@ -93,4 +102,4 @@ def main(model, lines):
 
 if __name__ == "__main__":
     FIREBOX = sys.argv[1]
-    main(*sys.argv[2:])
+    main(sys.argv[2])

@@ -1,17 +1,19 @@
 //! Packing a model with regard to what its weights are multiplied with, layer by layer.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use firebox_checkpoint::{Checkpoint, HfWriter};
 use firebox_model::{LayerVisitor, LayerwiseLlama, Linear};
 use firebox_tensor::packed::{PackError, PackedFormat, PackedMatrix};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::config::QuantConfig;
 use crate::error::QuantError;
 use crate::gptq::{Gptq, GptqConfig, weighted_rounding};
 use crate::hessian::Hessian;
+use crate::journal::{Journal, PackedTensor};
 use crate::quantize::{declare, write_tensor};
 use crate::report::{QuantReport, TensorReport, relative_error};
 
@@ -35,6 +37,9 @@ pub struct Calibration {
     pub method: Method,
     /// Token ids of each text, none longer than the context.
     pub texts: Vec<Vec<u32>>,
+    /// A folder for what is done so far: a run with the same model, texts and settings that was
+    /// interrupted goes on after its last finished layer. It is deleted at the end.
+    pub journal: Option<PathBuf>,
 }
 
 /// Packs `checkpoint` into a new directory `out`, as
@@ -49,7 +54,7 @@ pub struct Calibration {
 /// # Errors
 /// As [`quantize_checkpoint`](crate::quantize_checkpoint); [`QuantError::Model`] for a model that is no
 /// Llama or texts that it cannot read; [`QuantError::CalibrationText`], [`QuantError::Hessian`],
-/// [`QuantError::RowNotWholeBlocks`]. `out` then is as it was.
+/// [`QuantError::RowNotWholeBlocks`], [`QuantError::Journal`]. `out` then is as it was.
 pub fn quantize_calibrated(
     checkpoint: &Checkpoint,
     config: &QuantConfig,
@@ -69,7 +74,9 @@ pub fn quantize_calibrated(
     writer.set_config(checkpoint.config().clone());
     writer.copy_side_files(checkpoint)?;
     declare(checkpoint, config, &names, &mut writer)?;
-    let (seen, others): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| is_seen(name));
+    let (seen, others): (Vec<&String>, Vec<&String>) = names
+        .iter()
+        .partition(|name| is_seen(name) && config.packs(checkpoint, name).is_some());
     check_blocks(checkpoint, config, &seen)?;
     let mut tensors = Vec::new();
     for name in others {
@@ -81,28 +88,50 @@ pub fn quantize_calibrated(
             pack_alike,
         )?);
     }
-    let mut states = model.embed(&calibration.texts)?;
     let n_layers = model.config().n_layers;
+    let (journal, n_done) = match &calibration.journal {
+        None => (None, 0),
+        Some(dir) => {
+            let run = description(checkpoint, config, calibration);
+            let (journal, n_done) = Journal::open(dir, &run, n_layers)?;
+            (Some(journal), n_done)
+        }
+    };
+    let mut states = match (&journal, n_done.checked_sub(1)) {
+        (Some(journal), Some(last)) => journal.states(last, calibration.texts.len(), &device)?,
+        _ => model.embed(&calibration.texts)?,
+    };
     let mut packer = Packer {
         checkpoint,
         config,
         method: calibration.method,
         device,
         hessian: None,
-        writer,
-        tensors,
+        layer: Vec::new(),
     };
     for i in 0..n_layers {
-        let mut layer = model.layer(i)?;
-        model.visit(i, &mut layer, &mut states, &mut packer)?;
+        let packed = match &journal {
+            Some(journal) if i < n_done => journal.layer(i)?,
+            _ => {
+                let mut layer = model.layer(i)?;
+                model.visit(i, &mut layer, &mut states, &mut packer)?;
+                let packed = std::mem::take(&mut packer.layer);
+                if let Some(journal) = &journal {
+                    journal.save(i, &packed, &states)?;
+                }
+                packed
+            }
+        };
+        for (report, matrix) in packed {
+            writer.write_packed(&report.name, &matrix)?;
+            tensors.push(report);
+        }
         on_layer(i + 1, n_layers);
     }
-    let Packer {
-        writer,
-        mut tensors,
-        ..
-    } = packer;
     writer.finish()?;
+    if let Some(journal) = journal {
+        journal.remove()?;
+    }
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(QuantReport {
         format: config.format,
@@ -110,6 +139,19 @@ pub fn quantize_calibrated(
         bytes_after: Checkpoint::open(out)?.size_bytes(),
         tensors,
     })
+}
+
+/// What a run is made of: another description, another run.
+fn description(checkpoint: &Checkpoint, config: &QuantConfig, calibration: &Calibration) -> String {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "model": checkpoint.path(),
+        "bytes": checkpoint.size_bytes(),
+        "config": config,
+        "method": calibration.method,
+        "texts": calibration.texts,
+    })
+    .to_string()
 }
 
 /// Packs a weight whose columns count alike.
@@ -157,8 +199,8 @@ struct Packer<'a> {
     device: Device,
     /// Of the rows seen since the last weights.
     hessian: Option<Hessian>,
-    writer: HfWriter,
-    tensors: Vec<TensorReport>,
+    /// Of the layer at hand.
+    layer: Vec<PackedTensor>,
 }
 
 impl LayerVisitor for Packer<'_> {
@@ -178,8 +220,6 @@ impl LayerVisitor for Packer<'_> {
         for (layer, linear) in weights {
             let name = format!("{layer}.weight");
             let Some((format, _)) = self.config.packs(self.checkpoint, &name) else {
-                let weight = self.checkpoint.tensor(&name)?;
-                self.writer.write_tensor(&name, &weight.data)?;
                 continue;
             };
             // All weights of a call have the same inputs.
@@ -224,7 +264,7 @@ impl Rounding {
 }
 
 impl Packer<'_> {
-    /// Packs and writes a weight; gives what it unpacks to, `[out, in]`.
+    /// Packs a weight; gives what it unpacks to, `[out, in]`.
     fn pack(
         &mut self,
         name: String,
@@ -241,18 +281,18 @@ impl Packer<'_> {
             name: name.clone(),
             source,
         })?;
-        self.writer.write_packed(&name, &packed)?;
         let values = packed.unpack();
         let relative_error = relative_error(&weight, &values);
         let unpacked = Tensor::from_data(TensorData::new(values, shape), &self.device);
-        self.tensors.push(TensorReport {
+        let report = TensorReport {
             name,
             format,
             shape,
             packed_bytes: packed.n_bytes() as u64,
             relative_error,
             output_error: Some(output_error(dense, unpacked.clone(), hessian)),
-        });
+        };
+        self.layer.push((report, packed));
         Ok(unpacked)
     }
 }

@@ -33,6 +33,14 @@ pub enum QuantError {
         /// Those of all texts.
         found: usize,
     },
+    /// What an interrupted run left cannot be used.
+    #[error("go on with the run in `{path}`: {what} (hint: delete the folder to begin anew)")]
+    Journal {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// What went wrong.
+        what: String,
+    },
     /// What a weight is multiplied with cannot be used.
     #[error(
         "calibrate weight `{name}`: expected inputs that vary, as finite numbers; found a Hessian that is not positive definite with damping {damping} (hint: more calibration text, or more damping)"

@@ -8,6 +8,8 @@ mod error;
 mod gptq;
 #[cfg(feature = "calibrate")]
 mod hessian;
+#[cfg(feature = "calibrate")]
+mod journal;
 mod quantize;
 mod report;
 #[cfg(feature = "calibrate")]

@@ -11,6 +11,7 @@ fn calibration(method: Method) -> Calibration {
     Calibration {
         method,
         texts: texts(),
+        journal: None,
     }
 }
 
@@ -109,4 +110,61 @@ fn what_cannot_be_calibrated_is_an_error_and_writes_nothing() {
     let error = run(PackedFormat::Q4_0, &same);
     assert!(error.contains("damping 0"), "{error}");
     assert!(!out.exists());
+}
+
+#[test]
+fn an_interrupted_run_goes_on_after_its_last_layer() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoint = saved(&decoder(true), &dir.path().join("model"));
+    let keep = "*.o_proj.weight=keep".parse().unwrap();
+    let config = QuantConfig::projections(PackedFormat::Nf4DoubleQuant).with_rules(vec![keep]);
+    let mut calibration = calibration(Method::Gptq(GptqConfig::default()));
+    let write = |name: &str, calibration: &Calibration, on_layer: &mut dyn FnMut(usize, usize)| {
+        let out = dir.path().join(name);
+        let report =
+            quantize_calibrated(&checkpoint, &config, calibration, &out, on_layer).unwrap();
+        (
+            std::fs::read(out.join("model.safetensors")).unwrap(),
+            report,
+        )
+    };
+    let expected = write("whole", &calibration, &mut |_, _| ());
+    let journal = dir.path().join("journal");
+    calibration.journal = Some(journal.clone());
+    let interrupt = || {
+        let interrupted = std::panic::AssertUnwindSafe(|| {
+            write("out", &calibration, &mut |done, _| {
+                assert!(done < 1, "interrupted")
+            });
+        });
+        assert!(std::panic::catch_unwind(interrupted).is_err());
+        assert!(journal.join("states-0.safetensors").is_file());
+    };
+    interrupt();
+    // A layer that is not finished when the process dies is done anew.
+    std::fs::write(journal.join("layer-1.tmp"), [1, 2]).unwrap();
+    let mut layers = Vec::new();
+    let again = write("out", &calibration, &mut |done, _| layers.push(done));
+    assert_eq!((again, layers), (expected, vec![1, 2]));
+    assert!(!journal.exists());
+
+    // Another run's journal is not gone on with; a damaged one is an error.
+    interrupt();
+    let other = Calibration {
+        method: Method::Importance,
+        ..calibration.clone()
+    };
+    write("other", &other, &mut |_, _| ());
+    assert!(!journal.exists());
+    interrupt();
+    std::fs::write(journal.join("layer-0.json"), "[").unwrap();
+    let error = quantize_calibrated(
+        &checkpoint,
+        &config,
+        &calibration,
+        &dir.path().join("x"),
+        |_, _| (),
+    );
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("delete the folder"), "{error}");
 }

@@ -143,7 +143,13 @@ fn quantize(
         }
         Some(method) => {
             let texts = calibration_texts(globals, files, &args.calibration)?;
-            let calibration = Calibration { method, texts };
+            // Beside the target, under a name that says whose it is.
+            let journal = args.out.with_added_extension("quantizing");
+            let calibration = Calibration {
+                method,
+                texts,
+                journal: Some(journal),
+            };
             let bar = progress::counter("quantize layers", 1);
             let on_layer = |done, all| {
                 bar.set_length(all as u64);
