@@ -3,7 +3,10 @@
 use half::{f16, slice::HalfFloatSliceExt};
 use rayon::prelude::*;
 
-use crate::dtype::Dtype;
+use crate::{
+    dtype::Dtype,
+    error::{CheckpointError, WriteError},
+};
 
 /// Elements that one task converts: large enough to be worth a task, small enough for the cache.
 const CHUNK: usize = 1 << 14;
@@ -65,6 +68,35 @@ fn decode_f16(bytes: &[u8], out: &mut [f32]) {
         }
         aligned[..words.len()].convert_to_f32_slice(out);
     }
+}
+
+/// The bytes of a weight in `F32`, `F16` or `BF16`.
+///
+/// # Errors
+/// For another dtype, or a value that is not finite or too large for it.
+pub(crate) fn encode_weight(
+    name: &str,
+    dtype: Dtype,
+    values: &[f32],
+) -> Result<Vec<u8>, CheckpointError> {
+    let name = || name.to_owned();
+    let Some(encoded) = encode(dtype, values) else {
+        let (name, found) = (name(), dtype);
+        return Err(WriteError::Dtype { name, found }.into());
+    };
+    encoded.map_err(|misfit| match misfit {
+        Misfit::NotFinite { index, value } => CheckpointError::NotFinite {
+            name: name(),
+            index,
+            value,
+        },
+        Misfit::Overflow { index, value } => CheckpointError::Overflow {
+            name: name(),
+            index,
+            value,
+            dtype,
+        },
+    })
 }
 
 /// A value that cannot be written.

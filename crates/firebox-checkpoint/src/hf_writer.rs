@@ -9,7 +9,7 @@ use crate::{
     atomic::{AtomicDir, write_error},
     checkpoint::Checkpoint,
     dtype::Dtype,
-    encoding::{Misfit, encode},
+    encoding::encode_weight,
     error::{CheckpointError, WriteError},
     packed_layout::{PackedEntry, PackedIndex, PackedLayout},
     safetensors::PlannedTensor,
@@ -170,25 +170,7 @@ impl HfWriter {
             }
             .into());
         }
-        let owned = || name.to_owned();
-        let bytes = encode(dtype, values)
-            .ok_or_else(|| WriteError::Dtype {
-                name: owned(),
-                found: dtype,
-            })?
-            .map_err(|misfit| match misfit {
-                Misfit::NotFinite { index, value } => CheckpointError::NotFinite {
-                    name: owned(),
-                    index,
-                    value,
-                },
-                Misfit::Overflow { index, value } => CheckpointError::Overflow {
-                    name: owned(),
-                    index,
-                    value,
-                    dtype,
-                },
-            })?;
+        let bytes = encode_weight(name, dtype, values)?;
         self.write_bytes(name, &bytes)
     }
 

@@ -37,6 +37,8 @@ pub struct Calibration {
     pub method: Method,
     /// Token ids of each text, none longer than the context.
     pub texts: Vec<Vec<u32>>,
+    /// Where the layers are computed.
+    pub device: Device,
     /// A folder for what is done so far: a run with the same model, texts and settings that was
     /// interrupted goes on after its last finished layer. It is deleted at the end.
     pub journal: Option<PathBuf>,
@@ -67,7 +69,7 @@ pub fn quantize_calibrated(
         let expected = MIN_TOKENS;
         return Err(QuantError::CalibrationText { expected, found });
     }
-    let device = Device::flex();
+    let device = calibration.device.clone();
     let model = LayerwiseLlama::new(checkpoint, &device)?;
     let names = checkpoint.names();
     let mut writer = HfWriter::create(out)?;

@@ -1,27 +1,9 @@
-use firebox_checkpoint::{Checkpoint, Dtype, HfWriter};
+use firebox_checkpoint::Dtype;
 use firebox_tensor::packed::PackedFormat;
 
 use super::*;
-use crate::llama::tests::tiny;
+use crate::llama::tests::{saved, tiny};
 use crate::{HostWeights, Llama};
-
-/// The model as a checkpoint of `dtype`.
-fn saved(model: &Llama, dtype: Dtype) -> (tempfile::TempDir, Checkpoint) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("model");
-    let mut writer = HfWriter::create(&path).unwrap();
-    writer.set_config(model.config().to_hf());
-    let weights = model.named_weights();
-    for weight in &weights {
-        writer.declare(&weight.name, dtype, &weight.shape).unwrap();
-    }
-    for weight in &weights {
-        writer.write_tensor(&weight.name, &weight.values()).unwrap();
-    }
-    writer.finish().unwrap();
-    let checkpoint = Checkpoint::open(&path).unwrap();
-    (dir, checkpoint)
-}
 
 fn ids(n: usize) -> Vec<u32> {
     (0..n as u32).map(|i| (i * 17 + 3) % 61).collect()

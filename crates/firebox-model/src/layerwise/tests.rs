@@ -1,10 +1,9 @@
 use burn::tensor::Device;
-use firebox_checkpoint::{Checkpoint, Dtype, HfWriter};
+use firebox_checkpoint::Dtype;
 
 use super::*;
-use crate::Llama;
 use crate::linear::host_f32;
-use crate::llama::tests::tiny;
+use crate::llama::tests::{saved, tiny};
 
 /// Counts rows, and may put zeros in place of a weight.
 #[derive(Default)]
@@ -33,25 +32,6 @@ impl LayerVisitor for Watcher {
     }
 }
 
-fn saved(model: &Llama) -> (tempfile::TempDir, Checkpoint) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("model");
-    let mut writer = HfWriter::create(&path).unwrap();
-    writer.set_config(model.config().to_hf());
-    let weights = model.named_weights();
-    for weight in &weights {
-        writer
-            .declare(&weight.name, Dtype::F32, &weight.shape)
-            .unwrap();
-    }
-    for weight in &weights {
-        writer.write_tensor(&weight.name, &weight.values()).unwrap();
-    }
-    writer.finish().unwrap();
-    let checkpoint = Checkpoint::open(&path).unwrap();
-    (dir, checkpoint)
-}
-
 fn text(n: u32) -> Vec<u32> {
     (0..n).map(|i| (i * 17 + 3) % 61).collect()
 }
@@ -61,7 +41,7 @@ fn layer_by_layer_the_states_are_those_of_the_whole_model() {
     let mut windowed = tiny();
     windowed.config.sliding_window = Some(5);
     for model in [tiny(), windowed] {
-        let (_dir, checkpoint) = saved(&model);
+        let (_dir, checkpoint) = saved(&model, Dtype::F32);
         let layerwise = LayerwiseLlama::new(&checkpoint, &Device::flex()).unwrap();
         let texts = [text(9), text(30)];
         let mut states = layerwise.embed(&texts).unwrap();
@@ -92,7 +72,7 @@ fn layer_by_layer_the_states_are_those_of_the_whole_model() {
 #[test]
 fn a_changed_weight_changes_what_comes_after_it() {
     let model = tiny();
-    let (_dir, checkpoint) = saved(&model);
+    let (_dir, checkpoint) = saved(&model, Dtype::F32);
     let layerwise = LayerwiseLlama::new(&checkpoint, &Device::flex()).unwrap();
     let mut states = layerwise.embed(&[text(12)]).unwrap();
     let before = states[0].clone();
@@ -114,7 +94,7 @@ fn a_changed_weight_changes_what_comes_after_it() {
 
 #[test]
 fn texts_that_cannot_be_read_are_errors() {
-    let (_dir, checkpoint) = saved(&tiny());
+    let (_dir, checkpoint) = saved(&tiny(), Dtype::F32);
     let layerwise = LayerwiseLlama::new(&checkpoint, &Device::flex()).unwrap();
     assert!(matches!(
         layerwise.embed(&[vec![]]),

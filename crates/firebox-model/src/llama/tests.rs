@@ -1,4 +1,5 @@
 use burn::tensor::{Device, Tensor};
+use firebox_checkpoint::{Checkpoint, Dtype, HfWriter};
 
 use crate::kv_cache::KvCache;
 use crate::{Llama, LlamaConfig};
@@ -23,6 +24,24 @@ pub(crate) fn tiny() -> Llama {
         }
     }
     model
+}
+
+/// The model as a checkpoint of `dtype`.
+pub(crate) fn saved(model: &Llama, dtype: Dtype) -> (tempfile::TempDir, Checkpoint) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model");
+    let mut writer = HfWriter::create(&path).unwrap();
+    writer.set_config(model.config().to_hf());
+    let weights = model.named_weights();
+    for weight in &weights {
+        writer.declare(&weight.name, dtype, &weight.shape).unwrap();
+    }
+    for weight in &weights {
+        writer.write_tensor(&weight.name, &weight.values()).unwrap();
+    }
+    writer.finish().unwrap();
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    (dir, checkpoint)
 }
 
 fn max_difference(a: Tensor<3>, b: Tensor<3>) -> f32 {

@@ -11,6 +11,7 @@ fn calibration(method: Method) -> Calibration {
     Calibration {
         method,
         texts: texts(),
+        device: Device::flex(),
         journal: None,
     }
 }

@@ -148,6 +148,7 @@ fn quantize(
             let calibration = Calibration {
                 method,
                 texts,
+                device: globals.device.open()?,
                 journal: Some(journal),
             };
             let bar = progress::counter("quantize layers", 1);

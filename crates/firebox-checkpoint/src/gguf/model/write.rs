@@ -9,7 +9,7 @@ use super::names::{Architecture, rope_permutation};
 use crate::{
     checkpoint::{Checkpoint, Storage},
     dtype::Dtype,
-    encoding::{Misfit, encode},
+    encoding::encode_weight,
     error::{CheckpointError, WriteError},
     gguf::{
         GgmlType,
@@ -130,25 +130,7 @@ fn bytes(checkpoint: &Checkpoint, name: &str, kind: GgmlType) -> Result<Vec<u8>,
             return Ok(blocks.ok_or_else(missing)?);
         }
     };
-    let values = checkpoint.tensor(name)?.data;
-    let owned = || name.to_owned();
-    let encoded = encode(dtype, &values).ok_or_else(|| WriteError::Dtype {
-        name: owned(),
-        found: dtype,
-    })?;
-    encoded.map_err(|misfit| match misfit {
-        Misfit::NotFinite { index, value } => CheckpointError::NotFinite {
-            name: owned(),
-            index,
-            value,
-        },
-        Misfit::Overflow { index, value } => CheckpointError::Overflow {
-            name: owned(),
-            index,
-            value,
-            dtype,
-        },
-    })
+    encode_weight(name, dtype, &checkpoint.tensor(name)?.data)
 }
 
 pub(super) fn no_gguf(
