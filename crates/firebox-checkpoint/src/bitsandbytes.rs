@@ -140,7 +140,8 @@ pub(crate) fn config_json<'a>(
         "llm_int8_enable_fp32_cpu_offload": false,
         "llm_int8_has_fp16_weight": false,
         "llm_int8_skip_modules": kept,
-        "llm_int8_threshold": 0.0,
+        // bitsandbytes' own: columns with larger inputs are not rounded to 8 bits.
+        "llm_int8_threshold": 6.0,
     })
 }
 
