@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     dtype::Dtype,
     error::{CheckpointError, ModelError, tame},
-    packed_layout::{PackedEntry, PartLayout},
+    packed_layout::{PackedEntry, PartLayout, damaged},
     safetensors::Shards,
 };
 
@@ -145,15 +145,11 @@ pub(crate) fn config_json<'a>(
     })
 }
 
-/// The packed weights of a checkpoint whose config names bitsandbytes; none where it does not.
+/// The packed weights of a checkpoint whose config names bitsandbytes.
 pub(crate) fn index(
-    config: &Value,
     shards: &Shards,
     path: &Path,
 ) -> Result<BTreeMap<String, PackedEntry>, CheckpointError> {
-    if config[CONFIG_KEY]["quant_method"] != "bitsandbytes" {
-        return Ok(BTreeMap::new());
-    }
     let mut entries = BTreeMap::new();
     for name in shards.names() {
         if let Some((weight, kind)) = name.rsplit_once(".quant_state.bitsandbytes__") {
@@ -172,15 +168,6 @@ pub(crate) fn index(
     Ok(entries)
 }
 
-fn damaged(path: &Path, name: &str, expected: &str, found: &str) -> ModelError {
-    ModelError::PackedEntry {
-        path: path.to_owned(),
-        name: tame(name),
-        expected: expected.to_owned(),
-        found: tame(found),
-    }
-}
-
 /// Format and shape by the state of a weight.
 fn four_bits(
     weight: &str,
@@ -188,13 +175,18 @@ fn four_bits(
     shards: &Shards,
     path: &Path,
 ) -> Result<PackedEntry, CheckpointError> {
-    let wrong = |expected: &str, found: &str| damaged(path, weight, expected, found);
+    let other = |expected: &'static str, found: &str| ModelError::Bitsandbytes {
+        path: path.to_owned(),
+        name: tame(weight),
+        expected,
+        found: tame(found),
+    };
     if kind != "nf4" {
-        return Err(wrong("the data type nf4", kind).into());
+        return Err(other("the data type nf4", kind).into());
     }
     let state = state(weight, shards, path)?;
     if state["blocksize"] != json!(NF4_BLOCK_SIZE) {
-        return Err(wrong("blocks of 64", &state["blocksize"].to_string()).into());
+        return Err(other("blocks of 64", &state["blocksize"].to_string()).into());
     }
     let sizes = state["shape"].as_array().and_then(|sizes| {
         let sizes = sizes.iter().map(|size| size.as_u64()?.try_into().ok());
@@ -202,7 +194,14 @@ fn four_bits(
     });
     let shape = sizes
         .and_then(|sizes| <[usize; 2]>::try_from(sizes).ok())
-        .ok_or_else(|| wrong("a shape `[out, in]`", &state["shape"].to_string()))?;
+        .ok_or_else(|| {
+            damaged(
+                path,
+                weight,
+                "a shape `[out, in]`",
+                &state["shape"].to_string(),
+            )
+        })?;
     let format = match state["nested_blocksize"].is_null() {
         true => PackedFormat::Nf4,
         false => PackedFormat::Nf4DoubleQuant,
@@ -259,24 +258,12 @@ pub(crate) fn load(
         )
     })?;
     let mut read = BTreeMap::new();
-    for PartLayout {
-        name: part,
-        dtype,
-        shape,
-    } in planned
-    {
-        let expected = || format!("`{part}` of {dtype} {shape:?}");
-        let Some((file, found)) = shards.find(&part) else {
-            return Err(wrong(expected(), "none".to_owned()).into());
-        };
+    for part in planned {
         let n = |shape: &[usize]| shape.iter().product::<usize>();
         // The state is as long as its text; codes have an axis more in some versions.
-        let same_size = n(&found.shape) == n(&shape) || part.ends_with(STATE);
-        if found.dtype != dtype || !same_size {
-            return Err(wrong(expected(), format!("{} {:?}", found.dtype, found.shape)).into());
-        }
-        read.insert(part, file.unchanged_bytes()?[found.range.clone()].to_vec());
-        file.release(found.range.clone());
+        let fits = |found: &[usize]| n(found) == n(&part.shape) || part.name.ends_with(STATE);
+        let bytes = part.read(&part.name, fits, shards, &wrong)?;
+        read.insert(part.name, bytes);
     }
     let is_codebook = |suffix: &str, codebook: &[f32]| -> bool {
         let stored = read.get(&format!("{name}.{suffix}"));

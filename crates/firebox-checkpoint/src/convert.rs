@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use serde_json::json;
-
 use crate::{
     checkpoint::{Checkpoint, Storage},
     dtype::Dtype,
@@ -33,30 +31,24 @@ use crate::{
 /// # Ok::<(), firebox_checkpoint::CheckpointError>(())
 /// ```
 pub fn convert(source: &Path, out: &Path, dtype: Dtype) -> Result<(), CheckpointError> {
-    let Some(torch_dtype) = dtype.torch_name() else {
+    if dtype.torch_name().is_none() {
         return Err(WriteError::Dtype {
             name: "*".to_owned(),
             found: dtype,
         }
         .into());
-    };
+    }
     let checkpoint = Checkpoint::open(source)?;
     let mut config = checkpoint.config().clone();
-    let Some(settings) = config.as_object_mut() else {
+    if !config.is_object() {
         return Err(CheckpointError::MissingFile {
             dir: source.parent().unwrap_or(source).to_owned(),
             expected: "`config.json` beside the weights",
             found: Vec::new(),
             hint: "give the model's directory, or put its config beside the file",
         });
-    };
-    // Newer versions of transformers write the key without `torch_`.
-    let key = if settings.contains_key("dtype") {
-        "dtype"
-    } else {
-        "torch_dtype"
-    };
-    settings.insert(key.to_owned(), json!(torch_dtype));
+    }
+    dtype.set_in(&mut config);
 
     let mut writer = HfWriter::create(out)?;
     writer.set_config(config);

@@ -106,6 +106,20 @@ impl Dtype {
         }
     }
 
+    /// Says in a `config.json` that its weights have this dtype. Newer versions of transformers write
+    /// the key without `torch_`; the one that is there stays.
+    ///
+    /// Nothing happens to a config that is no map, or for a dtype in which weights are not written.
+    pub fn set_in(self, config: &mut serde_json::Value) {
+        if let (Some(config), Some(name)) = (config.as_object_mut(), self.torch_name()) {
+            let key = match config.contains_key("dtype") {
+                true => "dtype",
+                false => "torch_dtype",
+            };
+            config.insert(key.to_owned(), name.into());
+        }
+    }
+
     /// The dtype of a safetensors header's name.
     pub(crate) fn from_header(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|dtype| dtype.name() == name)

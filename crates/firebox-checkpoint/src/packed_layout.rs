@@ -68,6 +68,39 @@ pub(crate) struct PartLayout {
     pub(crate) shape: Vec<usize>,
 }
 
+impl PartLayout {
+    /// The part's bytes in a file that has it as `full_name`, in the right dtype and a shape that fits.
+    pub(crate) fn read(
+        &self,
+        full_name: &str,
+        fits: impl Fn(&[usize]) -> bool,
+        shards: &Shards,
+        wrong: &impl Fn(String, String) -> ModelError,
+    ) -> Result<Vec<u8>, CheckpointError> {
+        let Self { name, dtype, shape } = self;
+        let expected = || format!("a part `{name}` of {dtype} {shape:?}");
+        let Some((file, entry)) = shards.find(full_name) else {
+            return Err(wrong(expected(), "none".to_owned()).into());
+        };
+        if entry.dtype != *dtype || !fits(&entry.shape) {
+            return Err(wrong(expected(), format!("{} {:?}", entry.dtype, entry.shape)).into());
+        }
+        let bytes = file.unchanged_bytes()?[entry.range.clone()].to_vec();
+        file.release(entry.range.clone());
+        Ok(bytes)
+    }
+}
+
+/// A packed tensor that is not what it should be.
+pub(crate) fn damaged(path: &Path, name: &str, expected: &str, found: &str) -> ModelError {
+    ModelError::PackedEntry {
+        path: path.to_owned(),
+        name: tame(name),
+        expected: expected.to_owned(),
+        found: tame(found),
+    }
+}
+
 impl PackedIndex {
     /// Of no tensors yet.
     pub(crate) fn new(layout: PackedLayout) -> Self {
@@ -86,7 +119,7 @@ impl PackedIndex {
         match method {
             None => Ok(own),
             Some("bitsandbytes") => Ok(Self {
-                entries: bitsandbytes::index(config, shards, path)?,
+                entries: bitsandbytes::index(shards, path)?,
                 layout: PackedLayout::Bitsandbytes,
             }),
             Some(other) => Err(ModelError::QuantMethod {
@@ -110,11 +143,8 @@ impl PackedIndex {
                 found,
             });
         }
-        let error = |name: &str, expected: &str, found: &Value| ModelError::PackedEntry {
-            path: path.to_owned(),
-            name: tame(name),
-            expected: expected.to_owned(),
-            found: tame(&found.to_string()),
+        let error = |name: &str, expected: &str, found: &Value| {
+            damaged(path, name, expected, &found.to_string())
         };
         let tensors = &listed["tensors"];
         let tensors = tensors
@@ -322,35 +352,16 @@ impl PackedEntry {
         shards: &Shards,
         path: &Path,
     ) -> Result<PackedMatrix, CheckpointError> {
-        let error = |expected: String, found: String| ModelError::PackedEntry {
-            path: path.to_owned(),
-            name: name.to_owned(),
-            expected,
-            found,
-        };
+        let wrong = |expected: String, found: String| damaged(path, name, &expected, &found);
         let Some(layout) = self.parts() else {
             let expected = format!("a shape that fits `{}`", self.format);
-            return Err(error(expected, format!("{:?}", self.shape)).into());
+            return Err(wrong(expected, format!("{:?}", self.shape)).into());
         };
         let mut parts = BTreeMap::new();
-        for PartLayout {
-            name: part,
-            dtype,
-            shape,
-        } in layout
-        {
-            let expected = || format!("a part `{part}` of {dtype} {shape:?}");
-            let Some((file, entry)) = shards.find(&format!("{name}.{part}")) else {
-                return Err(error(expected(), "none".to_owned()).into());
-            };
-            if (entry.dtype, &entry.shape) != (dtype, &shape) {
-                return Err(error(expected(), format!("{} {:?}", entry.dtype, entry.shape)).into());
-            }
-            parts.insert(
-                part.clone(),
-                file.unchanged_bytes()?[entry.range.clone()].to_vec(),
-            );
-            file.release(entry.range.clone());
+        for part in layout {
+            let full_name = format!("{name}.{}", part.name);
+            let bytes = part.read(&full_name, |found| *found == part.shape, shards, &wrong)?;
+            parts.insert(part.name, bytes);
         }
         let [n_rows, n_cols] = self.shape;
         PackedMatrix::from_parts(self.format, n_rows, n_cols, |part| parts.remove(part)).map_err(

@@ -342,7 +342,7 @@ impl Row {
             if document.is_empty() {
                 return Err(ModelError::Empty { what: "document" });
             }
-            decoder.check_context(document.len())?;
+            decoder.config.check_context(document.len())?;
             ids.extend_from_slice(document);
             ends.push(ids.len());
         }

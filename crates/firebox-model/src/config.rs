@@ -156,6 +156,17 @@ impl LlamaConfig {
         }
     }
 
+    /// So many tokens fit the context.
+    pub(crate) fn check_context(&self, n_tokens: usize) -> Result<(), ModelError> {
+        match self.max_seq_len {
+            max_seq_len if n_tokens > max_seq_len => Err(ModelError::PromptTooLong {
+                prompt_tokens: n_tokens,
+                max_seq_len,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Checks what no single field can say.
     ///
     /// # Errors

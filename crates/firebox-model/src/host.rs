@@ -95,13 +95,7 @@ impl HostLlama {
     /// # Errors
     /// [`ModelError::TokenOutOfRange`]; [`ModelError::PromptTooLong`] past the context.
     pub fn forward(&self, ids: &[u32], cache: &mut HostCache) -> Result<(), ModelError> {
-        let (n_tokens, max_seq_len) = (cache.len() + ids.len(), self.config.max_seq_len);
-        if n_tokens > max_seq_len {
-            return Err(ModelError::PromptTooLong {
-                prompt_tokens: n_tokens,
-                max_seq_len,
-            });
-        }
+        self.config.check_context(cache.len() + ids.len())?;
         self.config.check_ids(ids)?;
         in_team(|| self.compute(ids, cache));
         Ok(())

@@ -22,13 +22,7 @@ impl LogitReader<'_> {
     /// [`ModelError::TokenOutOfRange`]; [`ModelError::PromptTooLong`] past the context.
     pub fn read(&mut self, ids: &[u32]) -> Result<Vec<f32>, ModelError> {
         let config = self.0.config();
-        let (prompt_tokens, max_seq_len) = (self.0.len() + ids.len(), config.max_seq_len);
-        if prompt_tokens > max_seq_len {
-            return Err(ModelError::PromptTooLong {
-                prompt_tokens,
-                max_seq_len,
-            });
-        }
+        config.check_context(self.0.len() + ids.len())?;
         config.check_ids(ids)?;
         Ok(match ids.is_empty() {
             true => Vec::new(),

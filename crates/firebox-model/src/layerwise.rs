@@ -70,18 +70,12 @@ impl<'a> LayerwiseLlama<'a> {
     /// [`ModelError::TokenOutOfRange`]; [`ModelError::PromptTooLong`] past the context;
     /// [`ModelError::Empty`] for a text without tokens.
     pub fn embed(&self, texts: &[Vec<u32>]) -> Result<Vec<Tensor<3>>, ModelError> {
-        let (d_model, max_seq_len) = (self.config.d_model, self.config.max_seq_len);
+        let d_model = self.config.d_model;
         for text in texts {
             if text.is_empty() {
                 return Err(ModelError::Empty { what: "text" });
             }
-            if text.len() > max_seq_len {
-                let prompt_tokens = text.len();
-                return Err(ModelError::PromptTooLong {
-                    prompt_tokens,
-                    max_seq_len,
-                });
-            }
+            self.config.check_context(text.len())?;
             self.config.check_ids(text)?;
         }
         let shape = [self.config.vocab_size, d_model];

@@ -56,7 +56,7 @@ impl Llama {
     pub fn loss(&self, input_ids: &[Vec<u32>], labels: &[Vec<i64>]) -> Result<Loss, ModelError> {
         let ids = self.ids_tensor(input_ids)?;
         let [batch, seq] = ids.dims();
-        self.check_context(seq)?;
+        self.config.check_context(seq)?;
         let starts: Vec<usize> = (0..batch).map(|row| row * seq).collect();
         let labelled = self.labelled_rows(labels, seq, &starts)?;
         let positions = self.positions(0, &ids);
@@ -82,7 +82,7 @@ impl Llama {
         let lengths = cu_seqlens
             .windows(2)
             .map(|ends| ends[1].saturating_sub(ends[0]));
-        self.check_context(lengths.max().unwrap_or(0))?;
+        self.config.check_context(lengths.max().unwrap_or(0))?;
         let labelled = self.labelled_rows(labels, seq, cu_seqlens)?;
         let positions = self.positions(0, &ids).packed(cu_seqlens);
         Ok(self.loss_at(ids, &positions, labelled))
@@ -143,7 +143,7 @@ impl Llama {
                 what: "text behind its first token",
             });
         }
-        self.check_context(ids.len())?;
+        self.config.check_context(ids.len())?;
         self.config.check_ids(ids)?;
         let device = self.device();
         let mut cache = KvCache::new(&self.config);
@@ -172,16 +172,6 @@ impl Llama {
             nll.extend(scores);
         }
         Ok(nll)
-    }
-
-    pub(crate) fn check_context(&self, n_tokens: usize) -> Result<(), ModelError> {
-        match self.config.max_seq_len {
-            max_seq_len if n_tokens > max_seq_len => Err(ModelError::PromptTooLong {
-                prompt_tokens: n_tokens,
-                max_seq_len,
-            }),
-            _ => Ok(()),
-        }
     }
 
     /// Flat row indices into `[batch * seq]` and the token that each must predict; none for the

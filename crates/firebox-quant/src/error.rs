@@ -34,7 +34,9 @@ pub enum QuantError {
         found: usize,
     },
     /// What an interrupted run left cannot be used.
-    #[error("go on with the run in `{path}`: {what} (hint: delete the folder to begin anew)")]
+    #[error(
+        "go on with the run in `{path}`: expected what an interrupted run left, found: {what} (hint: delete the folder to begin anew)"
+    )]
     Journal {
         /// The folder.
         path: std::path::PathBuf,

@@ -68,27 +68,19 @@ impl Gptq {
     /// # Panics
     /// If the weight is not as wide as its inputs, or blocks reach over the end of a row.
     pub fn pack(&self, format: PackedFormat, weight: &[f32]) -> Result<PackedMatrix, PackError> {
-        let n_cols = self.order.len();
-        let n_rows = weight.len() / n_cols;
-        assert_eq!(
-            weight.len(),
-            n_rows * n_cols,
-            "a weight as wide as its inputs"
-        );
-        format.check(weight, n_cols)?;
-        let block_len = format.block_len(n_cols).expect("rows of whole blocks");
-        let plan = Plan {
-            gptq: self,
+        pack_rows(
             format,
-            block_len,
-        };
-        let mut codes = vec![0; weight.len()];
-        let grids: Vec<BlockGrid> = weight
-            .par_chunks(ROWS_PER_TASK * n_cols)
-            .zip(codes.par_chunks_mut(ROWS_PER_TASK * n_cols))
-            .flat_map_iter(|(weight, codes)| plan.round_rows(weight, codes))
-            .collect();
-        PackedMatrix::from_grids(format, [n_rows, n_cols], &grids, &codes)
+            weight,
+            self.order.len(),
+            |block_len, weight, codes| {
+                let plan = Plan {
+                    gptq: self,
+                    format,
+                    block_len,
+                };
+                plan.round_rows(weight, codes)
+            },
+        )
     }
 }
 
@@ -172,7 +164,33 @@ pub fn weighted_rounding(
     weight: &[f32],
     importance: &[f32],
 ) -> Result<PackedMatrix, PackError> {
-    let n_cols = importance.len();
+    pack_rows(
+        format,
+        weight,
+        importance.len(),
+        |block_len, weight, codes| {
+            let of_blocks = importance.chunks(block_len).cycle();
+            let blocks = weight.chunks(block_len).zip(codes.chunks_mut(block_len));
+            let round = |((block, codes), importance): ((&[f32], &mut [u8]), &[f32])| {
+                let grid = BlockGrid::fit(format, block, importance);
+                for (place, (code, x)) in codes.iter_mut().zip(block).enumerate() {
+                    *code = grid.nearest(place, *x).0;
+                }
+                grid
+            };
+            blocks.zip(of_blocks).map(round).collect()
+        },
+    )
+}
+
+/// Packs `weight`, `[out, n_cols]`, some rows a task: `round` gets the length of a block, rows, and room
+/// for their codes, and gives the scales of their blocks.
+fn pack_rows(
+    format: PackedFormat,
+    weight: &[f32],
+    n_cols: usize,
+    round: impl Fn(usize, &[f32], &mut [u8]) -> Vec<BlockGrid> + Sync,
+) -> Result<PackedMatrix, PackError> {
     let n_rows = weight.len() / n_cols;
     assert_eq!(
         weight.len(),
@@ -183,17 +201,9 @@ pub fn weighted_rounding(
     let block_len = format.block_len(n_cols).expect("rows of whole blocks");
     let mut codes = vec![0; weight.len()];
     let grids: Vec<BlockGrid> = weight
-        .par_chunks(block_len)
-        .zip(codes.par_chunks_mut(block_len))
-        .enumerate()
-        .map(|(i, (block, codes))| {
-            let first = i * block_len % n_cols;
-            let grid = BlockGrid::fit(format, block, &importance[first..first + block_len]);
-            for (place, (code, x)) in codes.iter_mut().zip(block).enumerate() {
-                *code = grid.nearest(place, *x).0;
-            }
-            grid
-        })
+        .par_chunks(ROWS_PER_TASK * n_cols)
+        .zip(codes.par_chunks_mut(ROWS_PER_TASK * n_cols))
+        .flat_map_iter(|(weight, codes)| round(block_len, weight, codes))
         .collect();
     PackedMatrix::from_grids(format, [n_rows, n_cols], &grids, &codes)
 }

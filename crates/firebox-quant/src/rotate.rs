@@ -55,14 +55,8 @@ pub fn rotate_checkpoint(
     let mut config = checkpoint.config().clone();
     if let Some(config) = config.as_object_mut() {
         config.insert("tie_word_embeddings".to_owned(), json!(false));
-        for key in ["torch_dtype", "dtype"]
-            .into_iter()
-            .filter(|key| config.contains_key(*key))
-            .collect::<Vec<_>>()
-        {
-            config.insert(key.to_owned(), json!("float32"));
-        }
     }
+    Dtype::F32.set_in(&mut config);
     let mut writer = HfWriter::create(out)?;
     writer.set_config(config);
     writer.copy_side_files(checkpoint)?;

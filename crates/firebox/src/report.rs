@@ -66,5 +66,13 @@ pub(crate) fn shell(title: &str, body: &str) -> String {
     )
 }
 
+/// A section of a page: its title, a line that explains it, and what it shows.
+pub(crate) fn section(title: &str, text: &str, body: &str) -> String {
+    format!(
+        "<section>\n<h2>{title}</h2>\n<p>{}</p>\n{body}</section>\n",
+        escape(text)
+    )
+}
+
 #[cfg(test)]
 mod tests;

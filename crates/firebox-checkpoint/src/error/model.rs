@@ -92,6 +92,20 @@ pub enum ModelError {
         /// What the config names.
         found: String,
     },
+    /// A weight that bitsandbytes packed in a way that is not read.
+    #[error(
+        "read `{path}`: tensor `{name}`: expected {expected}, found {found} (hint: of bitsandbytes' weights nf4 in blocks of 64 and int8 are read; start from the model as it was before it was quantized)"
+    )]
+    Bitsandbytes {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// What is read.
+        expected: &'static str,
+        /// What is there.
+        found: String,
+    },
     /// Firebox's own packed weights in a version that is not read.
     #[error(
         "read `{path}`: expected packed weights of version {expected}, found {found} (hint: they need a newer firebox)"

@@ -1,6 +1,6 @@
 //! From a checkpoint to panels.
 
-use firebox_checkpoint::{Checkpoint, Dtype, Storage};
+use firebox_checkpoint::{Checkpoint, Dtype, GgmlType, Storage};
 use firebox_tensor::host::{
     Arena, AttentionShape, PanelFormat, PanelMatrix, SimdLevel, WeightRows,
 };
@@ -225,15 +225,17 @@ impl Loader<'_> {
                 if let Some(found) = self.checkpoint.shape(name) {
                     check_shape(name, &shape, &found, field)?;
                 }
-                let packed = match weights {
-                    HostWeights::Blocks => self.checkpoint.blocks(name)?,
+                let has_panels = |kind: GgmlType| {
+                    let format = kind.packed_format();
+                    format.is_some_and(|format| PanelFormat::of_format(format, shape[1]).is_some())
+                };
+                let packed = match (weights, storage) {
+                    // Blocks that panels do not have are values of the file like any others.
+                    (HostWeights::Blocks, Some(Storage::Gguf(kind))) if !has_panels(kind) => None,
+                    (HostWeights::Blocks, _) => self.checkpoint.blocks(name)?,
                     _ => self.checkpoint.packed(name)?,
                 };
-                // Blocks that panels do not have are values of the file like any others.
-                let has_panels = |packed: &PackedMatrix| {
-                    weights == HostWeights::Stored || PanelFormat::of_packed(packed).is_some()
-                };
-                if let Some(packed) = packed.filter(has_panels) {
+                if let Some(packed) = packed {
                     return Ok(Source::packed(packed));
                 }
                 match storage {

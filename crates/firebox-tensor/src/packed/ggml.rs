@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::packed::{
-    GGML_BLOCK_SIZE, K_BLOCK_SIZE, PackedFormat, Q4_0_BLOCK_BYTES, Q4_1_BLOCK_BYTES,
+    GGML_BLOCK_SIZE, Int4Groups, K_BLOCK_SIZE, PackedFormat, Q4_0_BLOCK_BYTES, Q4_1_BLOCK_BYTES,
     Q4_K_BLOCK_BYTES, Q5_0_BLOCK_BYTES, Q5_1_BLOCK_BYTES, Q5_K_BLOCK_BYTES, Q6_K_BLOCK_BYTES,
     Q8_0_BLOCK_BYTES, dequantize_q4_0, dequantize_q4_1, dequantize_q4_k, dequantize_q5_0,
     dequantize_q5_1, dequantize_q5_k, dequantize_q6_k, dequantize_q8_0, quantize_q4_0,
@@ -25,31 +25,6 @@ pub(super) enum GgmlKind {
 }
 
 impl GgmlKind {
-    /// The blocks of a format.
-    ///
-    /// # Panics
-    /// If it has none of ggml's.
-    pub(super) fn of(format: PackedFormat) -> Self {
-        Self::find(format).expect("a format of ggml's")
-    }
-
-    fn find(format: PackedFormat) -> Option<Self> {
-        match format {
-            PackedFormat::Q8_0 => Some(Self::Q8_0),
-            PackedFormat::Q4_0 => Some(Self::Q4_0),
-            PackedFormat::Q4_1 => Some(Self::Q4_1),
-            PackedFormat::Q4K => Some(Self::Q4K),
-            PackedFormat::Q5_0 => Some(Self::Q5_0),
-            PackedFormat::Q5_1 => Some(Self::Q5_1),
-            PackedFormat::Q5K => Some(Self::Q5K),
-            PackedFormat::Q6K => Some(Self::Q6K),
-            PackedFormat::Nf4
-            | PackedFormat::Nf4DoubleQuant
-            | PackedFormat::Int8Rowwise
-            | PackedFormat::Int4(_) => None,
-        }
-    }
-
     /// Elements of a block.
     fn block_len(self) -> usize {
         match self {
@@ -109,10 +84,41 @@ impl GgmlKind {
     }
 }
 
+/// Formats that are stored alike.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Family {
+    Nf4,
+    Nf4DoubleQuant,
+    Int8,
+    Ggml(GgmlKind),
+    Int4(Int4Groups),
+}
+
 impl PackedFormat {
+    /// How weights of this format are stored.
+    pub(super) fn family(self) -> Family {
+        match self {
+            Self::Nf4 => Family::Nf4,
+            Self::Nf4DoubleQuant => Family::Nf4DoubleQuant,
+            Self::Int8Rowwise => Family::Int8,
+            Self::Q8_0 => Family::Ggml(GgmlKind::Q8_0),
+            Self::Q4_0 => Family::Ggml(GgmlKind::Q4_0),
+            Self::Q4_1 => Family::Ggml(GgmlKind::Q4_1),
+            Self::Q4K => Family::Ggml(GgmlKind::Q4K),
+            Self::Q5_0 => Family::Ggml(GgmlKind::Q5_0),
+            Self::Q5_1 => Family::Ggml(GgmlKind::Q5_1),
+            Self::Q5K => Family::Ggml(GgmlKind::Q5K),
+            Self::Q6K => Family::Ggml(GgmlKind::Q6K),
+            Self::Int4(groups) => Family::Int4(groups),
+        }
+    }
+
     /// Bytes of a block of [`Self::row_multiple`] values; `None` where the format has no blocks of
     /// ggml's.
     pub fn ggml_block_bytes(self) -> Option<usize> {
-        GgmlKind::find(self).map(GgmlKind::block_bytes)
+        match self.family() {
+            Family::Ggml(kind) => Some(kind.block_bytes()),
+            Family::Nf4 | Family::Nf4DoubleQuant | Family::Int8 | Family::Int4(_) => None,
+        }
     }
 }

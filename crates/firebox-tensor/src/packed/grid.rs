@@ -9,10 +9,12 @@ use half::f16;
 use crate::packed::{
     GGML_BLOCK_SIZE, NF4_BLOCK_SIZE, NF4_CODEBOOK, PackedFormat,
     block_rounding::{absmax, integer, moments},
+    ggml::Family,
     int4, int8,
     k_search::{self, Minimum, best_line, code_on},
     k_super_block::Groups,
-    nf4, q6_k, q8_0,
+    nf4, q6_k,
+    q8_0::inverse_scale,
 };
 
 /// The scales of one block of a row, which say what values the block can hold.
@@ -51,18 +53,10 @@ impl PackedFormat {
     /// Values of a row that share their scales: a block, or the whole row. `None` where blocks reach
     /// over the end of a row of `n_cols`.
     pub fn block_len(self, n_cols: usize) -> Option<usize> {
-        let block_len = match self {
-            Self::Nf4 | Self::Nf4DoubleQuant => NF4_BLOCK_SIZE,
-            Self::Int8Rowwise => n_cols.max(1),
-            Self::Q8_0
-            | Self::Q4_0
-            | Self::Q4_1
-            | Self::Q4K
-            | Self::Q5_0
-            | Self::Q5_1
-            | Self::Q5K
-            | Self::Q6K
-            | Self::Int4(_) => self.row_multiple(),
+        let block_len = match self.family() {
+            Family::Nf4 | Family::Nf4DoubleQuant => NF4_BLOCK_SIZE,
+            Family::Int8 => n_cols.max(1),
+            Family::Ggml(_) | Family::Int4(_) => self.row_multiple(),
         };
         n_cols.is_multiple_of(block_len).then_some(block_len)
     }
@@ -134,29 +128,26 @@ impl BlockGrid {
     pub fn nearest(&self, i: usize, x: f32) -> (u8, f32) {
         match &self.scales {
             Scales::Nf4 { absmax } => {
-                let (code, level) = nf4_level(x * inverse(*absmax));
+                let (code, level) = nf4_level(x * inverse_scale(*absmax));
                 (code, level * absmax)
             }
             Scales::Int8 { absmax } => {
-                let code = integer(x * inverse(*absmax) * 127.0, -127.0, 127.0) as i8;
+                let code = integer(x * inverse_scale(*absmax) * 127.0, -127.0, 127.0) as i8;
                 let mut value = [0.0];
                 int8::unpack(&[code as u8], *absmax, &mut value);
                 (code as u8, value[0])
             }
             Scales::Q8_0 { d } => {
-                let d = d.to_f32();
-                let code = integer(x * q8_0::inverse_scale(d), -127.0, 127.0);
-                (code as i8 as u8, code * d)
+                let (level, value) = on_scale(d.to_f32(), x, -127.0, 127.0);
+                (level as i8 as u8, value)
             }
             Scales::Q4_0 { d } => {
-                let d = d.to_f32();
-                let code = integer(x * q8_0::inverse_scale(d), -8.0, 7.0);
-                ((code + 8.0) as u8, code * d)
+                let (level, value) = on_scale(d.to_f32(), x, -8.0, 7.0);
+                ((level + 8.0) as u8, value)
             }
             Scales::Q5_0 { d } => {
-                let d = d.to_f32();
-                let code = integer(x * q8_0::inverse_scale(d), -16.0, 15.0);
-                ((code + 16.0) as u8, code * d)
+                let (level, value) = on_scale(d.to_f32(), x, -16.0, 15.0);
+                ((level + 16.0) as u8, value)
             }
             Scales::Q4_1 { d, minimum } => on_line((d.to_f32(), -minimum.to_f32()), x, 15.0),
             Scales::Q5_1 { d, minimum } => on_line((d.to_f32(), -minimum.to_f32()), x, 31.0),
@@ -207,6 +198,12 @@ fn fit_groups(values: &[f32], importance: &[f32], max_code: f32) -> Groups {
     k_search::head(groups, max_code, |g| importance[g])
 }
 
+/// The nearest whole multiple of a scale from `min` to `max`: which, and its value.
+fn on_scale(scale: f32, x: f32, min: f32, max: f32) -> (f32, f32) {
+    let level = integer(x * inverse_scale(scale), min, max);
+    (level, level * scale)
+}
+
 /// The code of `x` on a line `(scale, minimum)`, and the value that it stands for.
 fn on_line((scale, minimum): (f32, f32), x: f32, max_code: f32) -> (u8, f32) {
     let code = code_on((scale, minimum), x, max_code);
@@ -224,7 +221,7 @@ pub(super) fn fit_scale(
     let absmax = absmax(values);
     let (mut best, mut most) = (candidates[0] * absmax, 0.0);
     for candidate in candidates {
-        let inverse = inverse(candidate * absmax);
+        let inverse = inverse_scale(candidate * absmax);
         let (xl, ll) = moments(values, importance, |x| level(x * inverse));
         if ll > 0.0 && xl * xl / ll > most {
             (best, most) = (xl / ll, xl * xl / ll);
@@ -236,10 +233,6 @@ pub(super) fn fit_scale(
 /// The nearest f16 that is finite.
 pub(super) fn finite_f16(x: f32) -> f16 {
     f16::from_f32(x.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()))
-}
-
-fn inverse(scale: f32) -> f32 {
-    q8_0::inverse_scale(scale)
 }
 
 /// The code of the nearest value of NF4's codebook, and the value.

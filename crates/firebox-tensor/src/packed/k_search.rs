@@ -10,6 +10,7 @@ use half::f16;
 
 use crate::packed::{
     GGML_BLOCK_SIZE, K_BLOCK_SIZE,
+    block_rounding::integer,
     k_super_block::{GROUPS, Groups},
 };
 
@@ -68,7 +69,7 @@ pub(super) fn head<const N: usize>(
 /// The code of `x` on a line `(scale, minimum)`.
 pub(super) fn code_on((scale, minimum): (f32, f32), x: f32, max_code: f32) -> u8 {
     let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-    round((x + minimum) * inverse, max_code) as u8
+    integer((x + minimum) * inverse, 0.0, max_code) as u8
 }
 
 /// `x ≈ d * code`, for values that are not negative.
@@ -79,15 +80,10 @@ fn six_bits(values: [f32; GROUPS]) -> (f16, [u8; GROUPS]) {
         0.0 => 0.0,
         d => 1.0 / d,
     };
-    (d, values.map(|x| round(x * inverse, MAX_SIX_BITS) as u8))
-}
-
-/// The nearest integer from 0 to `max`.
-#[inline(always)]
-fn round(x: f32, max: f32) -> f32 {
-    /// `1.5 * 2^23`: adding it rounds to an integer, ties to even.
-    const INTEGER_BITS: f32 = 12_582_912.0;
-    (x.clamp(0.0, max) + INTEGER_BITS) - INTEGER_BITS
+    (
+        d,
+        values.map(|x| integer(x * inverse, 0.0, MAX_SIX_BITS) as u8),
+    )
 }
 
 /// The line of least error among those of several sets of codes. Each set begins at the best
@@ -116,7 +112,7 @@ pub(super) fn best_line<const N: usize>(
     }
     let codes = |minimum: f32, n_steps: f32| {
         let inverse = n_steps / (max + minimum);
-        x.map(|x| round((x + minimum) * inverse, max_code))
+        x.map(|x| integer((x + minimum) * inverse, 0.0, max_code))
     };
     let mut least = error(x, importance, &codes(minimum, max_code), best);
     for candidate in 0..CANDIDATES {

@@ -8,7 +8,7 @@ use crate::packed::{
     PackError, PackedFormat, PackedPart, PartDtype,
     dot::dot,
     double_quant::{NESTED_BLOCK_SIZE, NestedAbsmax, dynamic_codebook},
-    ggml::GgmlKind,
+    ggml::{Family, GgmlKind},
     int4::{self, Group, Int4Arrays, Int4Groups},
     int8,
     limits::{check_values, checked_len},
@@ -102,40 +102,30 @@ impl PackedMatrix {
             });
         }
         check_values(format, weight, n_cols)?;
-        let storage = match format {
-            PackedFormat::Nf4 => {
+        let storage = match format.family() {
+            Family::Nf4 => {
                 let (codes, absmax) = nf4::pack(weight);
                 Storage::Nf4 {
                     codes: Arc::new(codes),
                     absmax: Arc::new(absmax),
                 }
             }
-            PackedFormat::Nf4DoubleQuant => {
+            Family::Nf4DoubleQuant => {
                 let (codes, absmax) = nf4::pack(weight);
                 Storage::Nf4DoubleQuant {
                     codes: Arc::new(codes),
                     absmax: NestedAbsmax::pack(&absmax),
                 }
             }
-            PackedFormat::Int8Rowwise => {
+            Family::Int8 => {
                 let (codes, absmax) = int8::pack(weight, n_rows, n_cols);
                 Storage::Int8 {
                     codes: Arc::new(codes),
                     absmax: Arc::new(absmax),
                 }
             }
-            PackedFormat::Q8_0
-            | PackedFormat::Q4_0
-            | PackedFormat::Q4_1
-            | PackedFormat::Q4K
-            | PackedFormat::Q5_0
-            | PackedFormat::Q5_1
-            | PackedFormat::Q5K
-            | PackedFormat::Q6K => {
-                let kind = GgmlKind::of(format);
-                Storage::ggml(kind, kind.pack(weight))
-            }
-            PackedFormat::Int4(groups) => Storage::Int4 {
+            Family::Ggml(kind) => Storage::ggml(kind, kind.pack(weight)),
+            Family::Int4(groups) => Storage::Int4 {
                 groups,
                 arrays: Arc::new(int4::pack(groups, weight, n_cols)),
             },
@@ -166,12 +156,12 @@ impl PackedMatrix {
             n_cols,
             get,
         };
-        let storage = match format {
-            PackedFormat::Nf4 => Storage::Nf4 {
+        let storage = match format.family() {
+            Family::Nf4 => Storage::Nf4 {
                 codes: Arc::new(parts.bytes("codes", n.div_ceil(2))?),
                 absmax: Arc::new(parts.scales("absmax", n_blocks)?),
             },
-            PackedFormat::Nf4DoubleQuant => Storage::Nf4DoubleQuant {
+            Family::Nf4DoubleQuant => Storage::Nf4DoubleQuant {
                 codes: Arc::new(parts.bytes("codes", n.div_ceil(2))?),
                 absmax: NestedAbsmax {
                     codes: Arc::new(parts.bytes("absmax_codes", n_blocks)?),
@@ -181,22 +171,12 @@ impl PackedMatrix {
                     offset: parts.scales("absmax_offset", 1)?[0],
                 },
             },
-            PackedFormat::Int8Rowwise => Storage::Int8 {
+            Family::Int8 => Storage::Int8 {
                 codes: Arc::new(parts.bytes("codes", n)?),
                 absmax: Arc::new(parts.scales("absmax", n_rows)?),
             },
-            PackedFormat::Q8_0
-            | PackedFormat::Q4_0
-            | PackedFormat::Q4_1
-            | PackedFormat::Q4K
-            | PackedFormat::Q5_0
-            | PackedFormat::Q5_1
-            | PackedFormat::Q5K
-            | PackedFormat::Q6K => {
-                let kind = GgmlKind::of(format);
-                Storage::ggml(kind, parts.bytes("blocks", kind.row_bytes(n))?)
-            }
-            PackedFormat::Int4(groups) => Storage::Int4 {
+            Family::Ggml(kind) => Storage::ggml(kind, parts.bytes("blocks", kind.row_bytes(n))?),
+            Family::Int4(groups) => Storage::Int4 {
                 groups,
                 arrays: Arc::new(Int4Arrays {
                     codes: parts.bytes("codes", n / 2)?,

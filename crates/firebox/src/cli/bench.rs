@@ -57,26 +57,11 @@ pub(crate) fn decode(globals: &Globals, args: &BenchDecodeArgs) -> anyhow::Resul
     let prompt = random_ids(&loaded.model, args.prompt_tokens, 0);
     let (mut prefill_runs, mut decode_runs) = (Vec::new(), Vec::new());
     for run in 0..=args.runs {
-        let config = GenerateConfig {
-            sampling: SamplingConfig::default(),
-            max_new_tokens: args.new_tokens + 1,
-            eos_ids: vec![],
-            stop: vec![],
-        };
-        let mut generation =
-            loaded
-                .model
-                .generate(&prompt, config, loaded.files.tokenizer.decoder(false))?;
-        let start = Instant::now();
-        generation.prefill();
-        let prefill = start.elapsed();
-        // The first token comes from the prompt's last hidden state, without a pass of its own.
-        generation.next();
-        let start = Instant::now();
-        let n = generation.by_ref().count();
+        let decode = loaded.files.tokenizer.decoder(false);
+        let [prefill, decode] = rates(&loaded.model, &prompt, args.new_tokens, decode)?;
         if run > 0 {
-            prefill_runs.push(rate(prompt.len(), prefill));
-            decode_runs.push(rate(n, start.elapsed()));
+            prefill_runs.push(prefill);
+            decode_runs.push(decode);
         }
     }
     let bench = DecodeBench {
@@ -104,6 +89,30 @@ pub(crate) fn decode(globals: &Globals, args: &BenchDecodeArgs) -> anyhow::Resul
             output::bytes(bench.peak_rss_bytes)
         )
     })
+}
+
+/// Tokens a second of one run: reading the prompt, and writing after it.
+pub(crate) fn rates(
+    model: &impl CausalLm,
+    prompt: &[u32],
+    new_tokens: usize,
+    decode: impl FnMut(Option<u32>) -> String,
+) -> anyhow::Result<[f64; 2]> {
+    let config = GenerateConfig {
+        sampling: SamplingConfig::default(),
+        max_new_tokens: new_tokens + 1,
+        eos_ids: vec![],
+        stop: vec![],
+    };
+    let mut generation = model.generate(prompt, config, decode)?;
+    let start = Instant::now();
+    generation.prefill();
+    let prefill = start.elapsed();
+    // The first token comes from the prompt's last hidden state, without a pass of its own.
+    generation.next();
+    let start = Instant::now();
+    let n = generation.by_ref().count();
+    Ok([rate(prompt.len(), prefill), rate(n, start.elapsed())])
 }
 
 pub(crate) fn train(globals: &Globals, args: &BenchTrainArgs) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! `firebox eval`.
 
+use firebox_eval::DivergenceReport;
 use firebox_model::{CausalLm, HostLlama, HostWeights};
 
 use super::args::{DivergenceArgs, Globals, PerplexityArgs};
@@ -36,7 +37,7 @@ pub(crate) fn divergence(globals: &Globals, args: &DivergenceArgs) -> anyhow::Re
     );
     if expected != found {
         let text = format!(
-            "--reference: expected a model of the same vocabulary, found {expected} tokens beside {found}"
+            "--reference: expected a model of the same vocabulary, found {expected} tokens beside {found} (hint: give the model that the other was made from)"
         );
         return Err(UserError(text).into());
     }
@@ -44,14 +45,17 @@ pub(crate) fn divergence(globals: &Globals, args: &DivergenceArgs) -> anyhow::Re
     let on_text = |done| bar.set_position(done as u64);
     let report = firebox_eval::divergence(&reference, &loaded.model, &texts, on_text)?;
     bar.finish_and_clear();
-    output::print(globals.json, &report, || {
-        format!(
-            "NLL {:.4} against {:.4}, KL divergence {:.5} nats, {:.2} % the same first token, {} tokens",
-            report.nll,
-            report.reference_nll,
-            report.kl,
-            100.0 * report.top1_agreement,
-            report.tokens
-        )
-    })
+    output::print(globals.json, &report, || divergence_text(&report))
+}
+
+/// The report in a line.
+pub(crate) fn divergence_text(report: &DivergenceReport) -> String {
+    format!(
+        "NLL {:.4} against {:.4}, KL divergence {:.5} nats, {:.2} % the same first token, {} tokens",
+        report.nll,
+        report.reference_nll,
+        report.kl,
+        100.0 * report.top1_agreement,
+        report.tokens
+    )
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use firebox_checkpoint::{Checkpoint, Dtype, PackedLayout, write_gguf};
 use firebox_eval::DivergenceReport;
-use firebox_model::{CausalLm, GenerateConfig, HostLlama, HostWeights, SamplingConfig};
+use firebox_model::{HostLlama, HostWeights};
 use firebox_quant::{
     Calibration, GptqConfig, Method, QuantConfig, QuantReport, quantize_calibrated,
     quantize_checkpoint,
@@ -18,10 +18,9 @@ use serde::Serialize;
 
 use super::args::{CalibrationArgs, Globals, LayoutArg, MethodArg, QuantizeArgs};
 use super::exit::UserError;
-use super::generate::rate;
 use super::model::ModelFiles;
 use super::save;
-use super::{data, output, progress};
+use super::{bench, data, eval, output, progress};
 
 /// What was done, and what it cost.
 #[derive(Serialize)]
@@ -234,18 +233,8 @@ fn decode_rate(model: &HostLlama, prompt: &[u32]) -> anyhow::Result<f64> {
     const NEW_TOKENS: usize = 32;
     let mut best: f64 = 0.0;
     for _ in 0..2 {
-        let config = GenerateConfig {
-            sampling: SamplingConfig::default(),
-            max_new_tokens: NEW_TOKENS + 1,
-            eos_ids: vec![],
-            stop: vec![],
-        };
-        let mut generation = model.generate(prompt, config, |_| String::new())?;
-        generation.prefill();
-        generation.next(); // from the prompt's last hidden state
-        let start = Instant::now();
-        let n = generation.by_ref().count();
-        best = best.max(rate(n, start.elapsed()));
+        let [_, decode] = bench::rates(model, prompt, NEW_TOKENS, |_| String::new())?;
+        best = best.max(decode);
     }
     Ok(best)
 }
@@ -259,16 +248,10 @@ fn text(report: &Quantized, args: &QuantizeArgs) -> String {
             100.0 * worst.lost()
         )
     });
-    let divergence = report.divergence.map_or(String::new(), |divergence| {
-        format!(
-            "\nNLL {:.4} against {:.4}, KL divergence {:.5} nats, {:.2} % the same first token, {} tokens",
-            divergence.nll,
-            divergence.reference_nll,
-            divergence.kl,
-            100.0 * divergence.top1_agreement,
-            divergence.tokens
-        )
-    });
+    let divergence = match &report.divergence {
+        Some(divergence) => format!("\n{}", eval::divergence_text(divergence)),
+        None => String::new(),
+    };
     format!(
         "{}: {} weights as {}, {} to {}{worst}{divergence}",
         args.out.display(),

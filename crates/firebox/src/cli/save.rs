@@ -4,7 +4,6 @@ use std::path::Path;
 
 use firebox_checkpoint::{Checkpoint, Dtype, HfWriter};
 use firebox_model::{Llama, NamedWeight, SequenceClassifier};
-use serde_json::Value;
 
 use super::exit::UserError;
 
@@ -102,7 +101,7 @@ pub(crate) fn model(
 ) -> anyhow::Result<()> {
     let mut writer = HfWriter::create(out)?;
     let mut config = origin.config().clone();
-    set_dtype(&mut config, dtype);
+    dtype.set_in(&mut config);
     writer.set_config(config);
     writer.copy_side_files(origin)?;
     weights(&model.named_weights(), writer, dtype)
@@ -117,19 +116,10 @@ pub(crate) fn classifier(
 ) -> anyhow::Result<()> {
     let mut writer = HfWriter::create(out)?;
     let mut config = model.config_to_hf(origin.config());
-    set_dtype(&mut config, dtype);
+    dtype.set_in(&mut config);
     writer.set_config(config);
     writer.copy_side_files(origin)?;
     weights(&model.named_weights(), writer, dtype)
-}
-
-/// transformers 5 calls it `dtype`; the key that is there stays.
-fn set_dtype(config: &mut Value, dtype: Dtype) {
-    let key = match config["dtype"].is_string() {
-        true => "dtype",
-        false => "torch_dtype",
-    };
-    config[key] = dtype.torch_name().into();
 }
 
 /// Writes a model made here: its config and the given files beside the weights.
@@ -141,7 +131,7 @@ pub(crate) fn new_model(
 ) -> anyhow::Result<()> {
     let mut writer = HfWriter::create(out)?;
     let mut config = model.config().to_hf();
-    config["torch_dtype"] = dtype.torch_name().into();
+    dtype.set_in(&mut config);
     writer.set_config(config);
     for (name, bytes) in files {
         writer.set_side_file(name, bytes.clone());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::packed::{
     BlockGrid, GGML_BLOCK_SIZE, PackError, PackedFormat, PackedMatrix,
     double_quant::NestedAbsmax,
-    ggml::GgmlKind,
+    ggml::Family,
     grid::Scales,
     int4::{Group, Int4Arrays},
     k_super_block::Groups,
@@ -36,35 +36,27 @@ impl PackedMatrix {
         assert_eq!(codes.len(), n, "one code for each value");
         assert_eq!(grids.len(), n / block_len, "one grid for each block");
         let absmax = || -> Vec<f32> { grids.iter().map(BlockGrid::absmax).collect() };
-        let storage = match format {
-            PackedFormat::Nf4 => Storage::Nf4 {
+        let storage = match format.family() {
+            Family::Nf4 => Storage::Nf4 {
                 codes: Arc::new(nf4_bytes(codes)),
                 absmax: Arc::new(absmax()),
             },
-            PackedFormat::Nf4DoubleQuant => Storage::Nf4DoubleQuant {
+            Family::Nf4DoubleQuant => Storage::Nf4DoubleQuant {
                 codes: Arc::new(nf4_bytes(codes)),
                 absmax: NestedAbsmax::pack(&absmax()),
             },
-            PackedFormat::Int8Rowwise => Storage::Int8 {
+            Family::Int8 => Storage::Int8 {
                 codes: Arc::new(codes.to_vec()),
                 absmax: Arc::new(absmax()),
             },
-            PackedFormat::Q8_0
-            | PackedFormat::Q4_0
-            | PackedFormat::Q4_1
-            | PackedFormat::Q4K
-            | PackedFormat::Q5_0
-            | PackedFormat::Q5_1
-            | PackedFormat::Q5K
-            | PackedFormat::Q6K => {
-                let mut blocks =
-                    Vec::with_capacity(n_rows * GgmlKind::of(format).row_bytes(n_cols));
+            Family::Ggml(kind) => {
+                let mut blocks = Vec::with_capacity(n_rows * kind.row_bytes(n_cols));
                 for (grid, codes) in grids.iter().zip(codes.chunks_exact(block_len)) {
                     grid.write(codes, &mut blocks);
                 }
-                Storage::ggml(GgmlKind::of(format), blocks)
+                Storage::ggml(kind, blocks)
             }
-            PackedFormat::Int4(groups) => {
+            Family::Int4(groups) => {
                 let mut arrays = Int4Arrays::default();
                 let blocks_per_row = (n_cols / block_len).max(1);
                 let rows = codes

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use firebox_data::CleanReport;
 use firebox_data::filter::Sample;
 
-use crate::report::{Bar, bars, escape, shell};
+use crate::report::{Bar, bars, escape, section, shell};
 
 /// Languages that have a bar of their own.
 const MOST_LANGUAGES: usize = 12;
@@ -257,13 +257,6 @@ fn broken(report: &CleanReport) -> String {
         "Broken records",
         "The first of them.",
         &format!("<pre class=\"wrap\">{lines}</pre>\n"),
-    )
-}
-
-fn section(title: &str, text: &str, body: &str) -> String {
-    format!(
-        "<section>\n<h2>{title}</h2>\n<p>{}</p>\n{body}</section>\n",
-        escape(text)
     )
 }
 

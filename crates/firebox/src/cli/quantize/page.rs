@@ -7,7 +7,7 @@ use firebox_quant::TensorReport;
 
 use super::Quantized;
 use crate::cli::output::bytes;
-use crate::report::{Bar, bars, escape, shell};
+use crate::report::{Bar, bars, escape, section, shell};
 
 /// Weights in the table of those that lost most.
 const WORST: usize = 12;
@@ -173,13 +173,6 @@ fn worst(report: &Quantized) -> String {
     table.push_str("</table>\n");
     let text = "Give those at the top more bits with `--tensor NAME=FORMAT`.";
     section("What suffers most", text, &table)
-}
-
-fn section(title: &str, text: &str, body: &str) -> String {
-    format!(
-        "<section>\n<h2>{title}</h2>\n<p>{}</p>\n{body}</section>\n",
-        escape(text)
-    )
 }
 
 #[cfg(test)]
