@@ -1,9 +1,15 @@
 //! A decoder read from its checkpoint one layer at a time, for those who look at what each weight is
 //! multiplied with: calibration in the memory of one layer.
 
+mod head;
+mod producer;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use firebox_checkpoint::Checkpoint;
 use firebox_tensor::kernels::in_pool;
+
+pub use self::head::DecoderHead;
+pub use self::producer::Producer;
 
 use crate::attention::Positions;
 use crate::config::LlamaConfig;
@@ -11,6 +17,7 @@ use crate::error::ModelError;
 use crate::linear::Linear;
 use crate::llama::DecoderLayer;
 use crate::load::{config_of, load_layer, tensor_of_shape};
+use crate::rms_norm::RmsNorm;
 use crate::rope::inv_freq;
 
 /// Sees the inputs of a layer's weights, and may change the weights: those after them then see what
@@ -27,11 +34,15 @@ pub trait LayerVisitor: Send {
     fn rows(&mut self, x: Tensor<2>) -> Result<(), Self::Error>;
 
     /// The weights that all the rows seen since the last call belong to, with their names in the
-    /// checkpoint, without `.weight`.
+    /// checkpoint, without `.weight`, and where the rows came from.
     ///
     /// # Errors
     /// What ends the pass.
-    fn weights(&mut self, weights: &mut [(String, &mut Linear)]) -> Result<(), Self::Error>;
+    fn weights(
+        &mut self,
+        producer: Producer<'_>,
+        weights: &mut [(String, &mut Linear)],
+    ) -> Result<(), Self::Error>;
 }
 
 /// A decoder in its checkpoint, of which one layer is in memory at a time.
@@ -130,43 +141,63 @@ impl<'a> LayerwiseLlama<'a> {
         visitor: &mut V,
     ) -> Result<(), V::Error> {
         let name = |part: &str| format!("model.layers.{i}.{part}");
-        let attention = &mut layer.self_attn;
-        let normed = |x: &Tensor<3>| layer.input_layernorm.forward(x.clone());
+        let normed = |norm: &RmsNorm, x: &Tensor<3>| norm.forward(x.clone());
+        let (norm, attention) = (&mut layer.input_layernorm, &mut layer.self_attn);
         for x in states.iter() {
-            visitor.rows(flat(normed(x)))?;
+            visitor.rows(flat(normed(norm, x)))?;
         }
-        visitor.weights(&mut [
-            (name("self_attn.q_proj"), &mut attention.q_proj),
-            (name("self_attn.k_proj"), &mut attention.k_proj),
-            (name("self_attn.v_proj"), &mut attention.v_proj),
-        ])?;
+        visitor.weights(
+            Producer::norm(name("input_layernorm"), norm),
+            &mut [
+                (name("self_attn.q_proj"), &mut attention.q_proj),
+                (name("self_attn.k_proj"), &mut attention.k_proj),
+                (name("self_attn.v_proj"), &mut attention.v_proj),
+            ],
+        )?;
         let mut contexts = Vec::with_capacity(states.len());
         for x in states.iter() {
-            let context = attention.context(normed(x), &self.positions(x.dims()[1]), None);
+            let positions = self.positions(x.dims()[1]);
+            let context = attention.context(normed(norm, x), &positions, None);
             visitor.rows(flat(context.clone()))?;
             contexts.push(context);
         }
-        visitor.weights(&mut [(name("self_attn.o_proj"), &mut attention.o_proj)])?;
+        let heads = [attention.n_heads, attention.n_kv_heads, attention.head_dim];
+        visitor.weights(
+            Producer::values(name("self_attn.v_proj"), &mut attention.v_proj, heads),
+            &mut [(name("self_attn.o_proj"), &mut attention.o_proj)],
+        )?;
         for (x, context) in states.iter_mut().zip(contexts) {
             *x = x.clone() + attention.o_proj.forward(context);
         }
-        let mlp = &mut layer.mlp;
-        let normed = |x: &Tensor<3>| layer.post_attention_layernorm.forward(x.clone());
+        let (norm, mlp) = (&mut layer.post_attention_layernorm, &mut layer.mlp);
         for x in states.iter() {
-            visitor.rows(flat(normed(x)))?;
+            visitor.rows(flat(normed(norm, x)))?;
         }
-        visitor.weights(&mut [
-            (name("mlp.gate_proj"), &mut mlp.gate_proj),
-            (name("mlp.up_proj"), &mut mlp.up_proj),
-        ])?;
+        visitor.weights(
+            Producer::norm(name("post_attention_layernorm"), norm),
+            &mut [
+                (name("mlp.gate_proj"), &mut mlp.gate_proj),
+                (name("mlp.up_proj"), &mut mlp.up_proj),
+            ],
+        )?;
         for x in states.iter() {
-            visitor.rows(flat(mlp.gated(normed(x))))?;
+            visitor.rows(flat(mlp.gated(normed(norm, x))))?;
         }
-        visitor.weights(&mut [(name("mlp.down_proj"), &mut mlp.down_proj)])?;
+        visitor.weights(
+            Producer::rows(name("mlp.up_proj"), &mut mlp.up_proj),
+            &mut [(name("mlp.down_proj"), &mut mlp.down_proj)],
+        )?;
         for x in states.iter_mut() {
-            *x = x.clone() + mlp.forward(normed(x));
+            *x = x.clone() + mlp.forward(normed(norm, x));
         }
         Ok(())
+    }
+
+    /// Takes one residual stream, `[1, tokens, d_model]`, through a layer.
+    pub fn run(&self, layer: &DecoderLayer, x: &Tensor<3>) -> Tensor<3> {
+        in_pool(&self.device, || {
+            layer.forward(x.clone(), &self.positions(x.dims()[1]), None)
+        })
     }
 
     fn positions(&self, seq: usize) -> Positions {

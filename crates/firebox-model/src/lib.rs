@@ -32,7 +32,7 @@ pub use generate::{FinishReason, GenerateConfig, GeneratedToken, Generation};
 pub use host::{HostCache, HostLlama, HostWeights, UnknownHostWeights};
 pub use inference::{CausalLm, InferenceModel, LogitReader};
 pub use kv_cache::KvCache;
-pub use layerwise::{LayerVisitor, LayerwiseLlama};
+pub use layerwise::{DecoderHead, LayerVisitor, LayerwiseLlama, Producer};
 pub use linear::{Linear, PackedWeight, Weight};
 pub use llama::{DecoderLayer, Llama};
 pub use lora::{LoraConfig, LoraFactors, LoraInit, combine_adapters, matches_pattern};

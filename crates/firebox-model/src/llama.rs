@@ -213,57 +213,46 @@ impl Llama {
     /// Every linear layer inside the decoder with its checkpoint name, without `.weight`.
     pub fn linears(&self) -> Vec<(String, &Linear)> {
         let layers = self.layers.iter().enumerate();
-        layers
-            .flat_map(|(i, layer)| {
-                let (attn, mlp) = (&layer.self_attn, &layer.mlp);
-                [
-                    (format!("model.layers.{i}.self_attn.q_proj"), &attn.q_proj),
-                    (format!("model.layers.{i}.self_attn.k_proj"), &attn.k_proj),
-                    (format!("model.layers.{i}.self_attn.v_proj"), &attn.v_proj),
-                    (format!("model.layers.{i}.self_attn.o_proj"), &attn.o_proj),
-                    (format!("model.layers.{i}.mlp.gate_proj"), &mlp.gate_proj),
-                    (format!("model.layers.{i}.mlp.up_proj"), &mlp.up_proj),
-                    (format!("model.layers.{i}.mlp.down_proj"), &mlp.down_proj),
-                ]
-            })
-            .collect()
+        layers.flat_map(|(i, layer)| layer.linears(i)).collect()
     }
 
     /// As [`Llama::linears`], to change them.
     pub fn linears_mut(&mut self) -> Vec<(String, &mut Linear)> {
         let layers = self.layers.iter_mut().enumerate();
-        layers
-            .flat_map(|(i, layer)| {
-                let (attn, mlp) = (&mut layer.self_attn, &mut layer.mlp);
-                [
-                    (
-                        format!("model.layers.{i}.self_attn.q_proj"),
-                        &mut attn.q_proj,
-                    ),
-                    (
-                        format!("model.layers.{i}.self_attn.k_proj"),
-                        &mut attn.k_proj,
-                    ),
-                    (
-                        format!("model.layers.{i}.self_attn.v_proj"),
-                        &mut attn.v_proj,
-                    ),
-                    (
-                        format!("model.layers.{i}.self_attn.o_proj"),
-                        &mut attn.o_proj,
-                    ),
-                    (
-                        format!("model.layers.{i}.mlp.gate_proj"),
-                        &mut mlp.gate_proj,
-                    ),
-                    (format!("model.layers.{i}.mlp.up_proj"), &mut mlp.up_proj),
-                    (
-                        format!("model.layers.{i}.mlp.down_proj"),
-                        &mut mlp.down_proj,
-                    ),
-                ]
-            })
-            .collect()
+        layers.flat_map(|(i, layer)| layer.linears_mut(i)).collect()
+    }
+}
+
+impl DecoderLayer {
+    /// The linear layers of layer `i` with their checkpoint names, without `.weight`.
+    pub fn linears(&self, i: usize) -> [(String, &Linear); 7] {
+        let (attn, mlp) = (&self.self_attn, &self.mlp);
+        [
+            (format!("model.layers.{i}.self_attn.q_proj"), &attn.q_proj),
+            (format!("model.layers.{i}.self_attn.k_proj"), &attn.k_proj),
+            (format!("model.layers.{i}.self_attn.v_proj"), &attn.v_proj),
+            (format!("model.layers.{i}.self_attn.o_proj"), &attn.o_proj),
+            (format!("model.layers.{i}.mlp.gate_proj"), &mlp.gate_proj),
+            (format!("model.layers.{i}.mlp.up_proj"), &mlp.up_proj),
+            (format!("model.layers.{i}.mlp.down_proj"), &mlp.down_proj),
+        ]
+    }
+
+    /// As [`DecoderLayer::linears`], to change them.
+    pub fn linears_mut(&mut self, i: usize) -> [(String, &mut Linear); 7] {
+        let names = self.linears(i).map(|(name, _)| name);
+        let (attn, mlp) = (&mut self.self_attn, &mut self.mlp);
+        let linears = [
+            &mut attn.q_proj,
+            &mut attn.k_proj,
+            &mut attn.v_proj,
+            &mut attn.o_proj,
+            &mut mlp.gate_proj,
+            &mut mlp.up_proj,
+            &mut mlp.down_proj,
+        ];
+        let mut linears = linears.into_iter();
+        names.map(|name| (name, linears.next().expect("seven of each")))
     }
 }
 

@@ -1,9 +1,9 @@
 //! Every dense weight under its checkpoint name, for writing.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
-use crate::linear::{Linear, Weight, host_f32};
-use crate::llama::Llama;
+use crate::linear::host_f32;
+use crate::llama::{DecoderLayer, Llama};
 
 /// One floating-point weight of a model.
 #[derive(Debug, Clone)]
@@ -40,33 +40,38 @@ impl Llama {
             self.embed_tokens.val(),
         )];
         for (i, layer) in self.layers.iter().enumerate() {
-            let norms = [
-                ("input_layernorm", &layer.input_layernorm),
-                ("post_attention_layernorm", &layer.post_attention_layernorm),
-            ];
-            for (name, norm) in norms {
-                let name = format!("model.layers.{i}.{name}.weight");
-                weights.push(NamedWeight::new(name, norm.gamma.val()));
-            }
+            weights.extend(layer.named_weights(i, &self.device()));
         }
         weights.push(NamedWeight::new("model.norm.weight", self.norm.gamma.val()));
         if let Some(head) = &self.lm_head {
             weights.push(NamedWeight::new("lm_head.weight", head.val()));
         }
-        for (name, linear) in self.linears() {
-            self.add_linear(&name, linear, &mut weights);
-        }
         weights
     }
+}
 
-    fn add_linear(&self, name: &str, linear: &Linear, weights: &mut Vec<NamedWeight>) {
-        let weight = match &linear.weight {
-            Weight::Dense(weight) => weight.val(),
-            packed @ Weight::Packed(_) => packed.to_dense(&self.device()),
-        };
-        weights.push(NamedWeight::new(format!("{name}.weight"), weight));
-        if let Some(bias) = &linear.bias {
-            weights.push(NamedWeight::new(format!("{name}.bias"), bias.val()));
+impl DecoderLayer {
+    /// The weights of layer `i` as a checkpoint holds them, packed ones unpacked on `device`, adapters left
+    /// out.
+    pub fn named_weights(&self, i: usize, device: &Device) -> Vec<NamedWeight> {
+        let norms = [
+            ("input_layernorm", &self.input_layernorm),
+            ("post_attention_layernorm", &self.post_attention_layernorm),
+        ];
+        let mut weights: Vec<NamedWeight> = norms
+            .into_iter()
+            .map(|(name, norm)| {
+                let name = format!("model.layers.{i}.{name}.weight");
+                NamedWeight::new(name, norm.gamma.val())
+            })
+            .collect();
+        for (name, linear) in self.linears(i) {
+            let weight = linear.weight.to_dense(device);
+            weights.push(NamedWeight::new(format!("{name}.weight"), weight));
+            if let Some(bias) = &linear.bias {
+                weights.push(NamedWeight::new(format!("{name}.bias"), bias.val()));
+            }
         }
+        weights
     }
 }

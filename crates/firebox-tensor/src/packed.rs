@@ -24,6 +24,7 @@ mod error;
 mod format;
 mod ggml;
 mod grid;
+mod half_quadratic;
 mod int4;
 mod int8;
 mod k_search;

@@ -21,7 +21,11 @@ impl LayerVisitor for Watcher {
         Ok(())
     }
 
-    fn weights(&mut self, weights: &mut [(String, &mut Linear)]) -> Result<(), ModelError> {
+    fn weights(
+        &mut self,
+        _producer: Producer<'_>,
+        weights: &mut [(String, &mut Linear)],
+    ) -> Result<(), ModelError> {
         for (name, linear) in weights {
             self.names.push(name.clone());
             if Some(name.as_str()) == self.zeroed {
@@ -108,4 +112,76 @@ fn texts_that_cannot_be_read_are_errors() {
         layerwise.embed(&[text(601)]),
         Err(ModelError::PromptTooLong { .. })
     ));
+}
+
+/// Scales what weights are multiplied with, and takes the scales back in the weights.
+struct Rescaler;
+
+impl LayerVisitor for Rescaler {
+    type Error = ModelError;
+
+    fn rows(&mut self, _x: Tensor<2>) -> Result<(), ModelError> {
+        Ok(())
+    }
+
+    fn weights(
+        &mut self,
+        mut producer: Producer<'_>,
+        weights: &mut [(String, &mut Linear)],
+    ) -> Result<(), ModelError> {
+        let index = producer.scale_of_input();
+        let n = index.iter().max().unwrap() + 1;
+        let scales: Vec<f32> = (0..n).map(|i| 0.5 + (i % 7) as f32).collect();
+        let of_inputs: Vec<f32> = index.iter().map(|i| scales[*i]).collect();
+        for (_, linear) in weights {
+            linear.scale_columns(Tensor::from_floats(&*of_inputs, &Device::flex()));
+        }
+        producer.divide(Tensor::from_floats(&*scales, &Device::flex()));
+        Ok(())
+    }
+}
+
+#[test]
+fn scales_move_from_what_makes_the_inputs_into_the_weights() {
+    let model = tiny();
+    assert!(model.config().n_heads > model.config().n_kv_heads);
+    let (_dir, checkpoint) = saved(&model, Dtype::F32);
+    let layerwise = LayerwiseLlama::new(&checkpoint, &Device::flex()).unwrap();
+    let start = layerwise.embed(&[text(20)]).unwrap();
+    let mut layer = layerwise.layer(1).unwrap();
+    let expected = layerwise.run(&layer, &start[0]);
+    let gains = host_f32(layer.input_layernorm.gamma.val());
+    layerwise
+        .visit(1, &mut layer, &mut start.clone(), &mut Rescaler)
+        .unwrap();
+    assert_ne!(host_f32(layer.input_layernorm.gamma.val()), gains);
+    let found = host_f32(layerwise.run(&layer, &start[0]));
+    for (found, expected) in found.iter().zip(host_f32(expected)) {
+        assert!((found - expected).abs() < 1e-4 * expected.abs().max(1.0));
+    }
+}
+
+#[test]
+fn the_head_sees_the_last_states_and_gives_the_logits() {
+    let mut untied = tiny();
+    untied.lm_head = Some(burn::module::Param::from_tensor(
+        untied.embed_tokens.val() * 0.5,
+    ));
+    untied.config.tie_embeddings = false;
+    for (model, name) in [(tiny(), "model.embed_tokens"), (untied, "lm_head")] {
+        let (_dir, checkpoint) = saved(&model, Dtype::F32);
+        let layerwise = LayerwiseLlama::new(&checkpoint, &Device::flex()).unwrap();
+        let ids = model.ids_tensor(&[text(11)]).unwrap();
+        let states = model.hidden_states(ids.clone());
+        let mut head = layerwise.head().unwrap();
+        let logits = layerwise.logits(&head, states.last().unwrap());
+        assert_eq!(host_f32(logits), host_f32(model.forward(ids)));
+        let mut watcher = Watcher::default();
+        let last = [states.last().unwrap().clone()];
+        layerwise
+            .visit_head(&mut head, &last, &mut watcher)
+            .unwrap();
+        assert_eq!(watcher.rows, [[11, model.config().d_model]]);
+        assert_eq!(watcher.names, [name]);
+    }
 }
