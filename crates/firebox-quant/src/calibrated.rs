@@ -2,23 +2,26 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, Tensor, TensorData};
-use firebox_checkpoint::{Checkpoint, HfWriter};
-use firebox_model::{LayerVisitor, LayerwiseLlama, Linear};
+use burn::tensor::{Device, Tensor};
+use firebox_checkpoint::{Checkpoint, Dtype, HfWriter};
+use firebox_model::LayerwiseLlama;
 use firebox_tensor::packed::{PackError, PackedFormat, PackedMatrix};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::config::QuantConfig;
 use crate::error::QuantError;
-use crate::gptq::{Gptq, GptqConfig, weighted_rounding};
-use crate::hessian::Hessian;
-use crate::journal::{Journal, PackedTensor};
-use crate::quantize::{declare, write_tensor};
-use crate::report::{QuantReport, TensorReport, relative_error};
+use crate::gptq::GptqConfig;
+use crate::journal::{FinishedLayer, Journal};
+use crate::packer::Packer;
+use crate::quantize::{declare, kept_dtype, write_tensor};
+use crate::report::{QuantReport, TensorReport};
+use crate::rounding::weighted_rounding;
+use crate::scaling::{Scaler, Scaling};
 
 /// Fewer calibration tokens than this say nothing.
 const MIN_TOKENS: usize = 128;
+const HEAD: &str = "lm_head.weight";
 
 /// How calibration text is used.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -35,6 +38,8 @@ pub enum Method {
 pub struct Calibration {
     /// The method.
     pub method: Method,
+    /// How columns are scaled before.
+    pub scaling: Option<Scaling>,
     /// Token ids of each text, none longer than the context.
     pub texts: Vec<Vec<u32>>,
     /// Where the layers are computed.
@@ -69,26 +74,29 @@ pub fn quantize_calibrated(
         let expected = MIN_TOKENS;
         return Err(QuantError::CalibrationText { expected, found });
     }
-    let device = calibration.device.clone();
-    let model = LayerwiseLlama::new(checkpoint, &device)?;
+    let model = LayerwiseLlama::new(checkpoint, &calibration.device)?;
     let names = checkpoint.names();
+    let is_scaled = |name: &str| calibration.scaling.is_some() && is_of_layer(name);
+    let is_seen = |name: &str| {
+        let is_head = name == HEAD && !model.config().tie_embeddings;
+        is_head || is_of_layer(name) && name.ends_with("_proj.weight")
+    };
     let mut writer = HfWriter::create(out)?;
     writer.set_config(checkpoint.config().clone());
     writer.copy_side_files(checkpoint)?;
-    declare(checkpoint, config, &names, &mut writer)?;
+    let dtype_of = |name: &str| match is_scaled(name) {
+        true => Dtype::F32,
+        false => kept_dtype(checkpoint, name),
+    };
+    declare(checkpoint, config, &names, dtype_of, &mut writer)?;
     let (seen, others): (Vec<&String>, Vec<&String>) = names
         .iter()
         .partition(|name| is_seen(name) && config.packs(checkpoint, name).is_some());
     check_blocks(checkpoint, config, &seen)?;
     let mut tensors = Vec::new();
-    for name in others {
-        tensors.extend(write_tensor(
-            checkpoint,
-            config,
-            name,
-            &mut writer,
-            pack_alike,
-        )?);
+    for name in others.into_iter().filter(|name| !is_scaled(name)) {
+        let report = write_tensor(checkpoint, config, name, &mut writer, pack_alike)?;
+        tensors.extend(report);
     }
     let n_layers = model.config().n_layers;
     let (journal, n_done) = match &calibration.journal {
@@ -100,35 +108,33 @@ pub fn quantize_calibrated(
         }
     };
     let mut states = match (&journal, n_done.checked_sub(1)) {
-        (Some(journal), Some(last)) => journal.states(last, calibration.texts.len(), &device)?,
+        (Some(journal), Some(last)) => {
+            journal.states(last, calibration.texts.len(), &calibration.device)?
+        }
         _ => model.embed(&calibration.texts)?,
     };
-    let mut packer = Packer {
+    let run = Run {
         checkpoint,
         config,
-        method: calibration.method,
-        device,
-        hessian: None,
-        layer: Vec::new(),
+        calibration,
+        model: &model,
     };
     for i in 0..n_layers {
-        let packed = match &journal {
+        let layer = match &journal {
             Some(journal) if i < n_done => journal.layer(i)?,
             _ => {
-                let mut layer = model.layer(i)?;
-                model.visit(i, &mut layer, &mut states, &mut packer)?;
-                let packed = std::mem::take(&mut packer.layer);
+                let layer = run.layer(i, &mut states)?;
                 if let Some(journal) = &journal {
-                    journal.save(i, &packed, &states)?;
+                    journal.save(i, &layer, &states)?;
                 }
-                packed
+                layer
             }
         };
-        for (report, matrix) in packed {
-            writer.write_packed(&report.name, &matrix)?;
-            tensors.push(report);
-        }
+        tensors.extend(layer.write(&mut writer)?);
         on_layer(i + 1, n_layers);
+    }
+    if seen.iter().any(|name| *name == HEAD) {
+        tensors.extend(run.head(&states)?.write(&mut writer)?);
     }
     writer.finish()?;
     if let Some(journal) = journal {
@@ -143,14 +149,79 @@ pub fn quantize_calibrated(
     })
 }
 
+/// What all layers of a run have in common.
+struct Run<'a> {
+    checkpoint: &'a Checkpoint,
+    config: &'a QuantConfig,
+    calibration: &'a Calibration,
+    model: &'a LayerwiseLlama<'a>,
+}
+
+impl Run<'_> {
+    /// Packs layer `i`, and takes the states through what it became.
+    fn layer(&self, i: usize, states: &mut [Tensor<3>]) -> Result<FinishedLayer, QuantError> {
+        let (checkpoint, config, device) = (self.checkpoint, self.config, &self.calibration.device);
+        let mut layer = self.model.layer(i)?;
+        if let Some(scaling) = self.calibration.scaling {
+            // All scales before any rounding: a weight is scaled by its inputs, and by what reads it.
+            let mut scaler = Scaler::new(scaling, checkpoint, config, device);
+            let mut unscaled = states.to_vec();
+            self.model
+                .visit(i, &mut layer, &mut unscaled, &mut scaler)?;
+        }
+        let mut packer = Packer::new(checkpoint, config, self.calibration);
+        self.model.visit(i, &mut layer, states, &mut packer)?;
+        let kept = match self.calibration.scaling {
+            None => Vec::new(),
+            Some(_) => layer.named_weights(i, device),
+        };
+        let is_kept = |name: &str| config.packs(checkpoint, name).is_none();
+        Ok(FinishedLayer {
+            packed: packer.take(),
+            kept: kept
+                .into_iter()
+                .filter(|weight| is_kept(&weight.name))
+                .map(|weight| (weight.name.clone(), weight.values()))
+                .collect(),
+        })
+    }
+
+    /// Packs the head.
+    fn head(&self, states: &[Tensor<3>]) -> Result<FinishedLayer, QuantError> {
+        let mut packer = Packer::new(self.checkpoint, self.config, self.calibration);
+        self.model
+            .visit_head(&mut self.model.head()?, states, &mut packer)?;
+        Ok(FinishedLayer {
+            packed: packer.take(),
+            kept: Vec::new(),
+        })
+    }
+}
+
+impl FinishedLayer {
+    fn write(self, writer: &mut HfWriter) -> Result<Vec<TensorReport>, QuantError> {
+        for (name, values) in &self.kept {
+            writer.write_tensor(name, values)?;
+        }
+        let mut reports = Vec::with_capacity(self.packed.len());
+        for (report, matrix) in self.packed {
+            writer.write_packed(&report.name, &matrix)?;
+            reports.push(report);
+        }
+        Ok(reports)
+    }
+}
+
 /// What a run is made of: another description, another run.
 fn description(checkpoint: &Checkpoint, config: &QuantConfig, calibration: &Calibration) -> String {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "journal": 2,
         "model": checkpoint.path(),
         "bytes": checkpoint.size_bytes(),
         "config": config,
         "method": calibration.method,
+        "scaling": calibration.scaling,
         "texts": calibration.texts,
     })
     .to_string()
@@ -168,9 +239,10 @@ fn pack_alike(
     }
 }
 
-/// Whether a tensor is a weight that calibration looks at.
-fn is_seen(name: &str) -> bool {
-    name.starts_with("model.layers.") && name.ends_with("_proj.weight")
+/// Whether a tensor is one of those of a layer that calibration reads.
+fn is_of_layer(name: &str) -> bool {
+    let ends = ["_layernorm.weight", "_proj.weight", "_proj.bias"];
+    name.starts_with("model.layers.") && ends.iter().any(|end| name.ends_with(end))
 }
 
 fn check_blocks(
@@ -191,127 +263,6 @@ fn check_blocks(
         }
     }
     Ok(())
-}
-
-/// Packs each weight when all that it is multiplied with has been seen.
-struct Packer<'a> {
-    checkpoint: &'a Checkpoint,
-    config: &'a QuantConfig,
-    method: Method,
-    device: Device,
-    /// Of the rows seen since the last weights.
-    hessian: Option<Hessian>,
-    /// Of the layer at hand.
-    layer: Vec<PackedTensor>,
-}
-
-impl LayerVisitor for Packer<'_> {
-    type Error = QuantError;
-
-    fn rows(&mut self, x: Tensor<2>) -> Result<(), QuantError> {
-        let new = || Hessian::new(x.dims()[1], &self.device);
-        self.hessian.get_or_insert_with(new).add(x.clone());
-        Ok(())
-    }
-
-    fn weights(&mut self, weights: &mut [(String, &mut Linear)]) -> Result<(), QuantError> {
-        let Some(hessian) = self.hessian.take() else {
-            return Ok(());
-        };
-        let mut rounding = None;
-        for (layer, linear) in weights {
-            let name = format!("{layer}.weight");
-            let Some((format, _)) = self.config.packs(self.checkpoint, &name) else {
-                continue;
-            };
-            // All weights of a call have the same inputs.
-            let rounding = match &rounding {
-                Some(rounding) => rounding,
-                None => rounding.insert(Rounding::new(self.method, &hessian, &name)?),
-            };
-            let unpacked = self.pack(name, format, linear, (rounding, &hessian))?;
-            let bias = linear.bias.as_ref().map(burn::module::Param::val);
-            **linear = Linear::dense(unpacked, bias);
-        }
-        Ok(())
-    }
-}
-
-/// How the weights of some inputs are rounded.
-enum Rounding {
-    Importance(Vec<f32>),
-    Gptq(Box<Gptq>),
-}
-
-impl Rounding {
-    fn new(method: Method, hessian: &Hessian, name: &str) -> Result<Self, QuantError> {
-        match method {
-            Method::Importance => Ok(Self::Importance(hessian.mean_squares())),
-            Method::Gptq(config) => match Gptq::new(hessian, &config) {
-                Some(gptq) => Ok(Self::Gptq(Box::new(gptq))),
-                None => Err(QuantError::Hessian {
-                    name: name.to_owned(),
-                    damping: config.damping,
-                }),
-            },
-        }
-    }
-
-    fn pack(&self, format: PackedFormat, weight: &[f32]) -> Result<PackedMatrix, PackError> {
-        match self {
-            Self::Importance(importance) => weighted_rounding(format, weight, importance),
-            Self::Gptq(gptq) => gptq.pack(format, weight),
-        }
-    }
-}
-
-impl Packer<'_> {
-    /// Packs a weight; gives what it unpacks to, `[out, in]`.
-    fn pack(
-        &mut self,
-        name: String,
-        format: PackedFormat,
-        linear: &Linear,
-        (rounding, hessian): (&Rounding, &Hessian),
-    ) -> Result<Tensor<2>, QuantError> {
-        let shape = linear.shape();
-        let dense = linear.weight.to_dense(&self.device);
-        let weight = dense.clone().into_data().convert::<f32>();
-        let weight: Vec<f32> = weight.try_into_vec().expect("just converted to f32");
-        let packed = rounding.pack(format, &weight);
-        let packed = packed.map_err(|source| QuantError::Pack {
-            name: name.clone(),
-            source,
-        })?;
-        let values = packed.unpack();
-        let relative_error = relative_error(&weight, &values);
-        let unpacked = Tensor::from_data(TensorData::new(values, shape), &self.device);
-        let report = TensorReport {
-            name,
-            format,
-            shape,
-            packed_bytes: packed.n_bytes() as u64,
-            relative_error,
-            output_error: Some(output_error(dense, unpacked.clone(), hessian)),
-        };
-        self.layer.push((report, packed));
-        Ok(unpacked)
-    }
-}
-
-/// `‖(W − Ŵ) X‖ / ‖W X‖`, from `H = X Xᵀ`.
-fn output_error(weight: Tensor<2>, unpacked: Tensor<2>, hessian: &Hessian) -> f64 {
-    let error = weight.clone() - unpacked;
-    let squares = |w: Tensor<2>| -> f64 {
-        let sum: f32 = (w.clone().matmul(hessian.sum()) * w).sum().into_scalar();
-        f64::from(sum.max(0.0))
-    };
-    let (lost, whole) = (squares(error), squares(weight));
-    if whole > 0.0 {
-        (lost / whole).sqrt()
-    } else {
-        0.0
-    }
 }
 
 #[cfg(test)]

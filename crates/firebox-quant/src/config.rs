@@ -7,6 +7,8 @@ use firebox_tensor::packed::PackedFormat;
 use glob::Pattern;
 use serde::{Deserialize, Serialize};
 
+use crate::rounding::Rounding;
+
 /// What to pack, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QuantConfig {
@@ -17,6 +19,9 @@ pub struct QuantConfig {
     /// How packed weights lie in the files.
     #[serde(default)]
     pub layout: PackedLayout,
+    /// How values are rounded where no calibration says more.
+    #[serde(default)]
+    pub rounding: Rounding,
 }
 
 /// Which tensors, and what becomes of them: `model.embed_tokens.weight=q8_0`, `*.o_proj.weight=keep`.
@@ -38,6 +43,7 @@ impl QuantConfig {
             format,
             rules: Vec::new(),
             layout: PackedLayout::default(),
+            rounding: Rounding::default(),
         }
     }
 
@@ -51,6 +57,12 @@ impl QuantConfig {
     #[must_use]
     pub fn with_layout(self, layout: PackedLayout) -> Self {
         Self { layout, ..self }
+    }
+
+    /// The same, rounded otherwise.
+    #[must_use]
+    pub fn with_rounding(self, rounding: Rounding) -> Self {
+        Self { rounding, ..self }
     }
 
     /// Format and shape of a tensor that is packed.
@@ -68,6 +80,21 @@ impl QuantConfig {
                 .then_some(self.format),
         };
         Some((format?, shape))
+    }
+
+    /// Whether a weight's format is free to choose: a projection, the embedding or the head, which no
+    /// rule names.
+    #[cfg(feature = "calibrate")]
+    pub(crate) fn has_choice(&self, checkpoint: &Checkpoint, name: &str) -> bool {
+        let is_matrix = checkpoint.shape(name).is_some_and(|shape| shape.len() == 2);
+        let ends = [
+            PROJECTIONS.trim_start_matches('*'),
+            "embed_tokens.weight",
+            "lm_head.weight",
+        ];
+        is_matrix
+            && ends.iter().any(|end| name.ends_with(end))
+            && !self.rules.iter().any(|rule| rule.pattern.matches(name))
     }
 
     /// Rules that name no tensor of two dimensions: most likely misspelt.
@@ -96,6 +123,16 @@ impl TensorRule {
             why: error.msg.to_owned(),
         })?;
         Ok(Self { pattern, format })
+    }
+}
+
+impl TensorRule {
+    /// One tensor in a format.
+    #[cfg(feature = "calibrate")]
+    pub(crate) fn exactly(name: &str, format: PackedFormat) -> Self {
+        let pattern = Pattern::new(&Pattern::escape(name)).expect("escaped");
+        let format = Some(format);
+        Self { pattern, format }
     }
 }
 

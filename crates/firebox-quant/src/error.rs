@@ -53,6 +53,24 @@ pub enum QuantError {
         /// What was added to the diagonal, as a part of its mean.
         damping: f64,
     },
+    /// The smallest formats take more than there is room for.
+    #[error(
+        "choose formats within {bytes} bytes: expected room for {least} at least (hint: a larger budget, smaller formats, or fewer tensors kept by rules)"
+    )]
+    Budget {
+        /// The budget.
+        bytes: u64,
+        /// What all tensors take in the smallest formats.
+        least: u64,
+    },
+    /// The format has no minimum that could be chosen freely.
+    #[error(
+        "round half-quadratically (HQQ): expected a format with a minimum of 16 bits, `q4_1` or `q5_1`; found {format} (hint: another format, or another method)"
+    )]
+    NoMinimum {
+        /// The format.
+        format: PackedFormat,
+    },
     /// Blocks of the format reach over the end of a row.
     #[error(
         "quantize tensor `{name}`: calibrated {format} needs rows of whole blocks, found rows of {n_cols} (hint: another format, or no calibration)"

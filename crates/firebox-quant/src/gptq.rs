@@ -1,10 +1,10 @@
 //! GPTQ: each rounding error is made good in the columns that are not rounded yet.
 
 use firebox_tensor::packed::{BlockGrid, PackError, PackedFormat, PackedMatrix};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::hessian::{Hessian, InverseFactor};
+use crate::rounding::pack_rows;
 
 /// Settings of GPTQ.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -24,9 +24,6 @@ impl Default for GptqConfig {
         }
     }
 }
-
-/// Rows that go through the factor together: each of its rows is read from memory once for all.
-const ROWS_PER_TASK: usize = 8;
 
 /// GPTQ for the weights of certain inputs: column after column is rounded, and its error, weighted by
 /// how inputs vary together, is taken from the columns behind it. Scales are those of least error on
@@ -149,63 +146,6 @@ impl Plan<'_> {
             .map(|row| BlockGrid::fit(self.format, &row[block.clone()], &importance))
             .collect()
     }
-}
-
-/// Packs `weight`, `[out, in]`, each value rounded to the nearest: scales are those of least error
-/// where a column counts as much as `importance` says.
-///
-/// # Errors
-/// As [`PackedMatrix::pack`].
-///
-/// # Panics
-/// If the weight is not as wide as `importance`, or blocks reach over the end of a row.
-pub fn weighted_rounding(
-    format: PackedFormat,
-    weight: &[f32],
-    importance: &[f32],
-) -> Result<PackedMatrix, PackError> {
-    pack_rows(
-        format,
-        weight,
-        importance.len(),
-        |block_len, weight, codes| {
-            let of_blocks = importance.chunks(block_len).cycle();
-            let blocks = weight.chunks(block_len).zip(codes.chunks_mut(block_len));
-            let round = |((block, codes), importance): ((&[f32], &mut [u8]), &[f32])| {
-                let grid = BlockGrid::fit(format, block, importance);
-                for (place, (code, x)) in codes.iter_mut().zip(block).enumerate() {
-                    *code = grid.nearest(place, *x).0;
-                }
-                grid
-            };
-            blocks.zip(of_blocks).map(round).collect()
-        },
-    )
-}
-
-/// Packs `weight`, `[out, n_cols]`, some rows a task: `round` gets the length of a block, rows, and room
-/// for their codes, and gives the scales of their blocks.
-fn pack_rows(
-    format: PackedFormat,
-    weight: &[f32],
-    n_cols: usize,
-    round: impl Fn(usize, &[f32], &mut [u8]) -> Vec<BlockGrid> + Sync,
-) -> Result<PackedMatrix, PackError> {
-    let n_rows = weight.len() / n_cols;
-    assert_eq!(
-        weight.len(),
-        n_rows * n_cols,
-        "a weight as wide as its inputs"
-    );
-    format.check(weight, n_cols)?;
-    let block_len = format.block_len(n_cols).expect("rows of whole blocks");
-    let mut codes = vec![0; weight.len()];
-    let grids: Vec<BlockGrid> = weight
-        .par_chunks(ROWS_PER_TASK * n_cols)
-        .zip(codes.par_chunks_mut(ROWS_PER_TASK * n_cols))
-        .flat_map_iter(|(weight, codes)| round(block_len, weight, codes))
-        .collect();
-    PackedMatrix::from_grids(format, [n_rows, n_cols], &grids, &codes)
 }
 
 #[cfg(test)]

@@ -51,6 +51,14 @@ impl Hessian {
         self.sum.clone()
     }
 
+    /// `tr(W H Wᵀ)`: the squares of all outputs `W x` summed, for a weight `[out, in]`.
+    pub fn squared_outputs(&self, weight: Tensor<2>) -> f64 {
+        let sum: f32 = (weight.clone().matmul(self.sum()) * weight)
+            .sum()
+            .into_scalar();
+        f64::from(sum.max(0.0))
+    }
+
     /// Mean square of what each column is multiplied with, `[in]`.
     pub fn mean_squares(&self) -> Vec<f32> {
         let (n, values) = (self.d_in(), self.values());

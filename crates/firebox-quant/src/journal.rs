@@ -1,7 +1,7 @@
 //! What a calibrated run has done so far, so that it goes on where it was interrupted.
 //!
 //! A folder with `run.json` (what the run is made of), for each finished layer `layer-N.safetensors`
-//! with the packed weights and `layer-N.json` with their reports, and `states-N.safetensors` with the
+//! with what it became and `layer-N.json` with the reports, and `states-N.safetensors` with the
 //! residual stream after the last one. Each file appears whole; a layer is finished when its states are
 //! there.
 
@@ -13,12 +13,28 @@ use firebox_checkpoint::{
     Dtype, StateEntry, StateFile, StateFileWriter, StateValues, write_atomic,
 };
 use firebox_tensor::packed::PackedMatrix;
+use serde::{Deserialize, Serialize};
 
 use crate::error::QuantError;
 use crate::report::TensorReport;
 
 /// A weight and what packing it cost.
 pub(crate) type PackedTensor = (TensorReport, PackedMatrix);
+
+/// A layer as it is written.
+#[derive(Debug)]
+pub(crate) struct FinishedLayer {
+    pub(crate) packed: Vec<PackedTensor>,
+    /// Tensors that stay floats, but are not those of the checkpoint.
+    pub(crate) kept: Vec<(String, Vec<f32>)>,
+}
+
+/// What the file of a layer has.
+#[derive(Serialize, Deserialize)]
+struct Contents {
+    packed: Vec<TensorReport>,
+    kept: Vec<String>,
+}
 
 /// The folder.
 #[derive(Debug)]
@@ -51,59 +67,65 @@ impl Journal {
     /// Keeps a finished layer, and the residual stream of each text after it.
     pub(crate) fn save(
         &self,
-        layer: usize,
-        weights: &[PackedTensor],
+        i: usize,
+        layer: &FinishedLayer,
         states: &[Tensor<3>],
     ) -> Result<(), QuantError> {
-        let parts: Vec<(String, Vec<u8>)> = weights
-            .iter()
-            .flat_map(|(report, matrix)| {
-                let parts = matrix.parts().into_iter();
-                parts.map(|part| {
-                    (
-                        format!("{}.{}", report.name, part.name),
-                        part.bytes.to_vec(),
-                    )
-                })
-            })
-            .collect();
-        let entries = parts.iter().map(|(name, bytes)| StateEntry {
-            name: name.clone(),
-            dtype: Dtype::U8,
-            shape: vec![bytes.len()],
-        });
-        let entries: Vec<StateEntry> = entries.collect();
-        self.write(&self.weights_path(layer), &entries, |i| {
-            StateValues::U8(parts[i].1.clone())
-        })?;
-        let reports: Vec<&TensorReport> = weights.iter().map(|(report, _)| report).collect();
-        let json = serde_json::to_vec(&reports).expect("reports have no maps with odd keys");
-        write_atomic(&self.reports_path(layer), &json)?;
+        let mut tensors: Vec<(StateEntry, StateValues)> = Vec::new();
+        for (report, matrix) in &layer.packed {
+            for part in matrix.parts() {
+                let entry = StateEntry {
+                    name: format!("{}.{}", report.name, part.name),
+                    dtype: Dtype::U8,
+                    shape: vec![part.bytes.len()],
+                };
+                tensors.push((entry, StateValues::U8(part.bytes.to_vec())));
+            }
+        }
+        for (name, values) in &layer.kept {
+            let entry = StateEntry {
+                name: name.clone(),
+                dtype: Dtype::F32,
+                shape: vec![values.len()],
+            };
+            tensors.push((entry, StateValues::F32(values.clone())));
+        }
+        let entries: Vec<StateEntry> = tensors.iter().map(|(entry, _)| entry.clone()).collect();
+        self.write(&self.weights_path(i), &entries, |i| tensors[i].1.clone())?;
+        let contents = Contents {
+            packed: layer
+                .packed
+                .iter()
+                .map(|(report, _)| report.clone())
+                .collect(),
+            kept: layer.kept.iter().map(|(name, _)| name.clone()).collect(),
+        };
+        let json = serde_json::to_vec(&contents).expect("reports have no maps with odd keys");
+        write_atomic(&self.contents_path(i), &json)?;
         let entries = states.iter().enumerate().map(|(i, state)| StateEntry {
             name: i.to_string(),
             dtype: Dtype::F32,
             shape: state.dims().to_vec(),
         });
         let entries: Vec<StateEntry> = entries.collect();
-        self.write(&self.states_path(layer), &entries, |i| {
+        self.write(&self.states_path(i), &entries, |i| {
             let values = states[i].clone().into_data().convert::<f32>();
             StateValues::F32(values.try_into_vec().expect("just converted to f32"))
         })?;
-        if let Some(before) = layer.checked_sub(1) {
+        if let Some(before) = i.checked_sub(1) {
             // Whether or not it is gone: the later one counts.
             let _ = fs::remove_file(self.states_path(before));
         }
         Ok(())
     }
 
-    /// The weights of a finished layer.
-    pub(crate) fn layer(&self, layer: usize) -> Result<Vec<PackedTensor>, QuantError> {
-        let path = self.reports_path(layer);
-        let json = fs::read(&path).map_err(|source| self.unreadable(&source))?;
-        let reports: Vec<TensorReport> =
+    /// A finished layer.
+    pub(crate) fn layer(&self, i: usize) -> Result<FinishedLayer, QuantError> {
+        let json = fs::read(self.contents_path(i)).map_err(|source| self.unreadable(&source))?;
+        let contents: Contents =
             serde_json::from_slice(&json).map_err(|error| self.unreadable(&error))?;
-        let file = StateFile::open(&self.weights_path(layer))?;
-        let packed = reports.into_iter().map(|report| {
+        let file = StateFile::open(&self.weights_path(i))?;
+        let packed = contents.packed.into_iter().map(|report| {
             let [n_rows, n_cols] = report.shape;
             let matrix = PackedMatrix::from_parts(report.format, n_rows, n_cols, |part| match file
                 .read(&format!("{}.{part}", report.name))
@@ -116,7 +138,16 @@ impl Journal {
                 Err(error) => Err(self.unreadable(&error)),
             }
         });
-        packed.collect()
+        let packed = packed.collect::<Result<_, _>>()?;
+        let kept = contents
+            .kept
+            .into_iter()
+            .map(|name| match file.read(&name)? {
+                (_, StateValues::F32(values)) => Ok((name, values)),
+                _ => Err(self.unreadable(&format!("`{name}` is not in f32"))),
+            });
+        let kept = kept.collect::<Result<_, QuantError>>()?;
+        Ok(FinishedLayer { packed, kept })
     }
 
     /// The residual stream of each of `n_texts` after a finished layer.
@@ -176,7 +207,7 @@ impl Journal {
         self.dir.join(format!("layer-{layer}.safetensors"))
     }
 
-    fn reports_path(&self, layer: usize) -> PathBuf {
+    fn contents_path(&self, layer: usize) -> PathBuf {
         self.dir.join(format!("layer-{layer}.json"))
     }
 

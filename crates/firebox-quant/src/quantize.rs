@@ -23,16 +23,16 @@ pub fn quantize_checkpoint(
     out: &Path,
     mut on_tensor: impl FnMut(usize, usize),
 ) -> Result<QuantReport, QuantError> {
+    config.rounding.check(config.format)?;
     let names = checkpoint.names();
     let mut writer = HfWriter::create(out)?;
     writer.set_config(checkpoint.config().clone());
     writer.copy_side_files(checkpoint)?;
-    declare(checkpoint, config, &names, &mut writer)?;
+    let dtype_of = |name: &str| kept_dtype(checkpoint, name);
+    declare(checkpoint, config, &names, dtype_of, &mut writer)?;
     let mut tensors = Vec::new();
     for (done, name) in names.iter().enumerate() {
-        let pack = |format, weight: &[f32], [n_rows, n_cols]: [usize; 2]| {
-            PackedMatrix::pack(format, weight, n_rows, n_cols)
-        };
+        let pack = |format, weight: &[f32], shape| config.rounding.pack(format, weight, shape);
         tensors.extend(write_tensor(checkpoint, config, name, &mut writer, pack)?);
         on_tensor(done + 1, names.len());
     }
@@ -73,11 +73,18 @@ pub(crate) fn write_tensor(
     }))
 }
 
+/// The type of a tensor that is not packed. What is quantized in a GGUF file has no plain type: f32
+/// holds it exactly.
+pub(crate) fn kept_dtype(checkpoint: &Checkpoint, name: &str) -> Dtype {
+    checkpoint.dtype(name).unwrap_or(Dtype::F32)
+}
+
 /// Tells the writer every tensor's name, type and shape.
 pub(crate) fn declare(
     checkpoint: &Checkpoint,
     config: &QuantConfig,
     names: &[String],
+    kept_dtype: impl Fn(&str) -> Dtype,
     writer: &mut HfWriter,
 ) -> Result<(), QuantError> {
     if let Some(rule) = config.unused_rule(checkpoint, names) {
@@ -99,9 +106,11 @@ pub(crate) fn declare(
                 n_packed += 1;
             }
             None => {
-                // What is quantized in a GGUF file has no plain type: f32 holds it exactly.
-                let dtype = checkpoint.dtype(name).unwrap_or(Dtype::F32);
-                writer.declare(name, dtype, &checkpoint.shape(name).unwrap_or_default())?;
+                writer.declare(
+                    name,
+                    kept_dtype(name),
+                    &checkpoint.shape(name).unwrap_or_default(),
+                )?;
             }
         }
     }

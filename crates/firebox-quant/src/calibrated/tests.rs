@@ -10,6 +10,7 @@ fn texts() -> Vec<Vec<u32>> {
 fn calibration(method: Method) -> Calibration {
     Calibration {
         method,
+        scaling: None,
         texts: texts(),
         device: Device::flex(),
         journal: None,

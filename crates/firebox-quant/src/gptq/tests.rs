@@ -2,6 +2,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::*;
 use crate::hessian::tests::rows;
+use crate::rounding::weighted_rounding;
 
 const SHAPE: [usize; 2] = [12, 256];
 

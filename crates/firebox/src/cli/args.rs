@@ -11,7 +11,9 @@ use firebox_tensor::host::{KvFormat, SimdLevel};
 use firebox_tensor::kernels::MatmulPrecision;
 use firebox_tensor::packed::PackedFormat;
 
-pub(crate) use self::quantize::{CalibrationArgs, ConvertArgs, LayoutArg, MethodArg, QuantizeArgs};
+pub(crate) use self::quantize::{
+    CalibrationArgs, ConvertArgs, LayoutArg, MethodArg, QuantizeArgs, ScalingArg,
+};
 use super::corpus::DataCommand;
 use super::diagnose::DiagnoseCommand;
 use super::tokenizer_args::TokenizerCommand;

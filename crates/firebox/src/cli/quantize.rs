@@ -1,5 +1,6 @@
 //! `firebox quantize`.
 
+mod budget;
 mod page;
 
 use std::path::Path;
@@ -9,14 +10,14 @@ use firebox_checkpoint::{Checkpoint, Dtype, PackedLayout, write_gguf};
 use firebox_eval::DivergenceReport;
 use firebox_model::{HostLlama, HostWeights};
 use firebox_quant::{
-    Calibration, GptqConfig, Method, QuantConfig, QuantReport, quantize_calibrated,
-    quantize_checkpoint,
+    Allocation, Calibration, GptqConfig, Method, QuantConfig, QuantReport, Rounding, Scaling,
+    quantize_calibrated, quantize_checkpoint,
 };
 use firebox_tensor::memory;
 use firebox_tensor::packed::PackedFormat;
 use serde::Serialize;
 
-use super::args::{CalibrationArgs, Globals, LayoutArg, MethodArg, QuantizeArgs};
+use super::args::{CalibrationArgs, Globals, LayoutArg, MethodArg, QuantizeArgs, ScalingArg};
 use super::exit::UserError;
 use super::model::ModelFiles;
 use super::save;
@@ -28,6 +29,11 @@ struct Quantized {
     /// The model, as it was named.
     name: String,
     method: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scaling: Option<Scaling>,
+    /// What a budget chose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allocation: Option<Allocation>,
     #[serde(flatten)]
     quantized: QuantReport,
     seconds: f64,
@@ -45,21 +51,33 @@ pub(crate) fn run(globals: &Globals, args: &QuantizeArgs) -> anyhow::Result<()> 
     let files = ModelFiles::open(globals, &args.model)?;
     save::check_model_out(&args.out, files.checkpoint.path())?;
     check_gguf(args)?;
-    let config = QuantConfig::projections(args.format)
+    check_method(args)?;
+    let mut config = QuantConfig::projections(args.choices()[0])
         .with_rules(args.tensors.clone())
+        .with_rounding(match args.method {
+            MethodArg::Hqq => Rounding::HalfQuadratic,
+            _ => Rounding::Nearest,
+        })
         .with_layout(match args.layout {
             LayoutArg::Firebox => PackedLayout::Firebox,
             LayoutArg::Bitsandbytes => PackedLayout::Bitsandbytes,
         });
     let start = Instant::now();
+    let allocation = budget::allocate(globals, args, &files, &config)?;
+    if let Some(allocation) = &allocation {
+        config.rules.extend(allocation.rules());
+    }
     let quantized = write(globals, args, &files, &config)?;
     let mut report = Quantized {
         name: args.model.clone(),
         method: match args.method {
             MethodArg::Rtn => "rtn",
+            MethodArg::Hqq => "hqq",
             MethodArg::Importance => "importance",
             MethodArg::Gptq => "gptq",
         },
+        scaling: scaling(args),
+        allocation,
         quantized,
         seconds: start.elapsed().as_secs_f64(),
         peak_rss_bytes: memory::process().peak_rss_bytes,
@@ -80,8 +98,7 @@ fn check_gguf(args: &QuantizeArgs) -> anyhow::Result<()> {
     if !save::is_gguf(&args.out) {
         return Ok(());
     }
-    let of_rules = args.tensors.iter().filter_map(|rule| rule.format);
-    let mut formats = of_rules.chain([args.format]);
+    let mut formats = args.formats().into_iter();
     let found = match formats.find(|format| format.ggml_block_bytes().is_none()) {
         Some(format) => format.to_string(),
         None if args.layout == LayoutArg::Bitsandbytes => "--layout bitsandbytes".to_owned(),
@@ -98,6 +115,22 @@ fn check_gguf(args: &QuantizeArgs) -> anyhow::Result<()> {
         known.join(", ")
     ))
     .into())
+}
+
+/// Options that would do nothing beside others.
+fn check_method(args: &QuantizeArgs) -> anyhow::Result<()> {
+    let calibration = &args.calibration;
+    let text = if calibration.scaling.is_some() && method(args).is_none() {
+        "--scaling: expected a method that looks at calibration text, found none (hint: `--method \
+         importance` or `--method gptq`)"
+            .to_owned()
+    } else if !(0.0..=1.0).contains(&calibration.smooth_strength) {
+        let found = calibration.smooth_strength;
+        format!("--smooth-strength: expected 0 to 1, found `{found}`")
+    } else {
+        return Ok(());
+    };
+    Err(UserError(text).into())
 }
 
 /// Writes the packed model as a folder, or as a GGUF file.
@@ -146,6 +179,7 @@ fn quantize(
             let journal = args.out.with_added_extension("quantizing");
             let calibration = Calibration {
                 method,
+                scaling: scaling(args),
                 texts,
                 device: globals.device.open()?,
                 journal: Some(journal),
@@ -165,13 +199,21 @@ fn quantize(
 /// The method that looks at text, if one was asked for.
 fn method(args: &QuantizeArgs) -> Option<Method> {
     match args.method {
-        MethodArg::Rtn => None,
+        MethodArg::Rtn | MethodArg::Hqq => None,
         MethodArg::Importance => Some(Method::Importance),
         MethodArg::Gptq => Some(Method::Gptq(GptqConfig {
             damping: args.calibration.damping,
             act_order: args.calibration.act_order,
         })),
     }
+}
+
+fn scaling(args: &QuantizeArgs) -> Option<Scaling> {
+    let strength = args.calibration.smooth_strength;
+    args.calibration.scaling.map(|scaling| match scaling {
+        ScalingArg::Awq => Scaling::Awq,
+        ScalingArg::Smooth => Scaling::Smooth { strength },
+    })
 }
 
 /// As many texts as have the tokens that were asked for, each cut where it is too long.
@@ -252,11 +294,14 @@ fn text(report: &Quantized, args: &QuantizeArgs) -> String {
         Some(divergence) => format!("\n{}", eval::divergence_text(divergence)),
         None => String::new(),
     };
+    let formats = match &report.allocation {
+        Some(allocation) => budget::counts(allocation),
+        None => quantized.format.to_string(),
+    };
     format!(
-        "{}: {} weights as {}, {} to {}{worst}{divergence}",
+        "{}: {} weights as {formats}, {} to {}{worst}{divergence}",
         args.out.display(),
         quantized.tensors.len(),
-        quantized.format,
         output::bytes(quantized.bytes_before),
         output::bytes(quantized.bytes_after),
     )

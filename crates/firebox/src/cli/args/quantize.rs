@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use firebox_quant::TensorRule;
 use firebox_tensor::packed::PackedFormat;
@@ -15,8 +16,10 @@ pub(crate) struct QuantizeArgs {
     pub(crate) model: String,
     /// nf4, nf4-dq, int8, q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k (rows of a multiple of 256), or int4-32, int4-64,
     /// int4-128 (groups with a zero point; `-sym` behind them: around 0)
-    #[arg(long)]
-    pub(crate) format: PackedFormat,
+    #[arg(long, required_unless_present = "budget", conflicts_with = "budget")]
+    pub(crate) format: Option<PackedFormat>,
+    #[command(flatten)]
+    pub(crate) budget: BudgetArgs,
     /// Another format for some tensors, the first rule counts: `model.embed_tokens.weight=q8_0`,
     /// `*.o_proj.weight=keep`
     #[arg(long = "tensor", value_name = "PATTERN=FORMAT")]
@@ -27,7 +30,7 @@ pub(crate) struct QuantizeArgs {
     /// How packed weights lie in the folder
     #[arg(long, value_enum, default_value_t = LayoutArg::Firebox)]
     pub(crate) layout: LayoutArg,
-    /// How values are rounded; all but `rtn` look at calibration text
+    /// How values are rounded; `importance` and `gptq` look at calibration text
     #[arg(long, value_enum, default_value_t = MethodArg::Rtn)]
     pub(crate) method: MethodArg,
     #[command(flatten)]
@@ -46,6 +49,47 @@ pub(crate) struct QuantizeArgs {
     pub(crate) report: Option<PathBuf>,
 }
 
+/// Formats by a budget.
+#[derive(Debug, Args)]
+pub(crate) struct BudgetArgs {
+    /// What all weights together may take, such as 110MB (a GGUF file has its tokenizer beside them):
+    /// each gets a format, more bits where rounding it changes predictions on the calibration text most
+    #[arg(long, value_name = "SIZE", requires = "calibration")]
+    pub(crate) budget: Option<ByteSize>,
+    /// Formats to choose from; those of GGUF unless given
+    #[arg(
+        long,
+        value_name = "FORMAT,…",
+        value_delimiter = ',',
+        requires = "budget"
+    )]
+    pub(crate) formats: Vec<PackedFormat>,
+    /// Tokens of the calibration text on which it is measured what rounding costs
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    pub(crate) budget_tokens: usize,
+}
+
+impl QuantizeArgs {
+    /// The formats that weights may get.
+    pub(crate) fn formats(&self) -> Vec<PackedFormat> {
+        let of_rules = self.tensors.iter().filter_map(|rule| rule.format);
+        self.choices().into_iter().chain(of_rules).collect()
+    }
+
+    /// The formats of what no rule names; one without a budget.
+    pub(crate) fn choices(&self) -> Vec<PackedFormat> {
+        match (self.format, &self.budget.formats[..]) {
+            (Some(format), _) => vec![format],
+            (None, []) => {
+                let all = PackedFormat::ALL.into_iter();
+                all.filter(|format| format.ggml_block_bytes().is_some())
+                    .collect()
+            }
+            (None, given) => given.to_vec(),
+        }
+    }
+}
+
 /// Text that shows what weights are multiplied with.
 #[derive(Debug, Args)]
 pub(crate) struct CalibrationArgs {
@@ -58,6 +102,12 @@ pub(crate) struct CalibrationArgs {
     /// Tokens read of one text
     #[arg(long, value_name = "N", default_value_t = 512)]
     pub(crate) calibration_seq: usize,
+    /// Scale columns before rounding, and divide what makes their inputs
+    #[arg(long, value_enum, requires = "calibration")]
+    pub(crate) scaling: Option<ScalingArg>,
+    /// smooth: how much of the inputs' unevenness goes into the weights, from 0 to 1
+    #[arg(long, value_name = "PART", default_value_t = 0.5)]
+    pub(crate) smooth_strength: f32,
     /// gptq: added to the diagonal of the Hessian, as a part of its mean
     #[arg(long, value_name = "PART", default_value_t = 0.01)]
     pub(crate) damping: f64,
@@ -78,10 +128,20 @@ pub(crate) enum LayoutArg {
 pub(crate) enum MethodArg {
     /// To the nearest
     Rtn,
+    /// To the nearest, with minimums that do not chase large errors (Badri and Shaji, 2023); q4_1, q5_1
+    Hqq,
     /// To the nearest, with scales by how much each column counts
     Importance,
     /// Errors made good in the columns that follow (Frantar et al., 2022)
     Gptq,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScalingArg {
+    /// Columns with large inputs grow, as far as it lessens the error (Lin et al., 2023)
+    Awq,
+    /// Inputs become alike, for activations of 8 bits (Xiao et al., 2022)
+    Smooth,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use firebox_quant::TensorReport;
+use firebox_tensor::packed::PackedFormat;
 
 use super::Quantized;
 use crate::cli::output::bytes;
@@ -19,6 +20,7 @@ pub(super) fn render(report: &Quantized) -> String {
         quality(report),
         speed(report),
         layers(report),
+        allocation(report),
         worst(report),
     ];
     shell(&format!("Quantizing · {}", report.name), &body.concat())
@@ -150,6 +152,34 @@ fn layers(report: &Quantized) -> String {
     )
 }
 
+/// Bytes of each format, where a budget chose.
+fn allocation(report: &Quantized) -> String {
+    let Some(allocation) = &report.allocation else {
+        return String::new();
+    };
+    let mut sums: BTreeMap<PackedFormat, (u64, usize)> = BTreeMap::new();
+    for tensor in &allocation.tensors {
+        let sum = sums.entry(tensor.format).or_default();
+        *sum = (sum.0 + tensor.bytes, sum.1 + 1);
+    }
+    let row = |(format, (n_bytes, n)): (PackedFormat, (u64, usize))| Bar {
+        label: format!("{format}, {n} weights"),
+        value: n_bytes as f64,
+        text: bytes(n_bytes),
+    };
+    let rows: Vec<Bar> = sums.into_iter().map(row).collect();
+    let text = format!(
+        "Each weight alone was rounded to see how far predictions change; the budget was spent where that \
+         helps most. Rounded to the nearest, all together should cost {:.4} nats a token.",
+        allocation.predicted_kl
+    );
+    section(
+        "Which formats were chosen",
+        &text,
+        &bars("Bytes of each format", &rows),
+    )
+}
+
 fn layer_of(name: &str) -> Option<usize> {
     let rest = name.strip_prefix("model.layers.")?;
     rest.split('.').next()?.parse().ok()
@@ -178,8 +208,7 @@ fn worst(report: &Quantized) -> String {
 #[cfg(test)]
 mod tests {
     use firebox_eval::DivergenceReport;
-    use firebox_quant::QuantReport;
-    use firebox_tensor::packed::PackedFormat;
+    use firebox_quant::{AllocatedTensor, Allocation, QuantReport};
 
     use super::*;
 
@@ -195,6 +224,18 @@ mod tests {
         Quantized {
             name: "a <model>".to_owned(),
             method: "gptq",
+            scaling: None,
+            allocation: Some(Allocation {
+                bytes: 2000,
+                predicted_kl: 0.0625,
+                tensors: vec![AllocatedTensor {
+                    name: "lm_head.weight".to_owned(),
+                    format: PackedFormat::Q8_0,
+                    bytes: 1088,
+                    sensitivity: 2.0,
+                    predicted_kl: 0.0625,
+                }],
+            }),
             quantized: QuantReport {
                 format: PackedFormat::Q4_0,
                 bytes_before: 10_000,
@@ -227,6 +268,8 @@ mod tests {
             "25 tokens/s",
             "layer 1",
             "25.00 %",
+            "q8_0, 1 weights",
+            "0.0625 nats",
         ] {
             assert!(page.contains(text), "{text}");
         }
@@ -242,8 +285,10 @@ mod tests {
         let page = render(&Quantized {
             divergence: None,
             decode_tokens_per_s: None,
+            allocation: None,
             ..report()
         });
         assert!(page.contains("--evaluate TEXTS") && !page.contains("tokens/s"));
+        assert!(!page.contains("formats were chosen"));
     }
 }

@@ -1,0 +1,57 @@
+//! Formats chosen by a budget.
+
+use std::collections::BTreeMap;
+
+use firebox_quant::{Allocation, Budget, QuantConfig};
+use firebox_tensor::packed::PackedFormat;
+
+use super::calibration_texts;
+use crate::cli::args::{Globals, QuantizeArgs};
+use crate::cli::model::ModelFiles;
+use crate::cli::progress;
+
+/// Tokens of one text: predictions far apart tell more than those behind each other.
+const SEQ: usize = 128;
+
+/// Chooses formats, if a budget was given.
+pub(super) fn allocate(
+    globals: &Globals,
+    args: &QuantizeArgs,
+    files: &ModelFiles,
+    config: &QuantConfig,
+) -> anyhow::Result<Option<Allocation>> {
+    let Some(bytes) = args.budget.budget else {
+        return Ok(None);
+    };
+    let mut n_left = args.budget.budget_tokens;
+    let mut texts = calibration_texts(globals, files, &args.calibration)?;
+    for text in &mut texts {
+        text.truncate(SEQ.min(n_left));
+        n_left -= text.len();
+    }
+    texts.retain(|text| !text.is_empty());
+    let budget = Budget {
+        bytes: bytes.as_u64(),
+        formats: args.choices(),
+        texts,
+        device: globals.device.open()?,
+    };
+    let bar = progress::counter("measure what rounding costs, layers", 1);
+    let on_layer = |done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    };
+    let allocation = firebox_quant::allocate(&files.checkpoint, config, &budget, on_layer)?;
+    bar.finish_and_clear();
+    Ok(Some(allocation))
+}
+
+/// How many weights got which format.
+pub(super) fn counts(allocation: &Allocation) -> String {
+    let mut counts: BTreeMap<PackedFormat, usize> = BTreeMap::new();
+    for tensor in &allocation.tensors {
+        *counts.entry(tensor.format).or_default() += 1;
+    }
+    let counts = counts.iter().map(|(format, n)| format!("{format} ({n})"));
+    counts.collect::<Vec<_>>().join(", ")
+}
