@@ -25,6 +25,8 @@ mod attention_task;
 mod attention_tiles;
 mod bf16_dot;
 mod bf16_products;
+mod block_panel;
+mod code_planes;
 mod dense_panel;
 mod filled;
 mod float_matmul;

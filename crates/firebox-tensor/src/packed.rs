@@ -55,6 +55,7 @@ pub use part::{PackedPart, PartDtype};
 pub use q4_0::{Q4_0_BLOCK_BYTES, dequantize_q4_0, quantize_q4_0};
 pub use q4_1::{Q4_1_BLOCK_BYTES, dequantize_q4_1, quantize_q4_1};
 pub use q4_k::{Q4_K_BLOCK_BYTES, dequantize_q4_k, quantize_q4_k};
+pub(crate) use q5_0::read_codes as q5_codes;
 pub use q5_0::{Q5_0_BLOCK_BYTES, dequantize_q5_0, quantize_q5_0};
 pub use q5_1::{Q5_1_BLOCK_BYTES, dequantize_q5_1, quantize_q5_1};
 pub use q5_k::{Q5_K_BLOCK_BYTES, dequantize_q5_k, quantize_q5_k};

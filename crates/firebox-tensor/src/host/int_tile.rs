@@ -116,8 +116,8 @@ unsafe fn tile<S: Simd, C: IntCodes, const ROWS: usize>(
                 let codes = weights.add(load * 8 * S::LANES);
                 let loaded = [s.load_bytes(codes), s.load_bytes(codes.add(4 * S::LANES))];
                 for part in 0..C::PARTS {
-                    let codes = C::part(s, loaded, part);
                     let group = load + part * GROUPS / C::PARTS;
+                    let codes = C::codes(s, weights, loaded, group);
                     for (row, sums) in sums.iter_mut().enumerate() {
                         let at = (row * left.n_blocks + block) * BLOCK + group * 4;
                         let x = left.codes.add(at).cast::<i32>().read_unaligned();

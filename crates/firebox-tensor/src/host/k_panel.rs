@@ -1,7 +1,7 @@
 //! Panels of ggml's Q4_K, re-ordered.
 //!
 //! A super-block holds 256 inputs of `2 * LANES` neighbouring outputs: eight blocks of 32 inputs,
-//! each of them the codes, as in [`Q4`], a byte of scale and a byte of minimum for each output; then
+//! each of them the codes, as in [`code_planes`](super::code_planes), a byte of scale and a byte of minimum for each output; then
 //! for each output f16 `d` and f16 `-dmin`. Products of 6 and 11 bits are exact in f32, so the
 //! weights are those of the file.
 
@@ -12,7 +12,7 @@ use half::f16;
 use crate::packed::{Groups, K_BLOCK_SIZE, Q4_K_BLOCK_BYTES, nibble};
 
 use super::activations::BLOCK;
-use super::int_panel::{IntCodes, Q4, Scales, load_two_f16};
+use super::int_panel::{IntCodes, Scales, load_two_f16};
 use super::pack::{Place, put};
 use super::simd::Simd;
 
@@ -35,23 +35,12 @@ fn d_at(block: usize, width: usize) -> usize {
 }
 
 impl IntCodes for Q4K {
+    const BITS: usize = 4;
     const HAS_MINIMUM: bool = true;
-    const CODE_BYTES: usize = BLOCK / 2;
-    const PARTS: usize = 2;
 
     #[inline(always)]
     fn bias<S: Simd>() -> i32 {
         0
-    }
-
-    #[inline(always)]
-    fn part<S: Simd>(s: S, loaded: [S::B; 2], part: usize) -> [S::B; 2] {
-        Q4::<true>::part(s, loaded, part)
-    }
-
-    #[inline(always)]
-    fn dot<S: Simd>(s: S, sum: S::I, codes: S::B, x: i32) -> S::I {
-        s.dot4_nibbles(sum, codes, x)
     }
 
     #[inline(always)]
@@ -99,10 +88,7 @@ impl Place {
             let groups = Groups::read(head);
             for g in 0..BLOCKS {
                 let block = &mut panel[Q4K::block_at(i * BLOCKS + g, width / 2)..];
-                for j in 0..Q4K::CODE_BYTES {
-                    let (low, high) = (nibble(codes, g, j), nibble(codes, g, j + BLOCK / 2));
-                    block[self.byte(j)] = low | high << 4;
-                }
+                self.put_codes::<Q4K>(block, &std::array::from_fn(|j| nibble(codes, g, j)));
                 let steps = width * Q4K::CODE_BYTES + lane;
                 block[steps] = groups.scales[g];
                 block[steps + width] = groups.minimums[g];
@@ -122,7 +108,7 @@ impl Place {
         let d = d_at(block, width) + 2 * lane;
         let scale = half(d) * f32::from(codes[steps]);
         let minimum = half(d + 2 * width) * f32::from(codes[steps + width]);
-        scale * f32::from(self.nibble(codes, k)) + minimum
+        scale * f32::from(self.code::<Q4K>(codes, k)) + minimum
     }
 }
 

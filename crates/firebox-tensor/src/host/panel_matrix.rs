@@ -6,12 +6,13 @@ use super::activations::QuantizedRows;
 use super::aligned::AlignedBuffer;
 use super::bf16_dot::{RowPart, n_pairs};
 use super::bf16_products::pair_product;
+use super::block_panel::{Q4_0, Q4_1, Q5_0, Q5_1};
 use super::dense_panel::Panels;
 use super::float_matmul::{LeftRows, float_matmul};
 use super::float_panel::{HalfWeights, Int8Weights, Nf4Weights};
 use super::gemm::Product;
 use super::int_matmul::int_matmul;
-use super::int_panel::{Int4, IntCodes, Q4, Q8};
+use super::int_panel::{Int4, IntCodes, Q8};
 use super::k_panel::Q4K;
 use super::level::SimdLevel;
 use super::nf4_dot::{self, nf4_matmul};
@@ -44,6 +45,10 @@ pub enum PanelFormat {
     Q4_0,
     /// As [`PackedFormat::Q4_1`], times activations of 8 bits.
     Q4_1,
+    /// As [`PackedFormat::Q5_0`], times activations of 8 bits.
+    Q5_0,
+    /// As [`PackedFormat::Q5_1`], times activations of 8 bits.
+    Q5_1,
     /// As [`PackedFormat::Q4K`], times activations of 8 bits.
     Q4K,
     /// As [`PackedFormat::Int4`] of any groups, times activations of 8 bits.
@@ -106,9 +111,11 @@ impl PanelFormat {
             PackedFormat::Q8_0 => Some(Self::Q8_0),
             PackedFormat::Q4_0 => Some(Self::Q4_0),
             PackedFormat::Q4_1 => Some(Self::Q4_1),
+            PackedFormat::Q5_0 => Some(Self::Q5_0),
+            PackedFormat::Q5_1 => Some(Self::Q5_1),
             PackedFormat::Q4K => Some(Self::Q4K),
             PackedFormat::Int4(_) => Some(Self::Int4),
-            PackedFormat::Q5_0 | PackedFormat::Q5_1 | PackedFormat::Q5K | PackedFormat::Q6K => None,
+            PackedFormat::Q5K | PackedFormat::Q6K => None,
         }
     }
 
@@ -130,7 +137,7 @@ impl PanelFormat {
     pub fn multiplies_integers(self) -> bool {
         matches!(
             self,
-            Self::Q8_0 | Self::Q4_0 | Self::Q4_1 | Self::Q4K | Self::Int4
+            Self::Q8_0 | Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q4K | Self::Int4
         )
     }
 }
@@ -317,8 +324,10 @@ impl PanelMatrix {
                 nf4_matmul(level, &scratch.paired, n_in, self.codes.values(), out);
             }
             PanelFormat::Q8_0 => self.int::<Q8>(x, out, scratch),
-            PanelFormat::Q4_0 => self.int::<Q4<false>>(x, out, scratch),
-            PanelFormat::Q4_1 => self.int::<Q4<true>>(x, out, scratch),
+            PanelFormat::Q4_0 => self.int::<Q4_0>(x, out, scratch),
+            PanelFormat::Q4_1 => self.int::<Q4_1>(x, out, scratch),
+            PanelFormat::Q5_0 => self.int::<Q5_0>(x, out, scratch),
+            PanelFormat::Q5_1 => self.int::<Q5_1>(x, out, scratch),
             PanelFormat::Q4K => self.int::<Q4K>(x, out, scratch),
             PanelFormat::Int4 => self.int::<Int4>(x, out, scratch),
         }

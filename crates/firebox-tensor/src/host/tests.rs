@@ -55,6 +55,8 @@ fn packed_format(format: PanelFormat) -> Option<PackedFormat> {
         PanelFormat::Q8_0 => Some(PackedFormat::Q8_0),
         PanelFormat::Q4_0 => Some(PackedFormat::Q4_0),
         PanelFormat::Q4_1 => Some(PackedFormat::Q4_1),
+        PanelFormat::Q5_0 => Some(PackedFormat::Q5_0),
+        PanelFormat::Q5_1 => Some(PackedFormat::Q5_1),
         PanelFormat::Q4K => Some(PackedFormat::Q4K),
         PanelFormat::Int4 => Some(PackedFormat::Int4(Int4Groups::asymmetric(64).unwrap())),
     }
@@ -84,7 +86,7 @@ fn stored(format: PanelFormat, w: &[f32], n_out: usize, n_in: usize) -> (PanelMa
     (matrix, w.iter().map(rounded).collect())
 }
 
-const FORMATS: [PanelFormat; 12] = [
+const FORMATS: [PanelFormat; 14] = [
     PanelFormat::F32,
     PanelFormat::Bf16,
     PanelFormat::Bf16Dot,
@@ -95,6 +97,8 @@ const FORMATS: [PanelFormat; 12] = [
     PanelFormat::Q8_0,
     PanelFormat::Q4_0,
     PanelFormat::Q4_1,
+    PanelFormat::Q5_0,
+    PanelFormat::Q5_1,
     PanelFormat::Q4K,
     PanelFormat::Int4,
 ];
