@@ -48,6 +48,7 @@ mod nll;
 mod pack;
 mod panel_matrix;
 mod parallel;
+mod q6_k_panel;
 mod region;
 mod rms_norm;
 mod roofline;

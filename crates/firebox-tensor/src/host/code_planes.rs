@@ -1,9 +1,11 @@
-//! Where codes of 4 and 5 bits lie in a block: their nibbles, and behind them the bits above, so
+//! Where codes of 4, 5 and 6 bits lie in a block: their nibbles, and behind them the bits above, so
 //! that a code takes its own bits and no more.
 //!
-//! All of it is loads of `[2, LANES, 4]` bytes, four inputs of one output in a lane. Load `i` of
-//! nibbles has group `i` of four inputs low and group `i + 4` high. The fifth bits of all eight
-//! groups are one more load: bit `g` of a byte belongs to group `g`.
+//! All of it is loads of `[2, LANES, 4]` bytes, four inputs of one output in a lane. A load of nibbles
+//! has one group of four inputs low and another high: of a block that is one span, load `i` has
+//! groups `i` and `i + 4`; where halves have scales of their own, each has its own two loads. Of the
+//! bits above nibbles, `BITS - 4` loads have those of all groups in order: of 5 bits, bit `g` of a
+//! byte belongs to group `g`; of 6, two bits each, groups 4 to 7 in the second load.
 
 #![expect(
     unsafe_code,
@@ -20,8 +22,10 @@ const NIBBLE_LOADS: usize = GROUPS / 2;
 
 /// The load and the shift of a group's nibbles.
 #[inline(always)]
-fn nibbles_at(group: usize) -> (usize, usize) {
-    (group % NIBBLE_LOADS, group / NIBBLE_LOADS * 4)
+fn nibbles_at<C: IntCodes>(group: usize) -> (usize, usize) {
+    let (groups, loads) = (GROUPS / C::SPANS, NIBBLE_LOADS / C::SPANS);
+    let load = group / groups * loads + group % loads;
+    (load, group % groups / loads * 4)
 }
 
 /// The load and the shift of a group's bits above the nibbles, where codes have such.
@@ -48,7 +52,7 @@ pub(crate) unsafe fn group_codes<S: Simd, C: IntCodes>(
     loaded: [S::B; 2],
     group: usize,
 ) -> [S::B; 2] {
-    let nibbles = match nibbles_at(group).1 {
+    let nibbles = match nibbles_at::<C>(group).1 {
         0 => [s.low_nibbles(loaded[0]), s.low_nibbles(loaded[1])],
         _ => [s.high_nibbles(loaded[0]), s.high_nibbles(loaded[1])],
     };
@@ -73,7 +77,7 @@ impl Place {
     pub(super) fn put_codes<C: IntCodes>(&self, block: &mut [u8], codes: &[u8; BLOCK]) {
         let mut loads = [[0; 4]; GROUPS];
         for (group, codes) in codes.as_chunks::<4>().0.iter().enumerate() {
-            let (load, shift) = nibbles_at(group);
+            let (load, shift) = nibbles_at::<C>(group);
             for (byte, code) in loads[load].iter_mut().zip(codes) {
                 *byte |= (code & 15) << shift;
             }
@@ -92,7 +96,7 @@ impl Place {
     /// The code of input `k` of a row, in its block.
     pub(super) fn code<C: IntCodes>(&self, block: &[u8], k: usize) -> u8 {
         let (group, input) = (k % BLOCK / 4, k % 4);
-        let (load, shift) = nibbles_at(group);
+        let (load, shift) = nibbles_at::<C>(group);
         let nibble = block[self.byte(4 * load + input)] >> shift & 15;
         if C::BITS == 4 {
             return nibble;

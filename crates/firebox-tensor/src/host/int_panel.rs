@@ -3,7 +3,8 @@
 //! A block holds 32 inputs of `2 * LANES` neighbouring outputs: the codes, four inputs of one
 //! output in the four bytes of a lane, then an f16 scale for each output, and where there are
 //! minimums an f16 minimum. INT4 in groups has a zero point there. Of Q4_0 and its like, see
-//! [`block_panel`](super::block_panel); of Q4_K, [`k_panel`](super::k_panel).
+//! [`block_panel`](super::block_panel); of Q4_K and Q5_K, [`k_panel`](super::k_panel); of Q6_K,
+//! [`q6_k_panel`](super::q6_k_panel).
 
 #![expect(unsafe_code, reason = "scales are loaded through pointers")]
 
@@ -24,7 +25,10 @@ pub(crate) trait IntCodes: Sync + Sized {
     const HAS_MINIMUM: bool;
     /// Bytes of the codes of one output.
     const CODE_BYTES: usize = BLOCK * Self::BITS / 8;
-    /// Groups that share a load: part `p` of load `i` is group `i + p * GROUPS / PARTS`.
+    /// Spans of a block, 1 or 2: inputs that share a scale.
+    const SPANS: usize = 1;
+    /// Groups that share a load: part `p` of load `i` of a span is its group
+    /// `i + p * GROUPS / SPANS / PARTS`.
     const PARTS: usize = 2;
 
     /// What the codes are too large by.
@@ -53,12 +57,12 @@ pub(crate) trait IntCodes: Sync + Sized {
         block * 2 * lanes * (Self::CODE_BYTES + scale_bytes)
     }
 
-    /// The scales of a block, and where it has them its minimums.
+    /// The scales of a block's span, and where it has them its minimums.
     ///
     /// # Safety
     /// The panel has such a block.
     #[inline(always)]
-    unsafe fn scales<S: Simd>(s: S, panel: *const u8, block: usize) -> Scales<S> {
+    unsafe fn scales<S: Simd>(s: S, panel: *const u8, block: usize, _span: usize) -> Scales<S> {
         // SAFETY: the scales follow the codes, and the minimums the scales.
         unsafe {
             let codes = panel.add(Self::block_at(block, S::LANES));
@@ -75,7 +79,7 @@ pub(crate) trait IntCodes: Sync + Sized {
     }
 }
 
-/// Of one block and the outputs of a panel: `w = scale * (code - bias) + minimum`.
+/// Of one span of a block and the outputs of a panel: `w = scale * (code - bias) + minimum`.
 pub(crate) struct Scales<S: Simd> {
     pub(crate) scales: [S::F; 2],
     pub(crate) minimums: [S::F; 2],
@@ -127,9 +131,9 @@ impl IntCodes for Int4 {
     }
 
     #[inline(always)]
-    unsafe fn scales<S: Simd>(s: S, panel: *const u8, block: usize) -> Scales<S> {
+    unsafe fn scales<S: Simd>(s: S, panel: *const u8, block: usize, span: usize) -> Scales<S> {
         // SAFETY: zero points lie where minimums would.
-        let Scales { scales, minimums } = unsafe { Q4_1::scales(s, panel, block) };
+        let Scales { scales, minimums } = unsafe { Q4_1::scales(s, panel, block, span) };
         let minimum = |i: usize| s.sub(s.splat(0.0), s.mul(scales[i], minimums[i]));
         Scales {
             scales,

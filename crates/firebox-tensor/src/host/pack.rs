@@ -11,11 +11,12 @@ use super::block_panel::{Q4_0, Q4_1, Q5_0, Q5_1};
 use super::float_panel::NF4_BLOCK;
 use super::gemm::panel_width;
 use super::int_panel::{Int4, IntCodes, Q8};
-use super::k_panel::Q4K;
+use super::k_panel::{Q4K, Q5K};
 use super::level::SimdLevel;
 use super::nf4_dot;
 use super::panel_matrix::PanelFormat;
 use super::parallel::{SharedMut, for_each};
+use super::q6_k_panel::Q6K;
 use super::region::Arena;
 
 /// Where some outputs' weights come from.
@@ -58,6 +59,8 @@ impl PanelBytes {
             PanelFormat::Q5_0 => (Q5_0::block_at(blocks, width / 2), 0),
             PanelFormat::Q5_1 => (Q5_1::block_at(blocks, width / 2), 0),
             PanelFormat::Q4K => (Q4K::block_at(blocks, width / 2), 0),
+            PanelFormat::Q5K => (Q5K::block_at(blocks, width / 2), 0),
+            PanelFormat::Q6K => (Q6K::block_at(blocks, width / 2), 0),
             PanelFormat::Int4 => (Int4::block_at(blocks, width / 2), 0),
         };
         Self { codes, scales }
@@ -188,7 +191,9 @@ impl Place {
             PanelFormat::Q4_1 => self.blocks::<4, true>(row, panel),
             PanelFormat::Q5_0 => self.blocks::<5, false>(row, panel),
             PanelFormat::Q5_1 => self.blocks::<5, true>(row, panel),
-            PanelFormat::Q4K => self.q4_k(row, panel),
+            PanelFormat::Q4K => self.k_blocks::<4>(row, panel),
+            PanelFormat::Q5K => self.k_blocks::<5>(row, panel),
+            PanelFormat::Q6K => self.q6_k(row, panel),
             _ => unreachable!("ggml's blocks are laid out in their own format"),
         }
     }
@@ -304,7 +309,9 @@ pub(crate) fn unpack_row(
             PanelFormat::Q4_1 => place.block_weight::<4, true>(codes, k),
             PanelFormat::Q5_0 => place.block_weight::<5, false>(codes, k),
             PanelFormat::Q5_1 => place.block_weight::<5, true>(codes, k),
-            PanelFormat::Q4K => place.q4_k_weight(codes, k),
+            PanelFormat::Q4K => place.k_weight::<4>(codes, k),
+            PanelFormat::Q5K => place.k_weight::<5>(codes, k),
+            PanelFormat::Q6K => place.q6_k_weight(codes, k),
             PanelFormat::Int4 => {
                 let block = &codes[Int4::block_at(k / BLOCK, lanes)..];
                 let at = width * BLOCK / 2 + 2 * lane;

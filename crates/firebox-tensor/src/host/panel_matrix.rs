@@ -13,10 +13,11 @@ use super::float_panel::{HalfWeights, Int8Weights, Nf4Weights};
 use super::gemm::Product;
 use super::int_matmul::int_matmul;
 use super::int_panel::{Int4, IntCodes, Q8};
-use super::k_panel::Q4K;
+use super::k_panel::{Q4K, Q5K};
 use super::level::SimdLevel;
 use super::nf4_dot::{self, nf4_matmul};
 use super::pack;
+use super::q6_k_panel::Q6K;
 use super::region::Arena;
 
 pub use super::pack::WeightRows;
@@ -51,6 +52,10 @@ pub enum PanelFormat {
     Q5_1,
     /// As [`PackedFormat::Q4K`], times activations of 8 bits.
     Q4K,
+    /// As [`PackedFormat::Q5K`], times activations of 8 bits.
+    Q5K,
+    /// As [`PackedFormat::Q6K`], times activations of 8 bits.
+    Q6K,
     /// As [`PackedFormat::Int4`] of any groups, times activations of 8 bits.
     Int4,
 }
@@ -97,7 +102,8 @@ pub struct MatmulScratch {
 }
 
 impl PanelFormat {
-    /// The format that keeps a packed weight as it is; `None` where only floats do.
+    /// The format that keeps a packed weight as it is; `None` where only floats do: NF4 whose rows are
+    /// not whole blocks.
     pub fn of_packed(matrix: &PackedMatrix) -> Option<Self> {
         Self::of_format(matrix.format(), matrix.n_cols())
     }
@@ -114,8 +120,9 @@ impl PanelFormat {
             PackedFormat::Q5_0 => Some(Self::Q5_0),
             PackedFormat::Q5_1 => Some(Self::Q5_1),
             PackedFormat::Q4K => Some(Self::Q4K),
+            PackedFormat::Q5K => Some(Self::Q5K),
+            PackedFormat::Q6K => Some(Self::Q6K),
             PackedFormat::Int4(_) => Some(Self::Int4),
-            PackedFormat::Q5K | PackedFormat::Q6K => None,
         }
     }
 
@@ -137,7 +144,15 @@ impl PanelFormat {
     pub fn multiplies_integers(self) -> bool {
         matches!(
             self,
-            Self::Q8_0 | Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q4K | Self::Int4
+            Self::Q8_0
+                | Self::Q4_0
+                | Self::Q4_1
+                | Self::Q5_0
+                | Self::Q5_1
+                | Self::Q4K
+                | Self::Q5K
+                | Self::Q6K
+                | Self::Int4
         )
     }
 }
@@ -329,6 +344,8 @@ impl PanelMatrix {
             PanelFormat::Q5_0 => self.int::<Q5_0>(x, out, scratch),
             PanelFormat::Q5_1 => self.int::<Q5_1>(x, out, scratch),
             PanelFormat::Q4K => self.int::<Q4K>(x, out, scratch),
+            PanelFormat::Q5K => self.int::<Q5K>(x, out, scratch),
+            PanelFormat::Q6K => self.int::<Q6K>(x, out, scratch),
             PanelFormat::Int4 => self.int::<Int4>(x, out, scratch),
         }
     }
