@@ -56,9 +56,11 @@ pub use part::{PackedPart, PartDtype};
 pub use q4_0::{Q4_0_BLOCK_BYTES, dequantize_q4_0, quantize_q4_0};
 pub use q4_1::{Q4_1_BLOCK_BYTES, dequantize_q4_1, quantize_q4_1};
 pub use q4_k::{Q4_K_BLOCK_BYTES, dequantize_q4_k, quantize_q4_k};
+pub(crate) use q5_0::read_codes as q5_codes;
 pub use q5_0::{Q5_0_BLOCK_BYTES, dequantize_q5_0, quantize_q5_0};
 pub use q5_1::{Q5_1_BLOCK_BYTES, dequantize_q5_1, quantize_q5_1};
 pub use q5_k::{Q5_K_BLOCK_BYTES, dequantize_q5_k, quantize_q5_k};
+pub(crate) use q6_k::Q6KBlock;
 pub use q6_k::{Q6_K_BLOCK_BYTES, dequantize_q6_k, quantize_q6_k};
 pub use q8_0::{Q8_0_BLOCK_BYTES, dequantize_q8_0, quantize_q8_0};
 

@@ -1,6 +1,6 @@
 //! From a checkpoint to panels.
 
-use firebox_checkpoint::{Checkpoint, Dtype, GgmlType, Storage};
+use firebox_checkpoint::{Checkpoint, Dtype, Storage};
 use firebox_tensor::host::{
     Arena, AttentionShape, PanelFormat, PanelMatrix, SimdLevel, WeightRows,
 };
@@ -54,9 +54,6 @@ impl HostLlama {
     }
 }
 
-/// The largest number of half precision.
-const F16_MAX: f32 = 65_504.0;
-
 struct Loader<'a> {
     checkpoint: &'a Checkpoint,
     config: &'a LlamaConfig,
@@ -84,20 +81,10 @@ impl Source {
         }
     }
 
-    /// In its own format; where panels have none for it, in f16 what has f16 scales, otherwise in f32.
+    /// In its own format, or in f32 where panels have none for it.
     fn packed(matrix: PackedMatrix) -> Self {
         match PanelFormat::of_packed(&matrix) {
-            None => {
-                let values = matrix.unpack();
-                let fits = |x: &f32| x.abs() <= F16_MAX;
-                let in_half =
-                    matrix.format().ggml_block_bytes().is_some() && values.iter().all(fits);
-                let format = match in_half {
-                    true => PanelFormat::F16,
-                    false => PanelFormat::F32,
-                };
-                Self::dense(format, values)
-            }
+            None => Self::dense(PanelFormat::F32, matrix.unpack()),
             Some(format) => Self {
                 format,
                 values: Values::Packed(matrix),
@@ -225,14 +212,8 @@ impl Loader<'_> {
                 if let Some(found) = self.checkpoint.shape(name) {
                     check_shape(name, &shape, &found, field)?;
                 }
-                let has_panels = |kind: GgmlType| {
-                    let format = kind.packed_format();
-                    format.is_some_and(|format| PanelFormat::of_format(format, shape[1]).is_some())
-                };
-                let packed = match (weights, storage) {
-                    // Blocks that panels do not have are values of the file like any others.
-                    (HostWeights::Blocks, Some(Storage::Gguf(kind))) if !has_panels(kind) => None,
-                    (HostWeights::Blocks, _) => self.checkpoint.blocks(name)?,
+                let packed = match weights {
+                    HostWeights::Blocks => self.checkpoint.blocks(name)?,
                     _ => self.checkpoint.packed(name)?,
                 };
                 if let Some(packed) = packed {

@@ -12,8 +12,8 @@ pub enum HostWeights {
     /// is computed is what the file says.
     #[default]
     Stored,
-    /// As [`Self::Stored`], but GGUF's Q8_0, Q4_0, Q4_1 and Q4_K stay blocks and are multiplied by
-    /// activations of 8 bits, as llama.cpp does: smaller and faster, and logits move by some tenths.
+    /// As [`Self::Stored`], but GGUF's blocks stay as they are and are multiplied by activations of 8
+    /// bits, as llama.cpp does: smaller and faster, and logits move by some tenths.
     Blocks,
     /// 32 bits.
     F32,
@@ -56,7 +56,11 @@ impl HostWeights {
                 PackedFormat::Q8_0
                 | PackedFormat::Q4_0
                 | PackedFormat::Q4_1
+                | PackedFormat::Q5_0
+                | PackedFormat::Q5_1
                 | PackedFormat::Q4K
+                | PackedFormat::Q5K
+                | PackedFormat::Q6K
                 | PackedFormat::Int4(_),
             ) => Self::Packed(PackedFormat::Q8_0),
             Self::Packed(_) => Self::Bf16,

@@ -7,6 +7,9 @@ use super::simd::{Kernel, Simd, dispatch};
 /// Inputs that share a scale: one block of the weights.
 pub(crate) const BLOCK: usize = crate::packed::GGML_BLOCK_SIZE;
 
+/// Inputs of half a block, which some weights have a scale for.
+const HALF: usize = BLOCK / 2;
+
 /// Rows that one task quantizes.
 const ROWS_PER_TASK: usize = 16;
 
@@ -19,6 +22,8 @@ pub(crate) struct QuantizedRows {
     pub(crate) scales: Vec<f32>,
     /// The codes' sums, `[rows, in / 32]`.
     pub(crate) sums: Vec<i32>,
+    /// Those of half blocks, `[rows, in / 16]`.
+    pub(crate) half_sums: Vec<i32>,
 }
 
 impl QuantizedRows {
@@ -28,9 +33,11 @@ impl QuantizedRows {
         self.codes.resize(n_rows * n_in, 0);
         self.scales.resize(n_rows * n_blocks, 0.0);
         self.sums.resize(n_rows * n_blocks, 0);
+        self.half_sums.resize(2 * n_rows * n_blocks, 0);
         let codes = SharedMut::new(&mut self.codes);
         let scales = SharedMut::new(&mut self.scales);
         let sums = SharedMut::new(&mut self.sums);
+        let half_sums = SharedMut::new(&mut self.half_sums);
         for_each_range(n_rows * n_blocks, ROWS_PER_TASK * n_blocks, |blocks| {
             let kernel = QuantizeBlocks {
                 x,
@@ -38,6 +45,7 @@ impl QuantizedRows {
                 codes,
                 scales,
                 sums,
+                half_sums,
             };
             dispatch(level, kernel);
         });
@@ -50,6 +58,7 @@ struct QuantizeBlocks<'a> {
     codes: SharedMut<i8>,
     scales: SharedMut<f32>,
     sums: SharedMut<i32>,
+    half_sums: SharedMut<i32>,
 }
 
 impl Kernel for QuantizeBlocks<'_> {
@@ -62,7 +71,7 @@ impl Kernel for QuantizeBlocks<'_> {
             let x: &[f32; BLOCK] = self.x[block * BLOCK..][..BLOCK]
                 .try_into()
                 .expect("a block");
-            let (codes, scale, sum) = quantize(x);
+            let (codes, scale, half_sums) = quantize(x);
             // SAFETY: the outputs have a place for every block, and this block is this task's alone.
             unsafe {
                 self.codes
@@ -71,14 +80,23 @@ impl Kernel for QuantizeBlocks<'_> {
                     .cast::<[i8; BLOCK]>()
                     .write(codes);
                 self.scales.ptr().add(block).write(scale);
-                self.sums.ptr().add(block).write(sum);
+                self.sums
+                    .ptr()
+                    .add(block)
+                    .write(half_sums[0] + half_sums[1]);
+                self.half_sums
+                    .ptr()
+                    .add(2 * block)
+                    .cast::<[i32; 2]>()
+                    .write(half_sums);
             }
         }
     }
 }
 
+/// Codes, scale, and the sums of the codes' halves.
 #[inline(always)]
-fn quantize(x: &[f32; BLOCK]) -> ([i8; BLOCK], f32, i32) {
+fn quantize(x: &[f32; BLOCK]) -> ([i8; BLOCK], f32, [i32; 2]) {
     /// `1.5 * 2^23`: adding it rounds to an integer, ties to even.
     const INTEGER_BITS: f32 = 12_582_912.0;
     let absmax = x
@@ -86,13 +104,17 @@ fn quantize(x: &[f32; BLOCK]) -> ([i8; BLOCK], f32, i32) {
         .fold(0.0_f32, |max, x| if x.abs() > max { x.abs() } else { max });
     let inverse = if absmax > 0.0 { 127.0 / absmax } else { 0.0 };
     let mut codes = [0; BLOCK];
-    let mut sum = 0;
-    for (code, x) in codes.iter_mut().zip(x) {
-        let rounded = (x * inverse + INTEGER_BITS).to_bits() as i32 - INTEGER_BITS.to_bits() as i32;
-        // A product that is no number, or infinite, must not become -128.
-        let rounded = rounded.clamp(-127, 127);
-        *code = rounded as i8;
-        sum += rounded;
+    let mut sums = [0; 2];
+    let halves = codes.chunks_exact_mut(HALF).zip(x.chunks_exact(HALF));
+    for (sum, (codes, x)) in sums.iter_mut().zip(halves) {
+        for (code, x) in codes.iter_mut().zip(x) {
+            let rounded =
+                (x * inverse + INTEGER_BITS).to_bits() as i32 - INTEGER_BITS.to_bits() as i32;
+            // A product that is no number, or infinite, must not become -128.
+            let rounded = rounded.clamp(-127, 127);
+            *code = rounded as i8;
+            *sum += rounded;
+        }
     }
-    (codes, absmax / 127.0, sum)
+    (codes, absmax / 127.0, sums)
 }

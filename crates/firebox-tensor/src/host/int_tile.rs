@@ -14,6 +14,7 @@ pub(crate) struct IntLeft {
     codes: *const i8,
     scales: *const f32,
     sums: *const i32,
+    half_sums: *const i32,
     n_blocks: usize,
 }
 
@@ -24,6 +25,7 @@ impl IntLeft {
             codes: rows.codes.as_ptr(),
             scales: rows.scales.as_ptr(),
             sums: rows.sums.as_ptr(),
+            half_sums: rows.half_sums.as_ptr(),
             n_blocks: n_in / BLOCK,
         }
     }
@@ -40,14 +42,31 @@ impl IntLeft {
                 codes: self.codes.add(row * self.n_blocks * BLOCK),
                 scales: self.scales.add(row * self.n_blocks),
                 sums: self.sums.add(row * self.n_blocks),
+                half_sums: self.half_sums.add(2 * row * self.n_blocks),
                 ..self
+            }
+        }
+    }
+
+    /// The sum of a row's codes in one span of a block.
+    ///
+    /// # Safety
+    /// There is such a row and such a block.
+    #[inline(always)]
+    unsafe fn sum<C: IntCodes>(self, row: usize, block: usize, span: usize) -> i32 {
+        let at = row * self.n_blocks + block;
+        // SAFETY: a sum for each block, says the caller, and two for its halves.
+        unsafe {
+            match C::SPANS {
+                1 => *self.sums.add(at),
+                _ => *self.half_sums.add(2 * at + span),
             }
         }
     }
 }
 
-/// `n_rows` rows times one panel: within a block the sums are integers and exact, and blocks are
-/// added one after the other, whatever the number of rows.
+/// `n_rows` rows times one panel: within a span of a block, whose inputs share a scale, the sums are
+/// integers and exact; spans and blocks are added one after the other, whatever the number of rows.
 ///
 /// # Safety
 /// The left factor has `n_rows` rows, the panel as many blocks as they, and the result is good for
@@ -106,38 +125,20 @@ unsafe fn tile<S: Simd, C: IntCodes, const ROWS: usize>(
             }
         }
         for block in 0..left.n_blocks {
-            let weights = panel.add(C::block_at(block, S::LANES));
-            let mut sums = [[s.int_splat(0); 2]; ROWS];
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let sum = *left.sums.add(row * left.n_blocks + block);
-                *sums = [s.int_splat(-C::bias::<S>() * sum); 2];
-            }
-            for load in 0..GROUPS / C::PARTS {
-                let codes = weights.add(load * 8 * S::LANES);
-                let loaded = [s.load_bytes(codes), s.load_bytes(codes.add(4 * S::LANES))];
-                for part in 0..C::PARTS {
-                    let codes = C::part(s, loaded, part);
-                    let group = load + part * GROUPS / C::PARTS;
-                    for (row, sums) in sums.iter_mut().enumerate() {
-                        let at = (row * left.n_blocks + block) * BLOCK + group * 4;
-                        let x = left.codes.add(at).cast::<i32>().read_unaligned();
-                        sums[0] = C::dot(s, sums[0], codes[0], x);
-                        sums[1] = C::dot(s, sums[1], codes[1], x);
+            for span in 0..C::SPANS {
+                let sums = span_sums::<S, C, ROWS>(s, left, panel, block, span);
+                let Scales { scales, minimums } = C::scales(s, panel, block, span);
+                for (row, totals) in totals.iter_mut().enumerate() {
+                    let scale = *left.scales.add(row * left.n_blocks + block);
+                    for half in 0..2 {
+                        let both = s.mul(scales[half], s.splat(scale));
+                        totals[half] = s.fma(s.to_float(sums[row][half]), both, totals[half]);
                     }
-                }
-            }
-            let Scales { scales, minimums } = C::scales(s, panel, block);
-            for (row, totals) in totals.iter_mut().enumerate() {
-                let scale = *left.scales.add(row * left.n_blocks + block);
-                for half in 0..2 {
-                    let both = s.mul(scales[half], s.splat(scale));
-                    totals[half] = s.fma(s.to_float(sums[row][half]), both, totals[half]);
-                }
-                if C::HAS_MINIMUM {
-                    let sum = *left.sums.add(row * left.n_blocks + block) as f32;
-                    let sum = s.splat(scale * sum);
-                    for (total, minimum) in totals.iter_mut().zip(minimums) {
-                        *total = s.fma(minimum, sum, *total);
+                    if C::HAS_MINIMUM {
+                        let sum = s.splat(scale * left.sum::<C>(row, block, span) as f32);
+                        for (total, minimum) in totals.iter_mut().zip(minimums) {
+                            *total = s.fma(minimum, sum, *total);
+                        }
                     }
                 }
             }
@@ -149,4 +150,43 @@ unsafe fn tile<S: Simd, C: IntCodes, const ROWS: usize>(
         }
     }
     ROWS
+}
+
+/// The sums of one span of a block, which begin at what takes the codes' bias off.
+///
+/// # Safety
+/// As [`tile_rows`], and there is such a block.
+#[inline(always)]
+unsafe fn span_sums<S: Simd, C: IntCodes, const ROWS: usize>(
+    s: S,
+    left: IntLeft,
+    panel: *const u8,
+    block: usize,
+    span: usize,
+) -> [[S::I; 2]; ROWS] {
+    let loads = GROUPS / C::SPANS / C::PARTS;
+    let mut sums = [[s.int_splat(0); 2]; ROWS];
+    // SAFETY: every address below is of an element that the caller vouches for.
+    unsafe {
+        let weights = panel.add(C::block_at(block, S::LANES));
+        for (row, sums) in sums.iter_mut().enumerate() {
+            let sum = left.sum::<C>(row, block, span);
+            *sums = [s.int_splat(-C::bias::<S>() * sum); 2];
+        }
+        for load in 0..loads {
+            let codes = weights.add((span * loads + load) * 8 * S::LANES);
+            let loaded = [s.load_bytes(codes), s.load_bytes(codes.add(4 * S::LANES))];
+            for part in 0..C::PARTS {
+                let group = (span * C::PARTS + part) * loads + load;
+                let codes = C::codes(s, weights, loaded, group);
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let at = (row * left.n_blocks + block) * BLOCK + group * 4;
+                    let x = left.codes.add(at).cast::<i32>().read_unaligned();
+                    sums[0] = C::dot(s, sums[0], codes[0], x);
+                    sums[1] = C::dot(s, sums[1], codes[1], x);
+                }
+            }
+        }
+    }
+    sums
 }

@@ -7,14 +7,16 @@ use crate::packed::{Int4Group as Group, NF4_CODEBOOK, PackedMatrix, RawRow};
 use super::activations::BLOCK;
 use super::aligned::AlignedBuffer;
 use super::bf16_dot::n_pairs;
+use super::block_panel::{Q4_0, Q4_1, Q5_0, Q5_1};
 use super::float_panel::NF4_BLOCK;
 use super::gemm::panel_width;
-use super::int_panel::{GROUPS, Int4, IntCodes, Q4, Q8};
-use super::k_panel::Q4K;
+use super::int_panel::{Int4, IntCodes, Q8};
+use super::k_panel::{Q4K, Q5K};
 use super::level::SimdLevel;
 use super::nf4_dot;
 use super::panel_matrix::PanelFormat;
 use super::parallel::{SharedMut, for_each};
+use super::q6_k_panel::Q6K;
 use super::region::Arena;
 
 /// Where some outputs' weights come from.
@@ -52,9 +54,13 @@ impl PanelBytes {
             PanelFormat::Nf4Dot => (n_in / NF4_BLOCK * nf4_dot::block_bytes(width), 0),
             PanelFormat::Nf4 => (n_in / 2 * width, 4 * (n_in / NF4_BLOCK) * width),
             PanelFormat::Q8_0 => (Q8::block_at(blocks, width / 2), 0),
-            PanelFormat::Q4_0 => (Q4::<false>::block_at(blocks, width / 2), 0),
-            PanelFormat::Q4_1 => (Q4::<true>::block_at(blocks, width / 2), 0),
+            PanelFormat::Q4_0 => (Q4_0::block_at(blocks, width / 2), 0),
+            PanelFormat::Q4_1 => (Q4_1::block_at(blocks, width / 2), 0),
+            PanelFormat::Q5_0 => (Q5_0::block_at(blocks, width / 2), 0),
+            PanelFormat::Q5_1 => (Q5_1::block_at(blocks, width / 2), 0),
             PanelFormat::Q4K => (Q4K::block_at(blocks, width / 2), 0),
+            PanelFormat::Q5K => (Q5K::block_at(blocks, width / 2), 0),
+            PanelFormat::Q6K => (Q6K::block_at(blocks, width / 2), 0),
             PanelFormat::Int4 => (Int4::block_at(blocks, width / 2), 0),
         };
         Self { codes, scales }
@@ -168,7 +174,6 @@ impl Place {
                     codes[k * self.width + self.lane] = *code;
                 }
             }
-            RawRow::Ggml { blocks } if format == PanelFormat::Q4K => self.q4_k(blocks, codes),
             RawRow::Ggml { blocks } => self.ggml(format, blocks, codes),
             RawRow::Int4 {
                 codes: row,
@@ -178,34 +183,29 @@ impl Place {
         }
     }
 
-    /// Blocks of ggml: scale, for Q4_1 a minimum, codes.
+    /// Blocks of ggml.
     fn ggml(&self, format: PanelFormat, row: &[u8], panel: &mut [u8]) {
-        let lanes = self.width / 2;
-        let (file_bytes, panel_bytes, head) = match format {
-            PanelFormat::Q8_0 => (2 + BLOCK, Q8::block_at(1, lanes), 2),
-            PanelFormat::Q4_0 => (2 + BLOCK / 2, Q4::<false>::block_at(1, lanes), 2),
-            _ => (4 + BLOCK / 2, Q4::<true>::block_at(1, lanes), 4),
-        };
-        let code_bytes = file_bytes - head;
-        for (from, to) in row
-            .chunks_exact(file_bytes)
-            .zip(panel.chunks_exact_mut(panel_bytes))
-        {
-            let scales = self.width * code_bytes;
-            for (i, half) in from[..head].chunks_exact(2).enumerate() {
-                put(
-                    to,
-                    scales + 2 * (i * self.width + self.lane),
-                    [half[0], half[1]],
-                );
-            }
-            for (i, &code) in from[head..].iter().enumerate() {
-                if format == PanelFormat::Q8_0 {
-                    to[self.byte(i)] = code.wrapping_add(byte_bias(self.level));
-                } else {
-                    // In the file, byte `i` holds inputs `i` and `i + 16`, as here.
-                    to[self.byte(i)] = code;
-                }
+        match format {
+            PanelFormat::Q8_0 => self.q8_0(row, panel),
+            PanelFormat::Q4_0 => self.blocks::<4, false>(row, panel),
+            PanelFormat::Q4_1 => self.blocks::<4, true>(row, panel),
+            PanelFormat::Q5_0 => self.blocks::<5, false>(row, panel),
+            PanelFormat::Q5_1 => self.blocks::<5, true>(row, panel),
+            PanelFormat::Q4K => self.k_blocks::<4>(row, panel),
+            PanelFormat::Q5K => self.k_blocks::<5>(row, panel),
+            PanelFormat::Q6K => self.q6_k(row, panel),
+            _ => unreachable!("ggml's blocks are laid out in their own format"),
+        }
+    }
+
+    /// Scale, codes.
+    fn q8_0(&self, row: &[u8], panel: &mut [u8]) {
+        let panel_bytes = Q8::block_at(1, self.width / 2);
+        let from = row.chunks_exact(2 + BLOCK);
+        for (from, to) in from.zip(panel.chunks_exact_mut(panel_bytes)) {
+            put(to, self.width * BLOCK + 2 * self.lane, [from[0], from[1]]);
+            for (i, &code) in from[2..].iter().enumerate() {
+                to[self.byte(i)] = code.wrapping_add(byte_bias(self.level));
             }
         }
     }
@@ -220,9 +220,7 @@ impl Place {
             let zero = f16::from_f32(f32::from(group.zero));
             put(to, scale_at + 2 * self.width, zero.to_le_bytes());
             let code = |k: usize| row[(block * BLOCK + k) / 2] >> (k % 2 * 4) & 15;
-            for i in 0..BLOCK / 2 {
-                to[self.byte(i)] = code(i) | code(i + BLOCK / 2) << 4;
-            }
+            self.put_codes::<Int4>(to, &std::array::from_fn(code));
         }
     }
 
@@ -307,34 +305,20 @@ pub(crate) fn unpack_row(
                 let scale = f16::from_le_bytes(two(block, width * BLOCK + 2 * lane));
                 f32::from(code) * scale.to_f32()
             }
-            PanelFormat::Q4_0 => {
-                let block = &codes[Q4::<false>::block_at(k / BLOCK, lanes)..];
-                let scale = f16::from_le_bytes(two(block, width * BLOCK / 2 + 2 * lane));
-                (f32::from(place.nibble(block, k)) - 8.0) * scale.to_f32()
-            }
-            PanelFormat::Q4_1 => {
-                let block = &codes[Q4::<true>::block_at(k / BLOCK, lanes)..];
-                let at = width * BLOCK / 2 + 2 * lane;
-                let scale = f16::from_le_bytes(two(block, at)).to_f32();
-                let minimum = f16::from_le_bytes(two(block, at + 2 * width)).to_f32();
-                f32::from(place.nibble(block, k)) * scale + minimum
-            }
-            PanelFormat::Q4K => place.q4_k_weight(codes, k),
+            PanelFormat::Q4_0 => place.block_weight::<4, false>(codes, k),
+            PanelFormat::Q4_1 => place.block_weight::<4, true>(codes, k),
+            PanelFormat::Q5_0 => place.block_weight::<5, false>(codes, k),
+            PanelFormat::Q5_1 => place.block_weight::<5, true>(codes, k),
+            PanelFormat::Q4K => place.k_weight::<4>(codes, k),
+            PanelFormat::Q5K => place.k_weight::<5>(codes, k),
+            PanelFormat::Q6K => place.q6_k_weight(codes, k),
             PanelFormat::Int4 => {
                 let block = &codes[Int4::block_at(k / BLOCK, lanes)..];
                 let at = width * BLOCK / 2 + 2 * lane;
                 let scale = f16::from_le_bytes(two(block, at)).to_f32();
                 let zero = f16::from_le_bytes(two(block, at + 2 * width)).to_f32();
-                scale * (f32::from(place.nibble(block, k)) - zero)
+                scale * (f32::from(place.code::<Int4>(block, k)) - zero)
             }
         };
-    }
-}
-
-impl Place {
-    pub(super) fn nibble(&self, block: &[u8], k: usize) -> u8 {
-        const HALF: usize = GROUPS / 2 * 4;
-        let k = k % BLOCK;
-        block[self.byte(k % HALF)] >> (k / HALF * 4) & 15
     }
 }

@@ -6,16 +6,18 @@ use super::activations::QuantizedRows;
 use super::aligned::AlignedBuffer;
 use super::bf16_dot::{RowPart, n_pairs};
 use super::bf16_products::pair_product;
+use super::block_panel::{Q4_0, Q4_1, Q5_0, Q5_1};
 use super::dense_panel::Panels;
 use super::float_matmul::{LeftRows, float_matmul};
 use super::float_panel::{HalfWeights, Int8Weights, Nf4Weights};
 use super::gemm::Product;
 use super::int_matmul::int_matmul;
-use super::int_panel::{Int4, IntCodes, Q4, Q8};
-use super::k_panel::Q4K;
+use super::int_panel::{Int4, IntCodes, Q8};
+use super::k_panel::{Q4K, Q5K};
 use super::level::SimdLevel;
 use super::nf4_dot::{self, nf4_matmul};
 use super::pack;
+use super::q6_k_panel::Q6K;
 use super::region::Arena;
 
 pub use super::pack::WeightRows;
@@ -44,8 +46,16 @@ pub enum PanelFormat {
     Q4_0,
     /// As [`PackedFormat::Q4_1`], times activations of 8 bits.
     Q4_1,
+    /// As [`PackedFormat::Q5_0`], times activations of 8 bits.
+    Q5_0,
+    /// As [`PackedFormat::Q5_1`], times activations of 8 bits.
+    Q5_1,
     /// As [`PackedFormat::Q4K`], times activations of 8 bits.
     Q4K,
+    /// As [`PackedFormat::Q5K`], times activations of 8 bits.
+    Q5K,
+    /// As [`PackedFormat::Q6K`], times activations of 8 bits.
+    Q6K,
     /// As [`PackedFormat::Int4`] of any groups, times activations of 8 bits.
     Int4,
 }
@@ -92,7 +102,8 @@ pub struct MatmulScratch {
 }
 
 impl PanelFormat {
-    /// The format that keeps a packed weight as it is; `None` where only floats do.
+    /// The format that keeps a packed weight as it is; `None` where only floats do: NF4 whose rows are
+    /// not whole blocks.
     pub fn of_packed(matrix: &PackedMatrix) -> Option<Self> {
         Self::of_format(matrix.format(), matrix.n_cols())
     }
@@ -106,9 +117,12 @@ impl PanelFormat {
             PackedFormat::Q8_0 => Some(Self::Q8_0),
             PackedFormat::Q4_0 => Some(Self::Q4_0),
             PackedFormat::Q4_1 => Some(Self::Q4_1),
+            PackedFormat::Q5_0 => Some(Self::Q5_0),
+            PackedFormat::Q5_1 => Some(Self::Q5_1),
             PackedFormat::Q4K => Some(Self::Q4K),
+            PackedFormat::Q5K => Some(Self::Q5K),
+            PackedFormat::Q6K => Some(Self::Q6K),
             PackedFormat::Int4(_) => Some(Self::Int4),
-            PackedFormat::Q5_0 | PackedFormat::Q5_1 | PackedFormat::Q5K | PackedFormat::Q6K => None,
         }
     }
 
@@ -130,7 +144,15 @@ impl PanelFormat {
     pub fn multiplies_integers(self) -> bool {
         matches!(
             self,
-            Self::Q8_0 | Self::Q4_0 | Self::Q4_1 | Self::Q4K | Self::Int4
+            Self::Q8_0
+                | Self::Q4_0
+                | Self::Q4_1
+                | Self::Q5_0
+                | Self::Q5_1
+                | Self::Q4K
+                | Self::Q5K
+                | Self::Q6K
+                | Self::Int4
         )
     }
 }
@@ -317,9 +339,13 @@ impl PanelMatrix {
                 nf4_matmul(level, &scratch.paired, n_in, self.codes.values(), out);
             }
             PanelFormat::Q8_0 => self.int::<Q8>(x, out, scratch),
-            PanelFormat::Q4_0 => self.int::<Q4<false>>(x, out, scratch),
-            PanelFormat::Q4_1 => self.int::<Q4<true>>(x, out, scratch),
+            PanelFormat::Q4_0 => self.int::<Q4_0>(x, out, scratch),
+            PanelFormat::Q4_1 => self.int::<Q4_1>(x, out, scratch),
+            PanelFormat::Q5_0 => self.int::<Q5_0>(x, out, scratch),
+            PanelFormat::Q5_1 => self.int::<Q5_1>(x, out, scratch),
             PanelFormat::Q4K => self.int::<Q4K>(x, out, scratch),
+            PanelFormat::Q5K => self.int::<Q5K>(x, out, scratch),
+            PanelFormat::Q6K => self.int::<Q6K>(x, out, scratch),
             PanelFormat::Int4 => self.int::<Int4>(x, out, scratch),
         }
     }

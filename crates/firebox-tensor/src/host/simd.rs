@@ -91,12 +91,15 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn low_nibbles(self, x: Self::B) -> Self::B;
     /// `x >> 4` of every byte.
     fn high_nibbles(self, x: Self::B) -> Self::B;
+    /// `codes | (x << left) & mask` of every byte, `>>` where `left` is negative; the mask takes none
+    /// of the bits that neighbouring bytes shift in.
+    fn or_shifted(self, codes: Self::B, x: Self::B, left: i32, mask: u8) -> Self::B;
     /// Adds to each lane the dot product of its four bytes, signed and laid out with
     /// [`Simd::BYTE_BIAS`], with the four signed bytes of `x` (none of them -128). The bias is the
     /// caller's to take off.
     fn dot4(self, sum: Self::I, weights: Self::B, x: i32) -> Self::I;
-    /// The same for weights from 0 to 15.
-    fn dot4_nibbles(self, sum: Self::I, weights: Self::B, x: i32) -> Self::I;
+    /// The same for weights from 0 to 127, without a bias.
+    fn dot4_unsigned(self, sum: Self::I, weights: Self::B, x: i32) -> Self::I;
 }
 
 /// Sixteen values rounded to bf16.

@@ -7,6 +7,7 @@ use crate::packed::{Int4Groups, PackedFormat, PackedMatrix};
 use crate::random::CounterRng;
 
 mod attention;
+mod block_bytes;
 
 fn normal(n: usize, seed: u64) -> Vec<f32> {
     let mut rng = CounterRng::new(seed, 0);
@@ -55,7 +56,11 @@ fn packed_format(format: PanelFormat) -> Option<PackedFormat> {
         PanelFormat::Q8_0 => Some(PackedFormat::Q8_0),
         PanelFormat::Q4_0 => Some(PackedFormat::Q4_0),
         PanelFormat::Q4_1 => Some(PackedFormat::Q4_1),
+        PanelFormat::Q5_0 => Some(PackedFormat::Q5_0),
+        PanelFormat::Q5_1 => Some(PackedFormat::Q5_1),
         PanelFormat::Q4K => Some(PackedFormat::Q4K),
+        PanelFormat::Q5K => Some(PackedFormat::Q5K),
+        PanelFormat::Q6K => Some(PackedFormat::Q6K),
         PanelFormat::Int4 => Some(PackedFormat::Int4(Int4Groups::asymmetric(64).unwrap())),
     }
 }
@@ -84,7 +89,7 @@ fn stored(format: PanelFormat, w: &[f32], n_out: usize, n_in: usize) -> (PanelMa
     (matrix, w.iter().map(rounded).collect())
 }
 
-const FORMATS: [PanelFormat; 12] = [
+const FORMATS: [PanelFormat; 16] = [
     PanelFormat::F32,
     PanelFormat::Bf16,
     PanelFormat::Bf16Dot,
@@ -95,7 +100,11 @@ const FORMATS: [PanelFormat; 12] = [
     PanelFormat::Q8_0,
     PanelFormat::Q4_0,
     PanelFormat::Q4_1,
+    PanelFormat::Q5_0,
+    PanelFormat::Q5_1,
     PanelFormat::Q4K,
+    PanelFormat::Q5K,
+    PanelFormat::Q6K,
     PanelFormat::Int4,
 ];
 
@@ -108,7 +117,7 @@ fn inputs(format: PanelFormat, n: usize) -> usize {
         | PanelFormat::F16
         | PanelFormat::Int8Rowwise => n,
         PanelFormat::Nf4 | PanelFormat::Nf4Dot | PanelFormat::Int4 => n.next_multiple_of(64),
-        PanelFormat::Q4K => n.next_multiple_of(256),
+        PanelFormat::Q4K | PanelFormat::Q5K | PanelFormat::Q6K => n.next_multiple_of(256),
         _ => n.next_multiple_of(32),
     }
 }
@@ -130,7 +139,7 @@ fn through_int8(x: &[f32]) -> Vec<f32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
     fn products_match_the_reference(

@@ -59,7 +59,7 @@ pub fn quantize_q5_0(values: &[f32], blocks: &mut [u8]) {
 }
 
 /// Codes of five bits: 4 bytes of fifth bits, 16 of nibbles.
-pub(super) fn read_codes(bytes: &[u8]) -> [u8; GGML_BLOCK_SIZE] {
+pub(crate) fn read_codes(bytes: &[u8]) -> [u8; GGML_BLOCK_SIZE] {
     let (high, low) = bytes.split_at(4);
     std::array::from_fn(|i| {
         let nibble = low[i % 16] >> (i / 16 * 4) & 15;

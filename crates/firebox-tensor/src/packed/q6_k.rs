@@ -78,6 +78,37 @@ impl Scales {
     }
 }
 
+/// A block of a file, taken apart.
+pub(crate) struct Q6KBlock<'a> {
+    low: &'a [u8],
+    high: &'a [u8],
+    /// Signed bytes, one for each 16 elements.
+    pub(crate) scales: &'a [u8],
+    pub(crate) d: f16,
+}
+
+impl<'a> Q6KBlock<'a> {
+    pub(crate) fn new(block: &'a [u8; Q6_K_BLOCK_BYTES]) -> Self {
+        let (low, rest) = block.split_at(128);
+        let (high, rest) = rest.split_at(64);
+        let (scales, d) = rest.split_at(GROUPS);
+        Self {
+            low,
+            high,
+            scales,
+            d: f16::from_le_bytes([d[0], d[1]]),
+        }
+    }
+
+    /// The code of element `i`: 32 more than what its scale is multiplied with.
+    pub(crate) fn code(&self, i: usize) -> u8 {
+        let (half, quarter, lane) = (i / 128, i / 32 % 4, i % 32);
+        let four = self.low[half * 64 + quarter % 2 * 32 + lane] >> (quarter / 2 * 4) & 15;
+        let two = self.high[half * 32 + lane] >> (quarter * 2) & 3;
+        four | two << 4
+    }
+}
+
 /// Unpacks whole blocks.
 ///
 /// # Panics
@@ -89,16 +120,11 @@ pub fn dequantize_q6_k(blocks: &[u8], out: &mut [f32]) {
         "q6_k: blocks of 210 bytes for 256 values each"
     );
     for (block, out) in blocks.iter().zip(out.chunks_exact_mut(K_BLOCK_SIZE)) {
-        let (low, rest) = block.split_at(128);
-        let (high, rest) = rest.split_at(64);
-        let (scales, d) = rest.split_at(16);
-        let d = f16::from_le_bytes([d[0], d[1]]).to_f32();
+        let block = Q6KBlock::new(block);
+        let d = block.d.to_f32();
         for (i, x) in out.iter_mut().enumerate() {
-            let (half, quarter, lane) = (i / 128, i / 32 % 4, i % 32);
-            let four = low[half * 64 + quarter % 2 * 32 + lane] >> (quarter / 2 * 4) & 15;
-            let two = high[half * 32 + lane] >> (quarter * 2) & 3;
-            let scale = d * f32::from(scales[i / 16].cast_signed());
-            *x = scale * f32::from((four | two << 4).cast_signed() - 32);
+            let scale = d * f32::from(block.scales[i / GROUP].cast_signed());
+            *x = scale * f32::from(block.code(i).cast_signed() - 32);
         }
     }
 }

@@ -118,6 +118,15 @@ impl Simd for Avx2 {
         fn low_nibbles(x: __m256i) -> __m256i = _mm256_and_si256(x, _mm256_set1_epi8(15));
         fn high_nibbles(x: __m256i) -> __m256i =
             _mm256_and_si256(_mm256_srli_epi16::<4>(x), _mm256_set1_epi8(15));
+        fn or_shifted(codes: __m256i, x: __m256i, left: i32, mask: u8) -> __m256i = {
+            let n = _mm_cvtsi32_si128(left.abs());
+            let shifted = match left >= 0 {
+                true => _mm256_sll_epi32(x, n),
+                false => _mm256_srl_epi32(x, n),
+            };
+            let mask = _mm256_set1_epi8(mask.cast_signed());
+            _mm256_or_si256(codes, _mm256_and_si256(shifted, mask))
+        };
         fn dot4(sum: __m256i, weights: __m256i, x: i32) -> __m256i = {
             // Unsigned times signed: the weights' signs move over to `x`. Pairs stay within i16:
             // 128 * 127 * 2 < 2^15.
@@ -125,7 +134,8 @@ impl Simd for Avx2 {
             let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(weights), x);
             _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
         };
-        fn dot4_nibbles(sum: __m256i, weights: __m256i, x: i32) -> __m256i = {
+        fn dot4_unsigned(sum: __m256i, weights: __m256i, x: i32) -> __m256i = {
+            // Pairs stay within i16: 127 * 127 * 2 < 2^15.
             let pairs = _mm256_maddubs_epi16(weights, _mm256_set1_epi32(x));
             _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
         };

@@ -121,9 +121,18 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         fn low_nibbles(x: __m512i) -> __m512i = _mm512_and_si512(x, _mm512_set1_epi8(15));
         fn high_nibbles(x: __m512i) -> __m512i =
             _mm512_and_si512(_mm512_srli_epi16::<4>(x), _mm512_set1_epi8(15));
+        fn or_shifted(codes: __m512i, x: __m512i, left: i32, mask: u8) -> __m512i = {
+            let n = _mm_cvtsi32_si128(left.abs());
+            let shifted = match left >= 0 {
+                true => _mm512_sll_epi32(x, n),
+                false => _mm512_srl_epi32(x, n),
+            };
+            let mask = _mm512_set1_epi8(mask.cast_signed());
+            _mm512_or_si512(codes, _mm512_and_si512(shifted, mask))
+        };
         fn dot4(sum: __m512i, weights: __m512i, x: i32) -> __m512i =
             _mm512_dpbusd_epi32(sum, weights, _mm512_set1_epi32(x));
-        fn dot4_nibbles(sum: __m512i, weights: __m512i, x: i32) -> __m512i =
+        fn dot4_unsigned(sum: __m512i, weights: __m512i, x: i32) -> __m512i =
             _mm512_dpbusd_epi32(sum, weights, _mm512_set1_epi32(x));
     }
 }

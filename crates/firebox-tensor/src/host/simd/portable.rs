@@ -215,6 +215,15 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn or_shifted(self, codes: Self::B, x: Self::B, left: i32, mask: u8) -> Self::B {
+        let n = left.unsigned_abs();
+        array::from_fn(|i| {
+            let shifted = if left >= 0 { x[i] << n } else { x[i] >> n };
+            codes[i] | shifted & mask
+        })
+    }
+
+    #[inline(always)]
     fn dot4(self, sum: Self::I, weights: Self::B, x: i32) -> Self::I {
         let x = x.to_le_bytes();
         array::from_fn(|lane| {
@@ -227,7 +236,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn dot4_nibbles(self, sum: Self::I, weights: Self::B, x: i32) -> Self::I {
+    fn dot4_unsigned(self, sum: Self::I, weights: Self::B, x: i32) -> Self::I {
         self.dot4(sum, weights, x)
     }
 }
