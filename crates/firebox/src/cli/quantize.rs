@@ -44,13 +44,17 @@ struct Quantized {
 pub(crate) fn run(globals: &Globals, args: &QuantizeArgs) -> anyhow::Result<()> {
     let files = ModelFiles::open(globals, &args.model)?;
     save::check_model_out(&args.out, files.checkpoint.path())?;
-    check_gguf(args)?;
+    let layout = match args.layout {
+        LayoutArg::Firebox => PackedLayout::Firebox,
+        LayoutArg::Bitsandbytes => PackedLayout::Bitsandbytes,
+        LayoutArg::Gptq => PackedLayout::Gptq,
+        LayoutArg::Awq => PackedLayout::Awq,
+    };
+    check_gguf(args, layout)?;
+    check_layout(args, layout)?;
     let config = QuantConfig::projections(args.format)
         .with_rules(args.tensors.clone())
-        .with_layout(match args.layout {
-            LayoutArg::Firebox => PackedLayout::Firebox,
-            LayoutArg::Bitsandbytes => PackedLayout::Bitsandbytes,
-        });
+        .with_layout(layout);
     let start = Instant::now();
     let quantized = write(globals, args, &files, &config)?;
     let mut report = Quantized {
@@ -76,15 +80,13 @@ pub(crate) fn run(globals: &Globals, args: &QuantizeArgs) -> anyhow::Result<()> 
 }
 
 /// A GGUF file has no place for some formats: said before the work.
-fn check_gguf(args: &QuantizeArgs) -> anyhow::Result<()> {
+fn check_gguf(args: &QuantizeArgs, layout: PackedLayout) -> anyhow::Result<()> {
     if !save::is_gguf(&args.out) {
         return Ok(());
     }
-    let of_rules = args.tensors.iter().filter_map(|rule| rule.format);
-    let mut formats = of_rules.chain([args.format]);
-    let found = match formats.find(|format| format.ggml_block_bytes().is_none()) {
+    let found = match formats(args).find(|format| format.ggml_block_bytes().is_none()) {
         Some(format) => format.to_string(),
-        None if args.layout == LayoutArg::Bitsandbytes => "--layout bitsandbytes".to_owned(),
+        None if layout != PackedLayout::Firebox => format!("--layout {layout}"),
         None => return Ok(()),
     };
     let known: Vec<&str> = PackedFormat::ALL
@@ -98,6 +100,35 @@ fn check_gguf(args: &QuantizeArgs) -> anyhow::Result<()> {
         known.join(", ")
     ))
     .into())
+}
+
+/// A layout has no place for some formats: said before the work.
+fn check_layout(args: &QuantizeArgs, layout: PackedLayout) -> anyhow::Result<()> {
+    let known = layout.formats();
+    if let Some(found) = formats(args).find(|format| !known.contains(format)) {
+        let known: Vec<&str> = known.into_iter().map(PackedFormat::name).collect();
+        return Err(UserError(format!(
+            "--layout {layout}: expected a format that it has ({}), found {found} (hint: `--layout firebox` holds every \
+             format)",
+            known.join(", ")
+        ))
+        .into());
+    }
+    match formats(args).find(|format| layout.has_one_format() && *format != args.format) {
+        Some(found) => Err(UserError(format!(
+            "--layout {layout}: expected one format for all packed weights, found {} and {found} (hint: \
+             `--tensor PATTERN=keep` leaves weights as they are)",
+            args.format
+        ))
+        .into()),
+        None => Ok(()),
+    }
+}
+
+/// The formats that are asked for.
+fn formats(args: &QuantizeArgs) -> impl Iterator<Item = PackedFormat> {
+    let of_rules = args.tensors.iter().filter_map(|rule| rule.format);
+    of_rules.chain([args.format])
 }
 
 /// Writes the packed model as a folder, or as a GGUF file.
