@@ -178,8 +178,8 @@ impl Checkpoint {
 
     /// A tensor's shape, if there is one of that name.
     pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        if let Some(entry) = self.packed.get(name) {
-            return Some(entry.shape.to_vec());
+        if let Some(shape) = self.packed.shape(name) {
+            return Some(shape.to_vec());
         }
         match &self.weights {
             Weights::Safetensors(shards) => shards.entry(name).map(|entry| entry.shape.clone()),
@@ -189,8 +189,8 @@ impl Checkpoint {
 
     /// How a tensor is stored, if there is one of that name.
     pub fn storage(&self, name: &str) -> Option<Storage> {
-        if let Some(entry) = self.packed.get(name) {
-            return Some(Storage::Packed(entry.format));
+        if let Some(storage) = self.packed.storage(name) {
+            return Some(storage);
         }
         match &self.weights {
             Weights::Safetensors(shards) => {
@@ -228,6 +228,10 @@ impl Checkpoint {
                 Ok(HostTensor { shape, data })
             }
             Weights::Safetensors(shards) => {
+                if let Some(data) = self.packed.decode(name, shards, &self.path)? {
+                    let shape = self.shape(name).unwrap_or_default();
+                    return Ok(HostTensor { shape, data });
+                }
                 let (file, entry) = shards.find(name).ok_or_else(|| self.missing(name))?;
                 let bytes = &file.unchanged_bytes()?[entry.range.clone()];
                 let data = encoding::decode(entry.dtype, bytes).ok_or_else(|| {
@@ -270,8 +274,8 @@ impl Checkpoint {
         self.tensor(name)
     }
 
-    /// A tensor that Firebox or bitsandbytes saved in a packed format, still packed; `None` if it is stored
-    /// otherwise or not at all.
+    /// A tensor that lies packed in safetensors, in any [`PackedLayout`](crate::PackedLayout), still
+    /// packed; `None` if it is stored otherwise or not at all.
     ///
     /// # Errors
     /// When its parts are missing or do not fit together.
@@ -282,8 +286,8 @@ impl Checkpoint {
         }
     }
 
-    /// A weight as it is stored, if that is a form in which it can be multiplied: saved packed by
-    /// Firebox, or blocks in a GGUF file.
+    /// A weight as it is stored, if that is a form in which it can be multiplied: packed in
+    /// safetensors, or blocks in a GGUF file.
     ///
     /// # Errors
     /// As [`Checkpoint::packed`].

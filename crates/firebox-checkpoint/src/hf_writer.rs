@@ -123,8 +123,8 @@ impl HfWriter {
     /// Plans a packed weight `[out, in]`, for [`HfWriter::write_packed`].
     ///
     /// # Errors
-    /// When the name is taken, the format does not fit the shape, or a tensor has been written
-    /// already.
+    /// When the name is taken, the format does not fit the shape or the layout, or a tensor has been
+    /// written already.
     pub fn declare_packed(
         &mut self,
         name: &str,
@@ -135,13 +135,7 @@ impl HfWriter {
         let parts = self.packed.parts(name, &entry);
         let parts = parts.ok_or_else(|| WriteError::PackedDiffers {
             name: name.to_owned(),
-            expected: match entry.parts() {
-                Some(_) => "nf4, nf4-dq or int8, as bitsandbytes has".to_owned(),
-                None => format!(
-                    "rows of whole blocks of {format}, {} columns each",
-                    format.row_multiple()
-                ),
-            },
+            expected: self.packed.expected(name, &entry),
             found: format!("{format} {shape:?}"),
         })?;
         for part in parts {

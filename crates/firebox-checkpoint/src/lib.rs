@@ -10,6 +10,7 @@ mod encoding;
 mod error;
 mod gguf;
 mod hf_writer;
+mod int4_words;
 mod mapped;
 mod near_names;
 mod packed_layout;

@@ -1,6 +1,6 @@
-//! How Firebox's own packed weights lie in a safetensors file.
+//! How packed weights lie in a safetensors file: in Firebox's own layout or another program's.
 //!
-//! A packed tensor `X.weight` is stored as one entry per part, `X.weight.codes`,
+//! Of Firebox's own, a packed tensor `X.weight` is stored as one entry per part, `X.weight.codes`,
 //! `X.weight.absmax` and so on; the header's metadata have `firebox_packed_version`, and the
 //! config lists what was packed and how:
 //!
@@ -11,16 +11,21 @@
 //! }
 //! ```
 
+mod layout;
+
 use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
 use firebox_tensor::packed::{PackedFormat, PackedMatrix};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+
+pub use self::layout::PackedLayout;
 
 use crate::{
     bitsandbytes,
+    checkpoint::Storage,
     dtype::Dtype,
     error::{CheckpointError, ModelError, tame},
+    int4_words::{self, Int4Index, Words},
     safetensors::Shards,
 };
 
@@ -33,23 +38,15 @@ const HEADER_MARK: (&str, &str) = ("firebox_packed_version", "1");
 /// The version that is read and written.
 const VERSION: u64 = 1;
 
-/// How packed weights lie in the files of a directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PackedLayout {
-    /// Firebox's own, for every format.
-    #[default]
-    Firebox,
-    /// That of bitsandbytes, which transformers and PEFT load: NF4, with or without double
-    /// quantization, and INT8.
-    Bitsandbytes,
-}
-
 /// The packed tensors of a checkpoint.
 #[derive(Debug, Default)]
 pub(crate) struct PackedIndex {
     entries: BTreeMap<String, PackedEntry>,
     layout: PackedLayout,
+    /// How the words of GPTQ's and AWQ's files are read.
+    words: Option<Words>,
+    /// `[out, in]` of weights that are packed in the file as no format of Firebox is, and decoded.
+    decoded: BTreeMap<String, [usize; 2]>,
 }
 
 /// A packed tensor.
@@ -104,11 +101,13 @@ pub(crate) fn damaged(path: &Path, name: &str, expected: &str, found: &str) -> M
 impl PackedIndex {
     /// Of no tensors yet.
     pub(crate) fn new(layout: PackedLayout) -> Self {
-        let entries = BTreeMap::new();
-        Self { entries, layout }
+        Self {
+            layout,
+            ..Self::default()
+        }
     }
 
-    /// The packed tensors of a directory, in either layout.
+    /// The packed tensors of a directory, in any layout.
     pub(crate) fn of(
         config: &Value,
         shards: &Shards,
@@ -120,8 +119,22 @@ impl PackedIndex {
             None => Ok(own),
             Some("bitsandbytes") => Ok(Self {
                 entries: bitsandbytes::index(shards, path)?,
-                layout: PackedLayout::Bitsandbytes,
+                ..Self::new(PackedLayout::Bitsandbytes)
             }),
+            Some(method @ ("gptq" | "awq")) => {
+                let config = &config[bitsandbytes::CONFIG_KEY];
+                let index = Int4Index::of(method, config, shards, path)?;
+                let layout = match index.words {
+                    Words::Awq => PackedLayout::Awq,
+                    Words::GptqV1 | Words::GptqV2 => PackedLayout::Gptq,
+                };
+                Ok(Self {
+                    entries: index.entries,
+                    layout,
+                    words: Some(index.words),
+                    decoded: index.decoded,
+                })
+            }
             Some(other) => Err(ModelError::QuantMethod {
                 path: path.to_owned(),
                 found: tame(other),
@@ -167,8 +180,10 @@ impl PackedIndex {
                 .ok_or_else(|| error(name, "a shape `[out, in]`", &entry["shape"]))?;
             entries.insert(name.clone(), PackedEntry { format, shape });
         }
-        let layout = PackedLayout::Firebox;
-        Ok(Self { entries, layout })
+        Ok(Self {
+            entries,
+            ..Self::default()
+        })
     }
 
     /// Says in a config what is packed, in place of what it says of another model. `plain` are the
@@ -183,17 +198,25 @@ impl PackedIndex {
         if self.entries.is_empty() {
             return;
         }
-        match self.layout {
-            PackedLayout::Firebox => config.insert(CONFIG_KEY.to_owned(), self.to_json()),
-            PackedLayout::Bitsandbytes => {
-                let kept = plain.filter_map(|name| name.strip_suffix("_proj.weight"));
-                let mut kept: Vec<String> = kept.map(|name| format!("{name}_proj")).collect();
+        if self.layout == PackedLayout::Firebox {
+            config.insert(CONFIG_KEY.to_owned(), self.to_json());
+            return;
+        }
+        let kept = plain.filter_map(|name| name.strip_suffix("_proj.weight"));
+        let mut kept: Vec<String> = kept.map(|name| format!("{name}_proj")).collect();
+        let first = self.entries.values().next().map(|entry| entry.format);
+        let value = match first.map(|first| (first, self.layout.words(first))) {
+            Some((PackedFormat::Int4(groups), Some(words))) => {
+                let packs_head = self.entries.contains_key("lm_head.weight");
+                int4_words::config_json(words, groups, kept, packs_head)
+            }
+            _ => {
                 kept.push("lm_head".to_owned());
                 let formats = self.entries.values().map(|entry| &entry.format);
-                let value = bitsandbytes::config_json(formats, &kept);
-                config.insert(bitsandbytes::CONFIG_KEY.to_owned(), value)
+                bitsandbytes::config_json(formats, &kept)
             }
         };
+        config.insert(bitsandbytes::CONFIG_KEY.to_owned(), value);
     }
 
     fn to_json(&self) -> Value {
@@ -216,8 +239,23 @@ impl PackedIndex {
         self.entries.get(name)
     }
 
+    /// Of the weights that are packed in the file.
     pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
-        self.entries.keys()
+        self.entries.keys().chain(self.decoded.keys())
+    }
+
+    /// `[out, in]` of a weight that is packed in the file.
+    pub(crate) fn shape(&self, name: &str) -> Option<[usize; 2]> {
+        let packed = self.entries.get(name).map(|entry| entry.shape);
+        packed.or_else(|| self.decoded.get(name).copied())
+    }
+
+    /// As what a weight that is packed in the file is handed out.
+    pub(crate) fn storage(&self, name: &str) -> Option<Storage> {
+        let packed = self.entries.get(name);
+        let packed = packed.map(|entry| Storage::Packed(entry.format));
+        let decoded = || self.decoded.get(name);
+        packed.or_else(|| decoded().map(|_| Storage::Plain(Dtype::F32)))
     }
 
     /// Whether a file's entry is a part of a packed tensor.
@@ -227,6 +265,9 @@ impl PackedIndex {
                 .rsplit_once('.')
                 .is_some_and(|(whole, _)| self.entries.contains_key(whole)),
             PackedLayout::Bitsandbytes => bitsandbytes::is_part(&self.entries, name),
+            PackedLayout::Gptq | PackedLayout::Awq => {
+                int4_words::weight_of(name).is_some_and(|weight| self.shape(&weight).is_some())
+            }
         }
     }
 
@@ -242,6 +283,37 @@ impl PackedIndex {
                 Some(parts)
             }
             PackedLayout::Bitsandbytes => bitsandbytes::parts(name, entry),
+            PackedLayout::Gptq | PackedLayout::Awq => {
+                let alike = |other: &PackedEntry| other.format == entry.format;
+                let words = self.layout.words(entry.format);
+                let words = words.filter(|_| self.entries.values().next().is_none_or(alike));
+                words?.parts(name, entry)
+            }
+        }
+    }
+
+    /// What would have a place, for an entry that has no [`Self::parts`].
+    pub(crate) fn expected(&self, name: &str, entry: &PackedEntry) -> String {
+        let (layout, format) = (self.layout, entry.format);
+        let formats = layout.formats();
+        if !formats.contains(&format) {
+            let names: Vec<&str> = formats.into_iter().map(PackedFormat::name).collect();
+            return format!("{}, as {layout} has", names.join(", "));
+        }
+        if entry.parts().is_none() {
+            let columns = format.row_multiple();
+            return format!("rows of whole blocks of {format}, {columns} columns each");
+        }
+        let first = self.entries.values().next();
+        match (first, layout.words(format)) {
+            (Some(first), Some(_)) if first.format != format => {
+                format!("{} as before, for {layout} has one format", first.format)
+            }
+            (_, Some(words)) if !words.has_place(name) => {
+                format!("the weight of a projection, as {layout} packs them")
+            }
+            (_, Some(_)) => format!("a multiple of 8 rows, as {layout} packs them"),
+            (_, None) => "a size that can be addressed".to_owned(),
         }
     }
 
@@ -255,6 +327,11 @@ impl PackedIndex {
             PackedLayout::Bitsandbytes => {
                 let parts = bitsandbytes::bytes(matrix).into_iter();
                 parts.map(Cow::Owned).collect()
+            }
+            PackedLayout::Gptq | PackedLayout::Awq => {
+                let words = self.layout.words(matrix.format());
+                let parts = words.map(|words| words.bytes(matrix)).unwrap_or_default();
+                parts.into_iter().map(Cow::Owned).collect()
             }
         }
     }
@@ -275,9 +352,24 @@ impl PackedIndex {
         let Some(entry) = self.entries.get(name) else {
             return Ok(None);
         };
-        match self.layout {
-            PackedLayout::Firebox => entry.load(name, shards, path).map(Some),
-            PackedLayout::Bitsandbytes => bitsandbytes::load(name, entry, shards, path).map(Some),
+        let matrix = match (self.layout, self.words) {
+            (PackedLayout::Bitsandbytes, _) => bitsandbytes::load(name, entry, shards, path),
+            (_, Some(words)) => int4_words::load(words, name, entry, shards, path),
+            (_, None) => entry.load(name, shards, path),
+        };
+        matrix.map(Some)
+    }
+
+    /// The values of a weight that is packed in the file as no format of Firebox is.
+    pub(crate) fn decode(
+        &self,
+        name: &str,
+        shards: &Shards,
+        path: &Path,
+    ) -> Result<Option<Vec<f32>>, CheckpointError> {
+        match (self.decoded.contains_key(name), self.words) {
+            (true, Some(words)) => int4_words::decode(words, name, shards, path).map(Some),
+            _ => Ok(None),
         }
     }
 }

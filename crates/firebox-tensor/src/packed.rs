@@ -48,6 +48,7 @@ pub use format::{PackedFormat, UnknownPackedFormat};
 pub use grid::BlockGrid;
 pub(crate) use int4::Group as Int4Group;
 pub use int4::Int4Groups;
+pub use int8::{INT8_OUTLIERS_FROM, round_activations};
 pub(crate) use k_super_block::{Groups, nibble};
 pub use matrix::PackedMatrix;
 pub(crate) use matrix::RawRow;

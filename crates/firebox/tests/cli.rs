@@ -312,6 +312,19 @@ fn wrong_input_is_told_apart_and_explained() {
         error.contains("256 columns each`, found `q4_k [64, 64]`"),
         "{error}"
     );
+    let with_layout = |format: &str, rule: &str| {
+        error_of(&[
+            "quantize", "--model", base, "--format", format, "--tensor", rule, "--layout", "gptq",
+            "--out", "x",
+        ])
+    };
+    let error = with_layout("q4_0", "lm_head.weight=keep");
+    assert!(
+        error.contains("int4-64-sym, int4-128-sym), found q4_0"),
+        "{error}"
+    );
+    let error = with_layout("int4-64", "*.o_proj.weight=int4-32");
+    assert!(error.contains("found int4-64 and int4-32"), "{error}");
     let error = error_of(&[
         "generate",
         "--model",

@@ -62,7 +62,12 @@ fn formats_that_bitsandbytes_has_not_are_refused() {
     let error = writer
         .declare_packed(NAME, PackedFormat::Q4_0, [2, 64])
         .unwrap_err();
-    assert!(error.to_string().contains("nf4, nf4-dq or int8"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("nf4, nf4-dq, int8, as bitsandbytes has"),
+        "{error}"
+    );
 }
 
 /// A file of these tensors, and what opening it says.
@@ -119,8 +124,8 @@ fn what_is_damaged_or_of_another_kind_is_an_error() {
 fn other_methods_are_named() {
     let dir = tempfile::tempdir().unwrap();
     opened(dir.path(), &[]).unwrap();
-    let config = json!({"model_type": "llama", CONFIG_KEY: {"quant_method": "gptq"}});
+    let config = json!({"model_type": "llama", CONFIG_KEY: {"quant_method": "hqq"}});
     std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
     let error = Checkpoint::open(dir.path()).unwrap_err().to_string();
-    assert!(error.contains("found `quant_method` `gptq`"), "{error}");
+    assert!(error.contains("found `quant_method` `hqq`"), "{error}");
 }

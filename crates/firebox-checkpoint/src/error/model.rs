@@ -84,7 +84,7 @@ pub enum ModelError {
     },
     /// Weights that another program quantized in a way that is not read.
     #[error(
-        "read `{path}`: expected weights that are not quantized, or by firebox or bitsandbytes, found `quant_method` `{found}` (hint: start from the model as it was before it was quantized)"
+        "read `{path}`: expected weights that are not quantized, or by firebox, bitsandbytes, GPTQ or AWQ, found `quant_method` `{found}` (hint: start from the model as it was before it was quantized)"
     )]
     QuantMethod {
         /// The checkpoint.
@@ -103,6 +103,20 @@ pub enum ModelError {
         name: String,
         /// What is read.
         expected: &'static str,
+        /// What is there.
+        found: String,
+    },
+    /// Weights that GPTQ's or AWQ's programs packed in a way that is not read.
+    #[error(
+        "read `{path}`: {what}: expected {expected}, found {found} (hint: of these programs' weights those of 4 bits in groups of 32, 64 or 128 are read; start from the model as it was before it was quantized)"
+    )]
+    Int4Words {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The key of the config, or the tensor.
+        what: String,
+        /// What is read.
+        expected: String,
         /// What is there.
         found: String,
     },

@@ -1,6 +1,7 @@
 //! Linear layers that read the same rows, computed together.
 
 use firebox_tensor::host::{Columns, MatmulScratch, PanelMatrix, Start};
+use firebox_tensor::packed::{INT8_OUTLIERS_FROM, round_activations};
 
 /// One or more weights one below the other. Where their formats differ they are multiplied one
 /// after the other.
@@ -9,12 +10,27 @@ pub(super) struct HostLinear {
     parts: Vec<PanelMatrix>,
     /// Of all parts; empty when there is none.
     bias: Vec<f32>,
+    /// Whether inputs are rounded to 8 bits, outliers left out.
+    rounds_inputs: bool,
 }
 
 impl HostLinear {
     /// The parts, first to last, and their biases.
     pub(super) fn new(parts: Vec<PanelMatrix>, bias: Vec<f32>) -> Self {
-        Self { parts, bias }
+        let rounds_inputs = false;
+        Self {
+            parts,
+            bias,
+            rounds_inputs,
+        }
+    }
+
+    /// The same times inputs that are rounded to 8 bits, or not.
+    pub(super) fn with_rounded_inputs(self, rounds_inputs: bool) -> Self {
+        Self {
+            rounds_inputs,
+            ..self
+        }
     }
 
     pub(super) fn n_out(&self) -> usize {
@@ -34,6 +50,16 @@ impl HostLinear {
         scratch: &mut MatmulScratch,
     ) {
         let n_out = self.n_out();
+        let rounded: Vec<f32>;
+        let x = match (self.rounds_inputs, self.parts.first()) {
+            (true, Some(part)) => {
+                let mut copy = x.to_vec();
+                round_activations(&mut copy, part.shape()[1], INT8_OUTLIERS_FROM);
+                rounded = copy;
+                &rounded
+            }
+            _ => x,
+        };
         let mut first = 0;
         for part in &self.parts {
             let columns = Columns {

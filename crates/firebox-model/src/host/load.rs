@@ -160,7 +160,8 @@ impl Loader<'_> {
         let matrices = of_one_format
             .map(|sources| self.lay_out(sources, d_in))
             .collect();
-        Ok(HostLinear::new(matrices, bias))
+        let linear = HostLinear::new(matrices, bias);
+        Ok(linear.with_rounded_inputs(self.weights == HostWeights::Int8Dot))
     }
 
     fn lay_out(&mut self, sources: &[Source], d_in: usize) -> PanelMatrix {
@@ -204,6 +205,9 @@ impl Loader<'_> {
             (HostWeights::Bf16Dot, _) => PanelFormat::Bf16Dot,
             (HostWeights::F16, _) => PanelFormat::F16,
             (HostWeights::Packed(format), _) => return self.packed(name, shape, format),
+            (HostWeights::Int8Dot, _) => {
+                return self.packed(name, shape, PackedFormat::Int8Rowwise);
+            }
             (HostWeights::Nf4Dot, _) => {
                 let source = self.packed(name, shape, PackedFormat::Nf4)?;
                 return Ok(source.in_bf16());

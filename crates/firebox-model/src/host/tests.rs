@@ -131,6 +131,22 @@ fn packed_weights_stay_packed() {
 }
 
 #[test]
+fn rounded_inputs_change_little_and_the_same_in_any_chunks() {
+    let (_dir, checkpoint) = saved(&tiny(), Dtype::F32);
+    let load = |weights| HostLlama::load(&checkpoint, weights).unwrap();
+    let exact = load(HostWeights::Packed(PackedFormat::Int8Rowwise));
+    let rounded = load(HostWeights::Int8Dot);
+    let ids = ids(40);
+    let (expected, found) = (hidden(&exact, &[&ids]), hidden(&rounded, &[&ids]));
+    assert_eq!(hidden(&rounded, &[&ids[..7], &ids[7..]]), found);
+    let square = |x: &f32| x * x;
+    let size: f32 = expected.iter().map(square).sum();
+    let pairs = expected.iter().zip(&found);
+    let change: f32 = pairs.map(|(a, b)| square(&(a - b))).sum();
+    assert!(change > 0.0 && change < 1e-3 * size, "{change} of {size}");
+}
+
+#[test]
 fn ids_and_lengths_out_of_range_are_errors() {
     let (_dir, checkpoint) = saved(&tiny(), Dtype::F32);
     let model = HostLlama::load(&checkpoint, HostWeights::Stored).unwrap();

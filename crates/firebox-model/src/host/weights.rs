@@ -29,17 +29,22 @@ pub enum HostWeights {
     Packed(PackedFormat),
     /// As [`Self::Packed`] with NF4, times activations in bf16.
     Nf4Dot,
+    /// As [`Self::Packed`] with INT8, times activations rounded to 8 bits with a scale for each row, but
+    /// for outliers: the numbers of LLM.int8() and bitsandbytes' 8-bit layers. It is as fast as INT8, whose
+    /// activations are floats: it shows what the rounding costs.
+    Int8Dot,
 }
 
 impl HostWeights {
     /// Those that are not [`Self::Packed`], with their names.
-    const NOT_PACKED: [(&str, Self); 7] = [
+    const NOT_PACKED: [(&str, Self); 8] = [
         ("stored", Self::Stored),
         ("blocks", Self::Blocks),
         ("f32", Self::F32),
         ("bf16", Self::Bf16),
         ("bf16-dot", Self::Bf16Dot),
         ("nf4-dot", Self::Nf4Dot),
+        ("int8-dot", Self::Int8Dot),
         ("f16", Self::F16),
     ];
 
@@ -63,7 +68,7 @@ impl HostWeights {
                 | PackedFormat::Q6K
                 | PackedFormat::Int4(_),
             ) => Self::Packed(PackedFormat::Q8_0),
-            Self::Packed(_) => Self::Bf16,
+            Self::Packed(_) | Self::Int8Dot => Self::Bf16,
             Self::Nf4Dot => Self::Bf16Dot,
             other => other,
         }

@@ -3,8 +3,9 @@
 //! `q = round_half_even(w / absmax_row * 127)` and `w ≈ q * absmax_row / 127`, in f32 from left to
 //! right. A row of zeros has `absmax = 0` and `q = 0`.
 //!
-//! Source: Dettmers et al. (2022), <https://arxiv.org/abs/2208.07339>, section 2.1, without the
-//! outlier columns.
+//! Activations can be rounded likewise, by [`round_activations`], large ones left out.
+//!
+//! Source: Dettmers et al. (2022), <https://arxiv.org/abs/2208.07339>, sections 2.1 and 3.2.
 
 use rayon::prelude::*;
 
@@ -38,6 +39,43 @@ fn pack_row(row: &[f32], codes: &mut [u8]) -> f32 {
         }
     }
     absmax
+}
+
+/// Inputs of this magnitude and more are outliers, in LLM.int8() and in bitsandbytes' layers.
+pub const INT8_OUTLIERS_FROM: f32 = 6.0;
+
+/// Rounds the rows of `x`, `[rows, n_cols]`, to what 8 bits and a scale for each row hold:
+/// `x ≈ q * absmax / 127`, where `absmax` is the largest magnitude below `outliers_from`. Larger values
+/// stay as they are. A product of such rows with an INT8 weight is that of LLM.int8(): a sum of products
+/// of integers, and one of outliers in floats.
+///
+/// Source: Dettmers et al. (2022), equation 8, <https://arxiv.org/abs/2208.07339>; there a column with one
+/// outlier is one for all rows, so that a row's result depends on the batch. Here it does not.
+///
+/// # Examples
+/// ```
+/// use firebox_tensor::packed::{INT8_OUTLIERS_FROM, round_activations};
+///
+/// let mut x = [0.3, -1.27, 9.7531];
+/// round_activations(&mut x, 3, INT8_OUTLIERS_FROM);
+/// assert_eq!(x, [0.3, -1.27, 9.7531]);
+/// round_activations(&mut x, 3, f32::INFINITY);
+/// assert!((x[0] - 0.307).abs() < 0.001 && x[2] == 9.7531);
+/// ```
+pub fn round_activations(x: &mut [f32], n_cols: usize, outliers_from: f32) {
+    for row in x.chunks_mut(n_cols.max(1)) {
+        let is_rounded = |x: &&mut f32| x.abs() < outliers_from;
+        let absmax = row
+            .iter()
+            .filter(|x| x.abs() < outliers_from)
+            .fold(0.0_f32, |max, x| max.max(x.abs()));
+        if absmax > 0.0 {
+            let inverse = MAX_CODE / absmax;
+            for x in row.iter_mut().filter(is_rounded) {
+                *x = (*x * inverse).round_ties_even() * absmax / MAX_CODE;
+            }
+        }
+    }
 }
 
 /// Writes `q * absmax / 127` for the signed bytes `codes`.

@@ -1,6 +1,7 @@
 //! `firebox quantize`.
 
 mod budget;
+mod check;
 mod page;
 
 use std::path::Path;
@@ -14,7 +15,6 @@ use firebox_quant::{
     quantize_calibrated, quantize_checkpoint,
 };
 use firebox_tensor::memory;
-use firebox_tensor::packed::PackedFormat;
 use serde::Serialize;
 
 use super::args::{CalibrationArgs, Globals, LayoutArg, MethodArg, QuantizeArgs, ScalingArg};
@@ -50,18 +50,20 @@ struct Quantized {
 pub(crate) fn run(globals: &Globals, args: &QuantizeArgs) -> anyhow::Result<()> {
     let files = ModelFiles::open(globals, &args.model)?;
     save::check_model_out(&args.out, files.checkpoint.path())?;
-    check_gguf(args)?;
-    check_method(args)?;
+    let layout = match args.layout {
+        LayoutArg::Firebox => PackedLayout::Firebox,
+        LayoutArg::Bitsandbytes => PackedLayout::Bitsandbytes,
+        LayoutArg::Gptq => PackedLayout::Gptq,
+        LayoutArg::Awq => PackedLayout::Awq,
+    };
+    check::all(args, layout)?;
     let mut config = QuantConfig::projections(args.choices()[0])
         .with_rules(args.tensors.clone())
         .with_rounding(match args.method {
             MethodArg::Hqq => Rounding::HalfQuadratic,
             _ => Rounding::Nearest,
         })
-        .with_layout(match args.layout {
-            LayoutArg::Firebox => PackedLayout::Firebox,
-            LayoutArg::Bitsandbytes => PackedLayout::Bitsandbytes,
-        });
+        .with_layout(layout);
     let start = Instant::now();
     let allocation = budget::allocate(globals, args, &files, &config)?;
     if let Some(allocation) = &allocation {
@@ -91,46 +93,6 @@ pub(crate) fn run(globals: &Globals, args: &QuantizeArgs) -> anyhow::Result<()> 
         firebox_checkpoint::write_atomic(path, page::render(&report).as_bytes())?;
     }
     output::print(globals.json, &report, || text(&report, args))
-}
-
-/// A GGUF file has no place for some formats: said before the work.
-fn check_gguf(args: &QuantizeArgs) -> anyhow::Result<()> {
-    if !save::is_gguf(&args.out) {
-        return Ok(());
-    }
-    let mut formats = args.formats().into_iter();
-    let found = match formats.find(|format| format.ggml_block_bytes().is_none()) {
-        Some(format) => format.to_string(),
-        None if args.layout == LayoutArg::Bitsandbytes => "--layout bitsandbytes".to_owned(),
-        None => return Ok(()),
-    };
-    let known: Vec<&str> = PackedFormat::ALL
-        .into_iter()
-        .filter(|format| format.ggml_block_bytes().is_some())
-        .map(PackedFormat::name)
-        .collect();
-    Err(UserError(format!(
-        "--out `{}`: expected a format that GGUF has ({}), found {found} (hint: a folder holds every format)",
-        args.out.display(),
-        known.join(", ")
-    ))
-    .into())
-}
-
-/// Options that would do nothing beside others.
-fn check_method(args: &QuantizeArgs) -> anyhow::Result<()> {
-    let calibration = &args.calibration;
-    let text = if calibration.scaling.is_some() && method(args).is_none() {
-        "--scaling: expected a method that looks at calibration text, found none (hint: `--method \
-         importance` or `--method gptq`)"
-            .to_owned()
-    } else if !(0.0..=1.0).contains(&calibration.smooth_strength) {
-        let found = calibration.smooth_strength;
-        format!("--smooth-strength: expected 0 to 1, found `{found}`")
-    } else {
-        return Ok(());
-    };
-    Err(UserError(text).into())
 }
 
 /// Writes the packed model as a folder, or as a GGUF file.

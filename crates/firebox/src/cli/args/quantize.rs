@@ -122,6 +122,10 @@ pub(crate) enum LayoutArg {
     Firebox,
     /// For transformers and PEFT: nf4, nf4-dq and int8
     Bitsandbytes,
+    /// For GPTQModel, vLLM and transformers: int4-…
+    Gptq,
+    /// For AutoAWQ, vLLM and transformers: int4-…
+    Awq,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
