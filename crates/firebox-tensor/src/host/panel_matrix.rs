@@ -271,18 +271,8 @@ impl PanelMatrix {
         start: Start,
         scratch: &mut MatmulScratch,
     ) {
+        let n_rows = self.n_rows(x, &out);
         let Columns { y, stride, first } = out;
-        let n_rows = x.len().checked_div(self.n_in).unwrap_or(0);
-        assert_eq!(
-            x.len(),
-            n_rows * self.n_in,
-            "`x` is not whole rows of the weight's inputs"
-        );
-        assert!(
-            first + self.n_out <= stride,
-            "the result does not fit its rows"
-        );
-        assert!(y.len() >= n_rows * stride, "`y` is shorter than its rows");
         if n_rows == 0 || self.n_out == 0 {
             return;
         }
@@ -348,6 +338,25 @@ impl PanelMatrix {
             PanelFormat::Q6K => self.int::<Q6K>(x, out, scratch),
             PanelFormat::Int4 => self.int::<Int4>(x, out, scratch),
         }
+    }
+
+    /// The rows of `x`, which fit the weight and the result.
+    fn n_rows(&self, x: &[f32], out: &Columns<'_>) -> usize {
+        let n_rows = x.len().checked_div(self.n_in).unwrap_or(0);
+        assert_eq!(
+            x.len(),
+            n_rows * self.n_in,
+            "`x` is not whole rows of the weight's inputs"
+        );
+        assert!(
+            out.first + self.n_out <= out.stride,
+            "the result does not fit its rows"
+        );
+        assert!(
+            out.y.len() >= n_rows * out.stride,
+            "`y` is shorter than its rows"
+        );
+        n_rows
     }
 
     fn int<C: IntCodes>(&self, x: &[f32], out: &Product, scratch: &mut MatmulScratch) {
