@@ -124,7 +124,7 @@ pub struct LoraFactors {
 }
 
 impl LoraFactors {
-    fn new(lora_a: Tensor<2>, lora_b: Tensor<2>, scaling: f64) -> Self {
+    pub(crate) fn new(lora_a: Tensor<2>, lora_b: Tensor<2>, scaling: f64) -> Self {
         Self {
             lora_a: Param::from_tensor(lora_a),
             lora_b: Param::from_tensor(lora_b),
