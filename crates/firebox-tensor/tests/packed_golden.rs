@@ -29,7 +29,7 @@ fn nf4_equals_bitsandbytes_on_a_real_weight() {
 }
 
 #[test]
-fn int8_follows_its_rule_on_a_real_weight() {
+fn int8_equals_bitsandbytes_on_a_real_weight() {
     check_real(PackedFormat::Int8Rowwise, "int8", &["codes", "absmax"]);
 }
 

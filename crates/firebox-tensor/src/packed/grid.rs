@@ -132,7 +132,7 @@ impl BlockGrid {
                 (code, level * absmax)
             }
             Scales::Int8 { absmax } => {
-                let code = integer(x * inverse_scale(*absmax) * 127.0, -127.0, 127.0) as i8;
+                let code = integer(int8::in_steps(x, *absmax), -127.0, 127.0) as i8;
                 let mut value = [0.0];
                 int8::unpack(&[code as u8], *absmax, &mut value);
                 (code as u8, value[0])

@@ -36,9 +36,7 @@ def nf4(weight, double_quant, prefix):
 
 
 def int8_rowwise(weight):
-    absmax = weight.abs().amax(1)
-    safe = torch.where(absmax > 0, absmax, torch.ones_like(absmax))
-    codes = torch.round(weight / safe[:, None] * 127).to(torch.int8)
+    codes, absmax, _ = bnb.int8_vectorwise_quant(weight)
     return codes, absmax, codes.float() * absmax[:, None] / 127
 
 
