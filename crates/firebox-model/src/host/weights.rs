@@ -29,17 +29,20 @@ pub enum HostWeights {
     Packed(PackedFormat),
     /// As [`Self::Packed`] with NF4, times activations in bf16.
     Nf4Dot,
+    /// As [`Self::Packed`] with FP4, times activations in bf16.
+    Fp4Dot,
 }
 
 impl HostWeights {
     /// Those that are not [`Self::Packed`], with their names.
-    const NOT_PACKED: [(&str, Self); 7] = [
+    const NOT_PACKED: [(&str, Self); 8] = [
         ("stored", Self::Stored),
         ("blocks", Self::Blocks),
         ("f32", Self::F32),
         ("bf16", Self::Bf16),
         ("bf16-dot", Self::Bf16Dot),
         ("nf4-dot", Self::Nf4Dot),
+        ("fp4-dot", Self::Fp4Dot),
         ("f16", Self::F16),
     ];
 
@@ -60,7 +63,7 @@ impl HostWeights {
                 | PackedFormat::Int4(_),
             ) => Self::Packed(PackedFormat::Q8_0),
             Self::Packed(_) => Self::Bf16,
-            Self::Nf4Dot => Self::Bf16Dot,
+            Self::Nf4Dot | Self::Fp4Dot => Self::Bf16Dot,
             other => other,
         }
     }
