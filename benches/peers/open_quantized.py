@@ -70,7 +70,7 @@ def check(where, form, model, path, lines, texts):
     found = {"transformers": in_transformers, "llama.cpp": in_llama_cpp}[where](path, texts)
     expected = firebox("eval", "divergence", "--model", str(path), "--reference", str(model), "--data",
                        str(lines), "--seq", str(N_TOKENS))["nll"]
-    tolerance = CLOSE if form.startswith("nf4") else ROUNDED
+    tolerance = CLOSE if form.startswith(("nf4", "fp4")) else ROUNDED
     verdict = "same" if abs(found - expected) <= tolerance else "DIFFERENT"
     print(f"{form:10} {where:12} {found:.4f} firebox {expected:.4f} {verdict}", flush=True)
     return verdict == "same"
@@ -85,7 +85,7 @@ def main(model):
     with tempfile.TemporaryDirectory() as work:
         lines = Path(work) / "texts.jsonl"
         lines.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
-        for form in ("nf4", "nf4-dq", "int8"):
+        for form in ("nf4", "nf4-dq", "fp4", "fp4-dq", "int8"):
             out = Path(work) / form
             firebox("quantize", "--model", model, "--format", form, "--layout", "bitsandbytes", "--out", str(out))
             good &= check("transformers", form, model, out, lines, texts)

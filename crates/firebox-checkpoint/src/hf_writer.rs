@@ -132,6 +132,16 @@ impl HfWriter {
         shape: [usize; 2],
     ) -> Result<(), CheckpointError> {
         let entry = PackedEntry { format, shape };
+        if let Some(other) = self.packed.clash(format) {
+            return Err(WriteError::PackedDiffers {
+                name: name.to_owned(),
+                expected: format!(
+                    "a format beside {other}: transformers loads 4 bits or 8, not both"
+                ),
+                found: format!("{format} {shape:?}"),
+            }
+            .into());
+        }
         let parts = self.packed.parts(name, &entry);
         let parts = parts.ok_or_else(|| WriteError::PackedDiffers {
             name: name.to_owned(),

@@ -271,6 +271,19 @@ impl PackedIndex {
         }
     }
 
+    /// The format of a tensor that this layout cannot have beside one of `format`: transformers loads a
+    /// folder of bitsandbytes in 4 bits or in 8.
+    pub(crate) fn clash(&self, format: PackedFormat) -> Option<PackedFormat> {
+        let has_8_bits = |format: PackedFormat| format == PackedFormat::Int8Rowwise;
+        let mut others = self.entries.values().map(|entry| entry.format);
+        match self.layout {
+            PackedLayout::Firebox => None,
+            PackedLayout::Bitsandbytes => {
+                others.find(|other| has_8_bits(*other) != has_8_bits(format))
+            }
+        }
+    }
+
     /// Names, types and shapes of what a file has for a packed tensor; `None` if the layout has no
     /// place for its format, or the format does not fit the shape.
     pub(crate) fn parts(&self, name: &str, entry: &PackedEntry) -> Option<Vec<PartLayout>> {
@@ -401,11 +414,11 @@ impl PackedEntry {
                 .then(|| vec![part("blocks", Dtype::U8, vec![n_rows, row_bytes])])
         };
         match self.format {
-            PackedFormat::Nf4 => Some(vec![
+            PackedFormat::Nf4 | PackedFormat::Fp4 => Some(vec![
                 part("codes", Dtype::U8, vec![n.div_ceil(2)]),
                 part("absmax", Dtype::F32, vec![n_blocks]),
             ]),
-            PackedFormat::Nf4DoubleQuant => Some(vec![
+            PackedFormat::Nf4DoubleQuant | PackedFormat::Fp4DoubleQuant => Some(vec![
                 part("codes", Dtype::U8, vec![n.div_ceil(2)]),
                 part("absmax_codes", Dtype::U8, vec![n_blocks]),
                 part("absmax_absmax", Dtype::F32, vec![n_blocks.div_ceil(256)]),

@@ -8,6 +8,7 @@
 //! |---|---|---|---|---|
 //! | [`PackedFormat::Nf4`] | 4.5 | 64 along the flattened weight | f32 `absmax` | QLoRA, section 3 |
 //! | [`PackedFormat::Nf4DoubleQuant`] | 4.127 | the same | 8-bit code, nested blocks of 256 | QLoRA, section 3 |
+//! | [`PackedFormat::Fp4`], [`PackedFormat::Fp4DoubleQuant`] | 4.5, 4.127 | the same | as NF4 | bitsandbytes |
 //! | [`PackedFormat::Int8Rowwise`] | 8 | one row | f32 `absmax` | LLM.int8(), section 2 |
 //! | [`PackedFormat::Q8_0`] | 8.5 | 32 along a row | f16 | ggml |
 //! | [`PackedFormat::Q4_0`] | 4.5 | 32 along a row | f16 | ggml |
@@ -18,10 +19,12 @@
 //! | [`PackedFormat::Q4K`] | 4.5 | 32 along a row | 6 bits, and 6 of a minimum; two f16 above eight blocks | ggml |
 
 mod block_rounding;
+mod codebook4;
 mod dot;
 mod double_quant;
 mod error;
 mod format;
+mod fp4;
 mod ggml;
 mod grid;
 mod half_quadratic;
@@ -42,9 +45,12 @@ mod q5_k;
 mod q6_k;
 mod q8_0;
 
+pub(crate) use codebook4::Codebook4;
+pub use codebook4::NF4_BLOCK_SIZE;
 pub use double_quant::dynamic_codebook;
 pub use error::PackError;
 pub use format::{PackedFormat, UnknownPackedFormat};
+pub use fp4::FP4_CODEBOOK;
 pub use grid::BlockGrid;
 pub(crate) use int4::Group as Int4Group;
 pub use int4::Int4Groups;
@@ -52,7 +58,7 @@ pub use int8::{INT8_OUTLIERS_FROM, round_activations};
 pub(crate) use k_super_block::{Groups, nibble};
 pub use matrix::PackedMatrix;
 pub(crate) use matrix::RawRow;
-pub use nf4::{NF4_BLOCK_SIZE, NF4_CODEBOOK};
+pub use nf4::NF4_CODEBOOK;
 pub use part::{PackedPart, PartDtype};
 pub use q4_0::{Q4_0_BLOCK_BYTES, dequantize_q4_0, quantize_q4_0};
 pub use q4_1::{Q4_1_BLOCK_BYTES, dequantize_q4_1, quantize_q4_1};

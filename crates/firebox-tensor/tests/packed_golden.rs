@@ -5,9 +5,9 @@
 use std::{collections::BTreeMap, path::Path};
 
 use firebox_tensor::packed::{
-    NF4_CODEBOOK, PackedFormat, PackedMatrix, dequantize_q4_0, dequantize_q4_1, dequantize_q5_0,
-    dequantize_q5_1, dequantize_q8_0, dynamic_codebook, quantize_q4_0, quantize_q4_1,
-    quantize_q5_0, quantize_q5_1, quantize_q8_0,
+    FP4_CODEBOOK, NF4_CODEBOOK, PackedFormat, PackedMatrix, dequantize_q4_0, dequantize_q4_1,
+    dequantize_q5_0, dequantize_q5_1, dequantize_q8_0, dynamic_codebook, quantize_q4_0,
+    quantize_q4_1, quantize_q5_0, quantize_q5_1, quantize_q8_0,
 };
 use half::bf16;
 use safetensors::{Dtype, SafeTensors};
@@ -21,6 +21,8 @@ fn codebooks_equal_those_of_bitsandbytes() {
         dynamic_codebook(),
         &golden.floats("dynamic_codebook"),
     );
+    let fp4 = Golden::read("packed_fp4.safetensors").floats("codebook");
+    check_values("FP4", &FP4_CODEBOOK, &fp4);
 }
 
 #[test]
@@ -29,7 +31,7 @@ fn nf4_equals_bitsandbytes_on_a_real_weight() {
 }
 
 #[test]
-fn int8_follows_its_rule_on_a_real_weight() {
+fn int8_equals_bitsandbytes_on_a_real_weight() {
     check_real(PackedFormat::Int8Rowwise, "int8", &["codes", "absmax"]);
 }
 
@@ -96,31 +98,14 @@ fn double_quantized_values_equal_bitsandbytes_on_a_real_weight() {
 
 #[test]
 fn nf4_equals_bitsandbytes_on_awkward_weights() {
-    let golden = Golden::read("packed_edges.safetensors");
-    let mut n_cases = 0;
-    for case in golden
-        .names()
-        .filter_map(|name| name.strip_suffix(".weight"))
-    {
-        if case == "ggml" {
-            continue;
-        }
-        n_cases += 1;
-        let (n_rows, n_cols) = golden.matrix(&format!("{case}.weight"));
-        let weight = golden.floats(&format!("{case}.weight"));
-        for format in [PackedFormat::Nf4, PackedFormat::Nf4DoubleQuant] {
-            let packed = pack(format, &weight, n_rows, n_cols);
-            for part in packed.parts() {
-                let name = format!("{case}.{format}.{}", part.name);
-                check_bytes(&name, part.bytes, golden.bytes(&name));
-            }
-            let rebuilt = format!("{case}.{format}.dequantized");
-            if golden.contains(&rebuilt) {
-                check_values(&rebuilt, &packed.unpack(), &golden.floats(&rebuilt));
-            }
-        }
-    }
-    assert_eq!(n_cases, 11);
+    let formats = [PackedFormat::Nf4, PackedFormat::Nf4DoubleQuant];
+    assert_eq!(check_cases("packed_edges.safetensors", formats), 11);
+}
+
+#[test]
+fn fp4_equals_bitsandbytes_on_awkward_weights() {
+    let formats = [PackedFormat::Fp4, PackedFormat::Fp4DoubleQuant];
+    assert_eq!(check_cases("packed_fp4.safetensors", formats), 14);
 }
 
 #[test]
@@ -149,6 +134,36 @@ fn ggml_blocks_equal_gguf_on_awkward_weights() {
             &golden.floats(&format!("ggml.{kind}.dequantized")),
         );
     }
+}
+
+/// Packs every weight of a file and compares parts and rebuilt values; returns how many there are.
+#[track_caller]
+fn check_cases(file: &str, formats: [PackedFormat; 2]) -> usize {
+    let golden = Golden::read(file);
+    let mut n_cases = 0;
+    for case in golden
+        .names()
+        .filter_map(|name| name.strip_suffix(".weight"))
+    {
+        if case == "ggml" {
+            continue;
+        }
+        n_cases += 1;
+        let (n_rows, n_cols) = golden.matrix(&format!("{case}.weight"));
+        let weight = golden.floats(&format!("{case}.weight"));
+        for format in formats {
+            let packed = pack(format, &weight, n_rows, n_cols);
+            for part in packed.parts() {
+                let name = format!("{case}.{format}.{}", part.name);
+                check_bytes(&name, part.bytes, golden.bytes(&name));
+            }
+            let rebuilt = format!("{case}.{format}.dequantized");
+            if golden.contains(&rebuilt) {
+                check_values(&rebuilt, &packed.unpack(), &golden.floats(&rebuilt));
+            }
+        }
+    }
+    n_cases
 }
 
 /// Packs the real weight and compares parts, the first rebuilt rows, and a product.

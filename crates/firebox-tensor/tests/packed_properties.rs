@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use firebox_tensor::packed::{
-    NF4_BLOCK_SIZE, NF4_CODEBOOK, PackError, PackedFormat, PackedMatrix, PartDtype,
+    FP4_CODEBOOK, NF4_BLOCK_SIZE, NF4_CODEBOOK, PackError, PackedFormat, PackedMatrix, PartDtype,
 };
 use firebox_tensor::random::CounterRng;
 use proptest::{prelude::*, sample::select};
@@ -26,8 +26,9 @@ fn any_weight() -> impl Strategy<Value = (PackedFormat, Vec<f32>, usize, usize)>
     })
 }
 
-fn widest_nf4_step() -> f32 {
-    NF4_CODEBOOK
+fn widest_step(mut codebook: [f32; 16]) -> f32 {
+    codebook.sort_by(f32::total_cmp);
+    codebook
         .windows(2)
         .map(|pair| pair[1] - pair[0])
         .fold(0.0, f32::max)
@@ -39,17 +40,19 @@ fn absmax(values: &[f32]) -> f32 {
 
 proptest! {
     #[test]
-    fn nf4_error_is_at_most_half_the_widest_step_times_absmax(
+    fn error_of_a_codebook_is_at_most_half_its_widest_step_times_absmax(
         (weight, n_rows, n_cols) in weight(1),
     ) {
-        let packed = PackedMatrix::pack(PackedFormat::Nf4, &weight, n_rows, n_cols).unwrap();
-        let rebuilt = packed.unpack();
-        let blocks = weight.chunks(NF4_BLOCK_SIZE).zip(rebuilt.chunks(NF4_BLOCK_SIZE));
-        for (block, rebuilt) in blocks {
-            // 1e-6 for the roundings of the scaling there and back.
-            let bound = (widest_nf4_step() / 2.0 + 1e-6) * absmax(block);
-            for (x, y) in block.iter().zip(rebuilt) {
-                prop_assert!((x - y).abs() <= bound, "{x} became {y}, bound {bound}");
+        for (format, codebook) in [(PackedFormat::Nf4, NF4_CODEBOOK), (PackedFormat::Fp4, FP4_CODEBOOK)] {
+            let packed = PackedMatrix::pack(format, &weight, n_rows, n_cols).unwrap();
+            let rebuilt = packed.unpack();
+            let blocks = weight.chunks(NF4_BLOCK_SIZE).zip(rebuilt.chunks(NF4_BLOCK_SIZE));
+            for (block, rebuilt) in blocks {
+                // 1e-6 for the roundings of the scaling there and back.
+                let bound = (widest_step(codebook) / 2.0 + 1e-6) * absmax(block);
+                for (x, y) in block.iter().zip(rebuilt) {
+                    prop_assert!((x - y).abs() <= bound, "{format}: {x} became {y}, bound {bound}");
+                }
             }
         }
     }
@@ -109,7 +112,7 @@ proptest! {
     #[test]
     fn packing_what_was_unpacked_changes_nothing((weight, n_rows, n_cols) in weight(1)) {
         // Only formats whose largest value survives exactly: its scale is then found again.
-        for format in [PackedFormat::Nf4, PackedFormat::Int8Rowwise] {
+        for format in [PackedFormat::Nf4, PackedFormat::Fp4, PackedFormat::Int8Rowwise] {
             let packed = PackedMatrix::pack(format, &weight, n_rows, n_cols).unwrap();
             let again = PackedMatrix::pack(format, &packed.unpack(), n_rows, n_cols).unwrap();
             let (packed, again) = (packed.unpack(), again.unpack());
@@ -344,11 +347,11 @@ fn packed_sizes_are_those_of_the_table() {
         let packed = PackedMatrix::pack(format, &weight, 64, 256).unwrap();
         packed.n_bytes() as f64 * 8.0 / weight.len() as f64
     };
-    assert_eq!(bits(PackedFormat::Nf4), 4.5);
+    assert_eq!([PackedFormat::Nf4, PackedFormat::Fp4].map(bits), [4.5; 2]);
     // 4 + 8/64 + 32/(64 * 256), and the offset of this one weight.
     assert_eq!(
-        bits(PackedFormat::Nf4DoubleQuant),
-        4.0 + 0.125 + 32.0 / 16_384.0 * 2.0
+        [PackedFormat::Nf4DoubleQuant, PackedFormat::Fp4DoubleQuant].map(bits),
+        [4.0 + 0.125 + 32.0 / 16_384.0 * 2.0; 2]
     );
     assert_eq!(bits(PackedFormat::Int8Rowwise), 8.0 + 32.0 / 256.0);
     assert_eq!(
@@ -371,9 +374,9 @@ fn format_names_are_read_back_and_unknown_ones_list_the_valid() {
     }
     assert_eq!(
         "int4".parse::<PackedFormat>().unwrap_err().to_string(),
-        "unknown packed format `int4`: expected one of `nf4`, `nf4-dq`, `int8`, `q8_0`, `q4_0`, \
-         `q4_1`, `q4_k`, `q5_0`, `q5_1`, `q5_k`, `q6_k`, `int4-32`, `int4-64`, `int4-128`, \
-         `int4-32-sym`, `int4-64-sym`, `int4-128-sym`"
+        "unknown packed format `int4`: expected one of `nf4`, `nf4-dq`, `fp4`, `fp4-dq`, `int8`, \
+         `q8_0`, `q4_0`, `q4_1`, `q4_k`, `q5_0`, `q5_1`, `q5_k`, `q6_k`, `int4-32`, `int4-64`, \
+         `int4-128`, `int4-32-sym`, `int4-64-sym`, `int4-128-sym`"
     );
     assert_eq!(PartDtype::F16.n_bytes(), 2);
 }

@@ -214,7 +214,9 @@ fn finetune_merge_and_quantize_give_models_that_load() {
         "merged = unmerged"
     );
     assert!(side_path < nll(&[base]));
-    for format in ["nf4", "nf4-dq", "int8", "q8_0", "q4_0", "q4_1"] {
+    for format in [
+        "nf4", "nf4-dq", "fp4", "fp4-dq", "int8", "q8_0", "q4_0", "q4_1",
+    ] {
         let out = path(format);
         json_of(&[
             "quantize", "--model", &merged, "--format", format, "--out", &out, "--json",

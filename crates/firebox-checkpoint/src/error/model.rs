@@ -94,7 +94,7 @@ pub enum ModelError {
     },
     /// A weight that bitsandbytes packed in a way that is not read.
     #[error(
-        "read `{path}`: tensor `{name}`: expected {expected}, found {found} (hint: of bitsandbytes' weights nf4 in blocks of 64 and int8 are read; start from the model as it was before it was quantized)"
+        "read `{path}`: tensor `{name}`: expected {expected}, found {found} (hint: of bitsandbytes' weights nf4 and fp4 in blocks of 64 and int8 are read; start from the model as it was before it was quantized)"
     )]
     Bitsandbytes {
         /// The checkpoint.

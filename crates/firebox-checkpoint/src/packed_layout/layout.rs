@@ -14,8 +14,8 @@ pub enum PackedLayout {
     /// Firebox's own, for every format.
     #[default]
     Firebox,
-    /// That of bitsandbytes, which transformers and PEFT load: NF4, with or without double
-    /// quantization, and INT8.
+    /// That of bitsandbytes, which transformers and PEFT load: NF4 and FP4, with or without double
+    /// quantization, or INT8.
     Bitsandbytes,
     /// That of GPTQModel and AutoGPTQ: INT4 in groups, one format for all packed weights.
     Gptq,
@@ -40,7 +40,11 @@ impl PackedLayout {
             (Self::Firebox, _) | (Self::Gptq | Self::Awq, PackedFormat::Int4(_)) => true,
             (Self::Bitsandbytes, format) => matches!(
                 format,
-                PackedFormat::Nf4 | PackedFormat::Nf4DoubleQuant | PackedFormat::Int8Rowwise
+                PackedFormat::Nf4
+                    | PackedFormat::Nf4DoubleQuant
+                    | PackedFormat::Fp4
+                    | PackedFormat::Fp4DoubleQuant
+                    | PackedFormat::Int8Rowwise
             ),
             _ => false,
         };

@@ -92,11 +92,9 @@ impl Source {
         }
     }
 
-    /// NF4 to be multiplied in bf16.
+    /// NF4 or FP4 to be multiplied in bf16.
     fn in_bf16(mut self) -> Self {
-        if self.format == PanelFormat::Nf4 {
-            self.format = PanelFormat::Nf4Dot;
-        }
+        self.format = self.format.in_bf16();
         self
     }
 
@@ -210,6 +208,10 @@ impl Loader<'_> {
             }
             (HostWeights::Nf4Dot, _) => {
                 let source = self.packed(name, shape, PackedFormat::Nf4)?;
+                return Ok(source.in_bf16());
+            }
+            (HostWeights::Fp4Dot, _) => {
+                let source = self.packed(name, shape, PackedFormat::Fp4)?;
                 return Ok(source.in_bf16());
             }
             (HostWeights::Stored | HostWeights::Blocks, storage) => {

@@ -33,11 +33,13 @@ pub enum HostWeights {
     /// for outliers: the numbers of LLM.int8() and bitsandbytes' 8-bit layers. It is as fast as INT8, whose
     /// activations are floats: it shows what the rounding costs.
     Int8Dot,
+    /// As [`Self::Packed`] with FP4, times activations in bf16.
+    Fp4Dot,
 }
 
 impl HostWeights {
     /// Those that are not [`Self::Packed`], with their names.
-    const NOT_PACKED: [(&str, Self); 8] = [
+    const NOT_PACKED: [(&str, Self); 9] = [
         ("stored", Self::Stored),
         ("blocks", Self::Blocks),
         ("f32", Self::F32),
@@ -45,6 +47,7 @@ impl HostWeights {
         ("bf16-dot", Self::Bf16Dot),
         ("nf4-dot", Self::Nf4Dot),
         ("int8-dot", Self::Int8Dot),
+        ("fp4-dot", Self::Fp4Dot),
         ("f16", Self::F16),
     ];
 
@@ -69,7 +72,7 @@ impl HostWeights {
                 | PackedFormat::Int4(_),
             ) => Self::Packed(PackedFormat::Q8_0),
             Self::Packed(_) | Self::Int8Dot => Self::Bf16,
-            Self::Nf4Dot => Self::Bf16Dot,
+            Self::Nf4Dot | Self::Fp4Dot => Self::Bf16Dot,
             other => other,
         }
     }

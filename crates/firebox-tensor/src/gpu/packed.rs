@@ -7,7 +7,8 @@ use half::f16;
 
 use super::op::GpuTensor;
 use crate::packed::{
-    NF4_BLOCK_SIZE, NF4_CODEBOOK, PackedFormat, PackedMatrix, Q4_0_BLOCK_BYTES, Q8_0_BLOCK_BYTES,
+    FP4_CODEBOOK, NF4_BLOCK_SIZE, NF4_CODEBOOK, PackedFormat, PackedMatrix, Q4_0_BLOCK_BYTES,
+    Q8_0_BLOCK_BYTES,
 };
 
 /// Elements of a block of ggml's.
@@ -46,9 +47,12 @@ impl GpuPacked {
         }
         let part = |name| matrix.parts().into_iter().find(|part| part.name == name);
         let (codes, block, bytes, scales) = match matrix.format() {
-            PackedFormat::Nf4 | PackedFormat::Nf4DoubleQuant => {
+            PackedFormat::Nf4
+            | PackedFormat::Nf4DoubleQuant
+            | PackedFormat::Fp4
+            | PackedFormat::Fp4DoubleQuant => {
                 let bytes = part("codes")?.bytes.iter().map(|byte| byte.rotate_left(4));
-                let scales = matrix.nf4_scales()?;
+                let scales = matrix.codebook4_scales()?;
                 (Codes::Nibbles, NF4_BLOCK_SIZE, bytes.collect(), scales)
             }
             PackedFormat::Int8Rowwise => {
@@ -68,6 +72,7 @@ impl GpuPacked {
         };
         let codebook = match matrix.format() {
             PackedFormat::Q4_0 => std::array::from_fn(|code| code as f32 - 8.0),
+            PackedFormat::Fp4 | PackedFormat::Fp4DoubleQuant => FP4_CODEBOOK,
             _ => NF4_CODEBOOK,
         };
         Some(Self {

@@ -9,11 +9,9 @@
 
 use bytemuck::Pod;
 
-use crate::packed::NF4_CODEBOOK;
-
 use super::simd::Simd;
 
-/// Inputs of one NF4 block.
+/// Inputs of one block of NF4 or FP4.
 pub(crate) const NF4_BLOCK: usize = crate::packed::NF4_BLOCK_SIZE;
 
 /// A panel that the innermost loop reads.
@@ -179,30 +177,33 @@ impl<S: Simd> FloatPanel<S> for Int8Panel<S::F> {
     }
 }
 
-/// NF4 codes, `[panels, in / 2, 2 * LANES]` bytes with the even input in the low nibble, and the
-/// blocks' scales, `[panels, in / 64, 2 * LANES]`.
-pub(crate) struct Nf4Weights<'a> {
+/// Codes of NF4 or FP4, `[panels, in / 2, 2 * LANES]` bytes with the even input in the low nibble, and
+/// the blocks' scales, `[panels, in / 64, 2 * LANES]`.
+pub(crate) struct Codebook4Weights<'a> {
+    pub(crate) levels: &'static [f32; 16],
     pub(crate) codes: &'a [u8],
     pub(crate) scales: &'a [f32],
     pub(crate) n_in: usize,
 }
 
 #[derive(Clone, Copy)]
-pub(crate) struct Nf4Panel {
+pub(crate) struct Codebook4Panel {
+    levels: &'static [f32; 16],
     codes: *const u8,
     scales: *const f32,
 }
 
-impl FloatWeights for Nf4Weights<'_> {
+impl FloatWeights for Codebook4Weights<'_> {
     type Value = f32;
-    type Panel<S: Simd> = Nf4Panel;
+    type Panel<S: Simd> = Codebook4Panel;
 
     #[inline(always)]
-    unsafe fn panel<S: Simd>(&self, _: S, index: usize) -> Nf4Panel {
+    unsafe fn panel<S: Simd>(&self, _: S, index: usize) -> Codebook4Panel {
         let width = 2 * S::LANES;
         // SAFETY: there is such a panel, says the caller.
         unsafe {
-            Nf4Panel {
+            Codebook4Panel {
+                levels: self.levels,
                 codes: self.codes.as_ptr().add(index * self.n_in / 2 * width),
                 scales: self
                     .scales
@@ -213,7 +214,7 @@ impl FloatWeights for Nf4Weights<'_> {
     }
 }
 
-impl<S: Simd> FloatPanel<S> for Nf4Panel {
+impl<S: Simd> FloatPanel<S> for Codebook4Panel {
     multiplied_in_f32!();
 
     #[inline(always)]
@@ -224,7 +225,7 @@ impl<S: Simd> FloatPanel<S> for Nf4Panel {
             let row = self.codes.add(k / 2 * width);
             let scales = self.scales.add(k / NF4_BLOCK * width);
             let codes = [s.load_u8(row), s.load_u8(row.add(S::LANES))];
-            let table = &NF4_CODEBOOK;
+            let table = self.levels;
             let values = if k.is_multiple_of(2) {
                 [s.lookup_low(table, codes[0]), s.lookup_low(table, codes[1])]
             } else {

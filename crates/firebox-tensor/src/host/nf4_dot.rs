@@ -1,5 +1,5 @@
-//! NF4 weights times activations in bf16: codes are looked up as pairs of bf16, and a block's scale
-//! is applied to the block's sum.
+//! NF4 or FP4 weights times activations in bf16: codes are looked up as pairs of bf16, and a block's
+//! scale is applied to the block's sum.
 //!
 //! A block holds 64 inputs of `2 * LANES` neighbouring outputs: eight words a lane of eight codes
 //! each, then an f32 scale for each output. In a word, input `i` lies at bit
@@ -22,7 +22,7 @@ use super::level::SimdLevel;
 use super::nf4_tile::{Nf4Blocks, look_up};
 use super::panel_matrix::Start;
 use super::simd::{Bf16Table, Kernel, Simd, dispatch};
-use crate::packed::NF4_CODEBOOK;
+use crate::packed::{Codebook4, FP4_CODEBOOK, NF4_CODEBOOK};
 
 /// Words of a block, a lane.
 pub(crate) const WORDS: usize = NF4_BLOCK / 8;
@@ -33,7 +33,15 @@ pub(crate) const PAIRS: usize = NF4_BLOCK / 2;
 /// The most lanes of a panel.
 const MAX_WIDTH: usize = 32;
 
-pub(crate) static TABLE: Bf16Table = Bf16Table::new(&NF4_CODEBOOK);
+static NF4: Bf16Table = Bf16Table::new(&NF4_CODEBOOK);
+static FP4: Bf16Table = Bf16Table::new(&FP4_CODEBOOK);
+
+fn table(book: Codebook4) -> &'static Bf16Table {
+    match book {
+        Codebook4::Nf4 => &NF4,
+        Codebook4::Fp4 => &FP4,
+    }
+}
 
 /// Pairs from one row of activations to the next: an odd number of cache lines, so that the rows of a
 /// tile do not crowd into one set of the first cache.
@@ -59,20 +67,24 @@ pub(crate) fn scale_at(width: usize, lane: usize) -> usize {
 }
 
 /// The value of a code as it is multiplied, before the scale.
-pub(crate) fn value(code: u8) -> f32 {
-    f32::from_bits(bf16_bits(NF4_CODEBOOK[usize::from(code)]) << 16)
+pub(crate) fn value(book: Codebook4, code: u8) -> f32 {
+    f32::from_bits(bf16_bits(book.levels()[usize::from(code)]) << 16)
 }
 
-/// Rows in pairs, [`row_stride`] apart, times weights of `n_in` inputs.
-pub(crate) fn nf4_matmul(
-    level: SimdLevel,
-    x: &[u32],
-    n_in: usize,
-    blocks: &[u8],
-    result: &Product,
-) {
+/// Blocks of all panels, of weights of `n_in` inputs.
+#[derive(Clone, Copy)]
+pub(crate) struct Nf4Codes<'a> {
+    pub(crate) book: Codebook4,
+    pub(crate) n_in: usize,
+    pub(crate) blocks: &'a [u8],
+}
+
+/// Rows in pairs, [`row_stride`] apart, times weights.
+pub(crate) fn nf4_matmul(level: SimdLevel, x: &[u32], weights: Nf4Codes<'_>, result: &Product) {
+    let Nf4Codes { book, n_in, blocks } = weights;
     for_each_task(level, result, |rows, panels| {
         let task = Nf4Task {
+            table: table(book),
             x,
             n_blocks: n_in / NF4_BLOCK,
             panel_bytes: block_bytes(panel_width(level)) * (n_in / NF4_BLOCK),
@@ -86,6 +98,7 @@ pub(crate) fn nf4_matmul(
 }
 
 struct Nf4Task<'a> {
+    table: &'static Bf16Table,
     x: &'a [u32],
     n_blocks: usize,
     panel_bytes: usize,
@@ -110,9 +123,10 @@ impl Kernel for Nf4Task<'_> {
                 let first_block = panel[first * block_bytes(2 * S::LANES)..].as_ptr();
                 if !few {
                     // SAFETY: a block of the panel; room for a block's pairs.
-                    unsafe { look_up(s, first_block, looked_up.as_mut_ptr()) };
+                    unsafe { look_up(s, self.table, first_block, looked_up.as_mut_ptr()) };
                 }
                 let task = Nf4Blocks {
+                    table: self.table,
                     x: self.x,
                     row_stride: row_stride(self.n_blocks * NF4_BLOCK),
                     blocks: first_block,

@@ -1,4 +1,4 @@
-//! The innermost product of NF4 and bf16: a few rows times some blocks of one panel.
+//! The innermost product of NF4 or FP4 and bf16: a few rows times some blocks of one panel.
 
 #![expect(unsafe_code, reason = "pointers in the innermost loop")]
 
@@ -6,23 +6,23 @@ use std::ops::Range;
 
 use super::float_tile::Out;
 use super::gemm::TileTask;
-use super::nf4_dot::{PAIRS, TABLE, WORDS, block_bytes};
+use super::nf4_dot::{PAIRS, WORDS, block_bytes};
 use super::panel_matrix::Start;
-use super::simd::Simd;
+use super::simd::{Bf16Table, Simd};
 
 /// The pairs of one block, `[pairs, 2 * LANES]`.
 ///
 /// # Safety
 /// `block` is a block, `to` good for its pairs.
 #[inline(always)]
-pub(crate) unsafe fn look_up<S: Simd>(s: S, block: *const u8, to: *mut u32) {
+pub(crate) unsafe fn look_up<S: Simd>(s: S, table: &Bf16Table, block: *const u8, to: *mut u32) {
     for word in 0..WORDS {
         for half in 0..2 {
             // SAFETY: says the caller.
             unsafe {
                 let codes = s.load_int(block.cast::<u32>().add((2 * word + half) * S::LANES));
                 for pair in 0..4 {
-                    let values = s.lookup_bf16(&TABLE, s.shift_right(codes, 4 * pair as u32));
+                    let values = s.lookup_bf16(table, s.shift_right(codes, 4 * pair as u32));
                     s.store_int(to.add((2 * (4 * word + pair) + half) * S::LANES), values);
                 }
             }
@@ -32,6 +32,8 @@ pub(crate) unsafe fn look_up<S: Simd>(s: S, block: *const u8, to: *mut u32) {
 
 /// All rows over some blocks of one panel.
 pub(crate) struct Nf4Blocks<'a> {
+    /// The codebook.
+    pub(crate) table: &'static Bf16Table,
     pub(crate) x: &'a [u32],
     pub(crate) row_stride: usize,
     /// The first of the blocks.
@@ -127,8 +129,8 @@ impl Nf4Blocks<'_> {
                     let n = 4 * pair as u32;
                     // No closure: one that is not inlined would lack the level's instructions.
                     let values = [
-                        s.lookup_bf16(&TABLE, s.shift_right(codes[0], n)),
-                        s.lookup_bf16(&TABLE, s.shift_right(codes[1], n)),
+                        s.lookup_bf16(self.table, s.shift_right(codes[0], n)),
+                        s.lookup_bf16(self.table, s.shift_right(codes[1], n)),
                     ];
                     self.add::<S, ROWS>(s, x.add(4 * word + pair), values, &mut sums);
                 }

@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use crate::packed::{Int4Group as Group, NF4_CODEBOOK, PackedMatrix, RawRow};
+use crate::packed::{Codebook4, Int4Group as Group, PackedMatrix, RawRow};
 
 use super::activations::BLOCK;
 use super::aligned::AlignedBuffer;
@@ -51,8 +51,12 @@ impl PanelBytes {
             PanelFormat::Bf16 | PanelFormat::F16 => (2 * n_in * width, 0),
             PanelFormat::Bf16Dot => (4 * n_pairs(n_in) * width, 0),
             PanelFormat::Int8Rowwise => (n_in * width, 4 * width),
-            PanelFormat::Nf4Dot => (n_in / NF4_BLOCK * nf4_dot::block_bytes(width), 0),
-            PanelFormat::Nf4 => (n_in / 2 * width, 4 * (n_in / NF4_BLOCK) * width),
+            PanelFormat::Nf4Dot | PanelFormat::Fp4Dot => {
+                (n_in / NF4_BLOCK * nf4_dot::block_bytes(width), 0)
+            }
+            PanelFormat::Nf4 | PanelFormat::Fp4 => {
+                (n_in / 2 * width, 4 * (n_in / NF4_BLOCK) * width)
+            }
             PanelFormat::Q8_0 => (Q8::block_at(blocks, width / 2), 0),
             PanelFormat::Q4_0 => (Q4_0::block_at(blocks, width / 2), 0),
             PanelFormat::Q4_1 => (Q4_1::block_at(blocks, width / 2), 0),
@@ -152,10 +156,12 @@ impl Place {
 
     fn packed(&self, format: PanelFormat, row: RawRow<'_>, codes: &mut [u8], scales: &mut [u8]) {
         match row {
-            RawRow::Nf4 { codes: row, absmax } if format == PanelFormat::Nf4Dot => {
+            RawRow::Codebook4 { codes: row, absmax }
+                if matches!(format, PanelFormat::Nf4Dot | PanelFormat::Fp4Dot) =>
+            {
                 self.nf4_dot(row, &absmax, codes);
             }
-            RawRow::Nf4 { codes: row, absmax } => {
+            RawRow::Codebook4 { codes: row, absmax } => {
                 for (block, absmax) in absmax.iter().enumerate() {
                     put(
                         scales,
@@ -280,6 +286,8 @@ pub(crate) fn unpack_row(
         f32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
     };
     let lanes = width / 2;
+    // Of formats without one, none is looked at.
+    let book = format.codebook().unwrap_or(Codebook4::Nf4);
     for (k, out) in out.iter_mut().enumerate() {
         let at = k * width + lane;
         *out = match format {
@@ -288,16 +296,16 @@ pub(crate) fn unpack_row(
             PanelFormat::Bf16Dot => bf16::from_le_bytes(two(codes, place.pair_byte(k))).to_f32(),
             PanelFormat::F16 => f16::from_le_bytes(two(codes, 2 * at)).to_f32(),
             PanelFormat::Int8Rowwise => f32::from(codes[at] as i8) * four(scales, 4 * lane),
-            PanelFormat::Nf4Dot => {
+            PanelFormat::Nf4Dot | PanelFormat::Fp4Dot => {
                 let block = &codes[k / NF4_BLOCK * nf4_dot::block_bytes(width)..];
                 let (word, bit) = nf4_dot::place(width, lane, k);
                 let code = block[word + bit / 8] >> (bit % 8) & 15;
-                nf4_dot::value(code) * four(block, nf4_dot::scale_at(width, lane))
+                nf4_dot::value(book, code) * four(block, nf4_dot::scale_at(width, lane))
             }
-            PanelFormat::Nf4 => {
+            PanelFormat::Nf4 | PanelFormat::Fp4 => {
                 let code = codes[k / 2 * width + lane] >> (k % 2 * 4) & 15;
                 let scale = four(scales, 4 * (k / NF4_BLOCK * width + lane));
-                NF4_CODEBOOK[usize::from(code)] * scale
+                book.levels()[usize::from(code)] * scale
             }
             PanelFormat::Q8_0 => {
                 let block = &codes[Q8::block_at(k / BLOCK, lanes)..];

@@ -1,6 +1,6 @@
 //! A weight laid out for the kernels of this CPU.
 
-use crate::packed::{PackedFormat, PackedMatrix};
+use crate::packed::{Codebook4, PackedFormat, PackedMatrix};
 
 use super::activations::QuantizedRows;
 use super::aligned::AlignedBuffer;
@@ -9,13 +9,13 @@ use super::bf16_products::pair_product;
 use super::block_panel::{Q4_0, Q4_1, Q5_0, Q5_1};
 use super::dense_panel::Panels;
 use super::float_matmul::{LeftRows, float_matmul};
-use super::float_panel::{HalfWeights, Int8Weights, Nf4Weights};
+use super::float_panel::{Codebook4Weights, HalfWeights, Int8Weights};
 use super::gemm::Product;
 use super::int_matmul::int_matmul;
 use super::int_panel::{Int4, IntCodes, Q8};
 use super::k_panel::{Q4K, Q5K};
 use super::level::SimdLevel;
-use super::nf4_dot::{self, nf4_matmul};
+use super::nf4_dot::{self, Nf4Codes, nf4_matmul};
 use super::pack;
 use super::q6_k_panel::Q6K;
 use super::region::Arena;
@@ -40,6 +40,10 @@ pub enum PanelFormat {
     Nf4,
     /// As [`PackedFormat::Nf4`] with the codebook rounded to bf16, times activations rounded to bf16.
     Nf4Dot,
+    /// As [`PackedFormat::Fp4`], in the way of [`Self::Nf4`].
+    Fp4,
+    /// As [`PackedFormat::Fp4`], in the way of [`Self::Nf4Dot`].
+    Fp4Dot,
     /// As [`PackedFormat::Q8_0`], times activations of 8 bits.
     Q8_0,
     /// As [`PackedFormat::Q4_0`], times activations of 8 bits.
@@ -113,6 +117,7 @@ impl PanelFormat {
         let whole_blocks = n_cols.is_multiple_of(crate::packed::NF4_BLOCK_SIZE);
         match format {
             PackedFormat::Nf4 | PackedFormat::Nf4DoubleQuant => whole_blocks.then_some(Self::Nf4),
+            PackedFormat::Fp4 | PackedFormat::Fp4DoubleQuant => whole_blocks.then_some(Self::Fp4),
             PackedFormat::Int8Rowwise => Some(Self::Int8Rowwise),
             PackedFormat::Q8_0 => Some(Self::Q8_0),
             PackedFormat::Q4_0 => Some(Self::Q4_0),
@@ -130,8 +135,28 @@ impl PanelFormat {
     fn exact(self) -> Self {
         match self {
             Self::Nf4Dot => Self::Nf4,
+            Self::Fp4Dot => Self::Fp4,
             Self::Bf16Dot => Self::Bf16,
             other => other,
+        }
+    }
+
+    /// The form that multiplies packed weights by activations in bf16: that of NF4 or FP4, for which
+    /// there is one; any other as it is.
+    pub fn in_bf16(self) -> Self {
+        match self {
+            Self::Nf4 => Self::Nf4Dot,
+            Self::Fp4 => Self::Fp4Dot,
+            other => other,
+        }
+    }
+
+    /// What codes of 4 bits stand for; `None` where they are not looked up.
+    pub(crate) fn codebook(self) -> Option<Codebook4> {
+        match self {
+            Self::Nf4 | Self::Nf4Dot => Some(Codebook4::Nf4),
+            Self::Fp4 | Self::Fp4Dot => Some(Codebook4::Fp4),
+            _ => None,
         }
     }
 
@@ -176,8 +201,8 @@ impl PanelMatrix {
         )
     }
 
-    /// A packed weight in its own format, or in f32 where panels have none for it (NF4 whose rows
-    /// are not whole blocks).
+    /// A packed weight in its own format, or in f32 where panels have none for it (NF4 and FP4
+    /// whose rows are not whole blocks).
     pub fn from_packed(matrix: &PackedMatrix) -> Self {
         let (n_out, n_in) = (matrix.n_rows(), matrix.n_cols());
         match PanelFormat::of_packed(matrix) {
@@ -315,19 +340,10 @@ impl PanelMatrix {
                 };
                 float_matmul(level, x, n_in, &weights, out);
             }
-            PanelFormat::Nf4 => {
-                let (codes, scales) = (self.codes.values(), self.scales.values());
-                let weights = Nf4Weights {
-                    codes,
-                    scales,
-                    n_in,
-                };
-                float_matmul(level, x, n_in, &weights, out);
-            }
-            PanelFormat::Nf4Dot => {
-                rows.pair(level, nf4_dot::row_stride(n_in), &mut scratch.paired);
-                nf4_matmul(level, &scratch.paired, n_in, self.codes.values(), out);
-            }
+            PanelFormat::Nf4 => self.codebook4(Codebook4::Nf4, x, out),
+            PanelFormat::Fp4 => self.codebook4(Codebook4::Fp4, x, out),
+            PanelFormat::Nf4Dot => self.codebook4_dot(Codebook4::Nf4, rows, out, scratch),
+            PanelFormat::Fp4Dot => self.codebook4_dot(Codebook4::Fp4, rows, out, scratch),
             PanelFormat::Q8_0 => self.int::<Q8>(x, out, scratch),
             PanelFormat::Q4_0 => self.int::<Q4_0>(x, out, scratch),
             PanelFormat::Q4_1 => self.int::<Q4_1>(x, out, scratch),
@@ -357,6 +373,33 @@ impl PanelMatrix {
             "`y` is shorter than its rows"
         );
         n_rows
+    }
+
+    fn codebook4(&self, book: Codebook4, x: &[f32], out: &Product) {
+        let weights = Codebook4Weights {
+            levels: book.levels(),
+            codes: self.codes.values(),
+            scales: self.scales.values(),
+            n_in: self.n_in,
+        };
+        float_matmul(self.level, x, self.n_in, &weights, out);
+    }
+
+    fn codebook4_dot(
+        &self,
+        book: Codebook4,
+        rows: RowPart<'_>,
+        out: &Product,
+        scratch: &mut MatmulScratch,
+    ) {
+        let stride = nf4_dot::row_stride(self.n_in);
+        rows.pair(self.level, stride, &mut scratch.paired);
+        let weights = Nf4Codes {
+            book,
+            n_in: self.n_in,
+            blocks: self.codes.values(),
+        };
+        nf4_matmul(self.level, &scratch.paired, weights, out);
     }
 
     fn int<C: IntCodes>(&self, x: &[f32], out: &Product, scratch: &mut MatmulScratch) {

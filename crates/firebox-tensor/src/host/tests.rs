@@ -53,6 +53,7 @@ fn packed_format(format: PanelFormat) -> Option<PackedFormat> {
         PanelFormat::F32 | PanelFormat::Bf16 | PanelFormat::Bf16Dot | PanelFormat::F16 => None,
         PanelFormat::Int8Rowwise => Some(PackedFormat::Int8Rowwise),
         PanelFormat::Nf4 | PanelFormat::Nf4Dot => Some(PackedFormat::Nf4DoubleQuant),
+        PanelFormat::Fp4 | PanelFormat::Fp4Dot => Some(PackedFormat::Fp4DoubleQuant),
         PanelFormat::Q8_0 => Some(PackedFormat::Q8_0),
         PanelFormat::Q4_0 => Some(PackedFormat::Q4_0),
         PanelFormat::Q4_1 => Some(PackedFormat::Q4_1),
@@ -72,7 +73,7 @@ fn stored(format: PanelFormat, w: &[f32], n_out: usize, n_in: usize) -> (PanelMa
         let rows = [WeightRows::Packed(&packed)];
         let matrix = PanelMatrix::from_rows(format, &rows, n_in, &mut Arena::new());
         let mut values = packed.unpack();
-        if format == PanelFormat::Nf4Dot {
+        if matches!(format, PanelFormat::Nf4Dot | PanelFormat::Fp4Dot) {
             // The codebook is rounded, not its products with the scales.
             for (i, row) in values.chunks_exact_mut(n_in).enumerate() {
                 matrix.unpack_row(i, row);
@@ -89,7 +90,7 @@ fn stored(format: PanelFormat, w: &[f32], n_out: usize, n_in: usize) -> (PanelMa
     (matrix, w.iter().map(rounded).collect())
 }
 
-const FORMATS: [PanelFormat; 16] = [
+const FORMATS: [PanelFormat; 18] = [
     PanelFormat::F32,
     PanelFormat::Bf16,
     PanelFormat::Bf16Dot,
@@ -97,6 +98,8 @@ const FORMATS: [PanelFormat; 16] = [
     PanelFormat::Int8Rowwise,
     PanelFormat::Nf4,
     PanelFormat::Nf4Dot,
+    PanelFormat::Fp4,
+    PanelFormat::Fp4Dot,
     PanelFormat::Q8_0,
     PanelFormat::Q4_0,
     PanelFormat::Q4_1,
@@ -116,7 +119,11 @@ fn inputs(format: PanelFormat, n: usize) -> usize {
         | PanelFormat::Bf16Dot
         | PanelFormat::F16
         | PanelFormat::Int8Rowwise => n,
-        PanelFormat::Nf4 | PanelFormat::Nf4Dot | PanelFormat::Int4 => n.next_multiple_of(64),
+        PanelFormat::Nf4
+        | PanelFormat::Nf4Dot
+        | PanelFormat::Fp4
+        | PanelFormat::Fp4Dot
+        | PanelFormat::Int4 => n.next_multiple_of(64),
         PanelFormat::Q4K | PanelFormat::Q5K | PanelFormat::Q6K => n.next_multiple_of(256),
         _ => n.next_multiple_of(32),
     }
@@ -152,7 +159,7 @@ proptest! {
             let (matrix, w) = stored(format, &w, n_out, n_in);
             let seen = match format {
                 _ if format.multiplies_integers() => through_int8(&x),
-                PanelFormat::Bf16Dot | PanelFormat::Nf4Dot => {
+                PanelFormat::Bf16Dot | PanelFormat::Nf4Dot | PanelFormat::Fp4Dot => {
                     x.iter().map(|x| half::bf16::from_f32(*x).to_f32()).collect()
                 }
                 _ => x.clone(),
@@ -312,22 +319,24 @@ proptest! {
     }
 
     #[test]
-    fn nf4_in_bf16_is_nf4_to_the_rounding_of_the_codebook(blocks in 1_usize..5, n_out in 1_usize..70) {
+    fn a_codebook_in_bf16_is_itself_to_its_rounding(blocks in 1_usize..5, n_out in 1_usize..70) {
         let n_in = 64 * blocks;
-        let packed = PackedMatrix::pack(PackedFormat::Nf4, &normal(n_out * n_in, 3), n_out, n_in).unwrap();
-        let exact = packed.unpack();
-        at_each_level(|level| {
-            let rows = [WeightRows::Packed(&packed)];
-            let matrix = PanelMatrix::from_rows(PanelFormat::Nf4Dot, &rows, n_in, &mut Arena::new());
-            let mut row = vec![0.0; n_in];
-            for (i, exact) in exact.chunks_exact(n_in).enumerate() {
-                matrix.unpack_row(i, &mut row);
-                for (x, exact) in row.iter().zip(exact) {
-                    // Half a unit in the last place of a bf16.
-                    assert!((x - exact).abs() <= exact.abs() / 256.0, "{level}: {x} and {exact}");
+        for (form, format) in [(PanelFormat::Nf4Dot, PackedFormat::Nf4), (PanelFormat::Fp4Dot, PackedFormat::Fp4)] {
+            let packed = PackedMatrix::pack(format, &normal(n_out * n_in, 3), n_out, n_in).unwrap();
+            let exact = packed.unpack();
+            at_each_level(|level| {
+                let rows = [WeightRows::Packed(&packed)];
+                let matrix = PanelMatrix::from_rows(form, &rows, n_in, &mut Arena::new());
+                let mut row = vec![0.0; n_in];
+                for (i, exact) in exact.chunks_exact(n_in).enumerate() {
+                    matrix.unpack_row(i, &mut row);
+                    for (x, exact) in row.iter().zip(exact) {
+                        // Half a unit in the last place of a bf16.
+                        assert!((x - exact).abs() <= exact.abs() / 256.0, "{level} {format}: {x} and {exact}");
+                    }
                 }
-            }
-        });
+            });
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Double quantization: the `absmax` values of NF4, stored in 8 bits each.
+//! Double quantization: the `absmax` values of NF4 or FP4, stored in 8 bits each.
 //!
 //! The mean of all `absmax` is taken off, and what is left is quantized in blocks of 256 to the
 //! dynamic 8-bit data type: `absmax ≈ codebook[code] * absmax_absmax + offset`.

@@ -14,6 +14,10 @@ pub enum PackedFormat {
     Nf4,
     /// NF4 whose `absmax` values are themselves stored as 8-bit codes.
     Nf4DoubleQuant,
+    /// As NF4, of bitsandbytes' 4-bit floats.
+    Fp4,
+    /// FP4 whose `absmax` values are themselves stored as 8-bit codes.
+    Fp4DoubleQuant,
     /// Signed 8-bit integers, one f32 `absmax` per output row.
     Int8Rowwise,
     /// ggml's Q8_0: 32 signed bytes and an f16 scale.
@@ -39,9 +43,11 @@ pub enum PackedFormat {
 
 impl PackedFormat {
     /// Every format, in the order of the table in [`crate::packed`].
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Nf4,
         Self::Nf4DoubleQuant,
+        Self::Fp4,
+        Self::Fp4DoubleQuant,
         Self::Int8Rowwise,
         Self::Q8_0,
         Self::Q4_0,
@@ -64,6 +70,8 @@ impl PackedFormat {
         match self {
             Self::Nf4 => "nf4",
             Self::Nf4DoubleQuant => "nf4-dq",
+            Self::Fp4 => "fp4",
+            Self::Fp4DoubleQuant => "fp4-dq",
             Self::Int8Rowwise => "int8",
             Self::Q8_0 => "q8_0",
             Self::Q4_0 => "q4_0",
@@ -80,7 +88,8 @@ impl PackedFormat {
     /// The columns of a weight are a multiple of this; 1 where any number will do.
     pub fn row_multiple(self) -> usize {
         match self {
-            Self::Nf4 | Self::Nf4DoubleQuant | Self::Int8Rowwise => 1,
+            Self::Nf4 | Self::Nf4DoubleQuant | Self::Fp4 | Self::Fp4DoubleQuant => 1,
+            Self::Int8Rowwise => 1,
             Self::Q8_0 | Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 => GGML_BLOCK_SIZE,
             Self::Q4K | Self::Q5K | Self::Q6K => K_BLOCK_SIZE,
             Self::Int4(groups) => groups.size(),

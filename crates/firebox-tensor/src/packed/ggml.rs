@@ -5,10 +5,10 @@ use rayon::prelude::*;
 use crate::packed::{
     GGML_BLOCK_SIZE, Int4Groups, K_BLOCK_SIZE, PackedFormat, Q4_0_BLOCK_BYTES, Q4_1_BLOCK_BYTES,
     Q4_K_BLOCK_BYTES, Q5_0_BLOCK_BYTES, Q5_1_BLOCK_BYTES, Q5_K_BLOCK_BYTES, Q6_K_BLOCK_BYTES,
-    Q8_0_BLOCK_BYTES, dequantize_q4_0, dequantize_q4_1, dequantize_q4_k, dequantize_q5_0,
-    dequantize_q5_1, dequantize_q5_k, dequantize_q6_k, dequantize_q8_0, quantize_q4_0,
-    quantize_q4_1, quantize_q4_k, quantize_q5_0, quantize_q5_1, quantize_q5_k, quantize_q6_k,
-    quantize_q8_0,
+    Q8_0_BLOCK_BYTES, codebook4::Codebook4, dequantize_q4_0, dequantize_q4_1, dequantize_q4_k,
+    dequantize_q5_0, dequantize_q5_1, dequantize_q5_k, dequantize_q6_k, dequantize_q8_0,
+    quantize_q4_0, quantize_q4_1, quantize_q4_k, quantize_q5_0, quantize_q5_1, quantize_q5_k,
+    quantize_q6_k, quantize_q8_0,
 };
 
 /// Which blocks a weight is made of.
@@ -87,8 +87,9 @@ impl GgmlKind {
 /// Formats that are stored alike.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Family {
-    Nf4,
-    Nf4DoubleQuant,
+    Codebook4(Codebook4),
+    /// With scales that are quantized themselves.
+    Codebook4DoubleQuant(Codebook4),
     Int8,
     Ggml(GgmlKind),
     Int4(Int4Groups),
@@ -98,8 +99,10 @@ impl PackedFormat {
     /// How weights of this format are stored.
     pub(super) fn family(self) -> Family {
         match self {
-            Self::Nf4 => Family::Nf4,
-            Self::Nf4DoubleQuant => Family::Nf4DoubleQuant,
+            Self::Nf4 => Family::Codebook4(Codebook4::Nf4),
+            Self::Nf4DoubleQuant => Family::Codebook4DoubleQuant(Codebook4::Nf4),
+            Self::Fp4 => Family::Codebook4(Codebook4::Fp4),
+            Self::Fp4DoubleQuant => Family::Codebook4DoubleQuant(Codebook4::Fp4),
             Self::Int8Rowwise => Family::Int8,
             Self::Q8_0 => Family::Ggml(GgmlKind::Q8_0),
             Self::Q4_0 => Family::Ggml(GgmlKind::Q4_0),
@@ -118,7 +121,10 @@ impl PackedFormat {
     pub fn ggml_block_bytes(self) -> Option<usize> {
         match self.family() {
             Family::Ggml(kind) => Some(kind.block_bytes()),
-            Family::Nf4 | Family::Nf4DoubleQuant | Family::Int8 | Family::Int4(_) => None,
+            Family::Codebook4(_)
+            | Family::Codebook4DoubleQuant(_)
+            | Family::Int8
+            | Family::Int4(_) => None,
         }
     }
 }

@@ -7,13 +7,14 @@
 use half::f16;
 
 use crate::packed::{
-    GGML_BLOCK_SIZE, NF4_BLOCK_SIZE, NF4_CODEBOOK, PackedFormat,
+    GGML_BLOCK_SIZE, NF4_BLOCK_SIZE, PackedFormat,
     block_rounding::{absmax, integer, moments},
+    codebook4::Codebook4,
     ggml::Family,
     int4, int8,
     k_search::{self, Minimum, best_line, code_on},
     k_super_block::Groups,
-    nf4, q6_k,
+    q6_k,
     q8_0::inverse_scale,
 };
 
@@ -36,7 +37,7 @@ pub struct BlockGrid {
 /// By kind of block.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Scales {
-    Nf4 { absmax: f32 },
+    Codebook4 { book: Codebook4, absmax: f32 },
     Int8 { absmax: f32 },
     Q8_0 { d: f16 },
     Q4_0 { d: f16 },
@@ -54,7 +55,7 @@ impl PackedFormat {
     /// over the end of a row of `n_cols`.
     pub fn block_len(self, n_cols: usize) -> Option<usize> {
         let block_len = match self.family() {
-            Family::Nf4 | Family::Nf4DoubleQuant => NF4_BLOCK_SIZE,
+            Family::Codebook4(_) | Family::Codebook4DoubleQuant(_) => NF4_BLOCK_SIZE,
             Family::Int8 => n_cols.max(1),
             Family::Ggml(_) | Family::Int4(_) => self.row_multiple(),
         };
@@ -81,8 +82,17 @@ impl BlockGrid {
             "values of one block of {format}"
         );
         let scales = match format {
-            PackedFormat::Nf4 | PackedFormat::Nf4DoubleQuant => Scales::Nf4 {
-                absmax: fit_scale(values, importance, &NF4_CANDIDATES, nf4::nearest_level),
+            PackedFormat::Nf4 | PackedFormat::Nf4DoubleQuant => Scales::Codebook4 {
+                book: Codebook4::Nf4,
+                absmax: fit_scale(values, importance, &CODEBOOK_CANDIDATES, |x| {
+                    Codebook4::Nf4.nearest_level(x)
+                }),
+            },
+            PackedFormat::Fp4 | PackedFormat::Fp4DoubleQuant => Scales::Codebook4 {
+                book: Codebook4::Fp4,
+                absmax: fit_scale(values, importance, &CODEBOOK_CANDIDATES, |x| {
+                    Codebook4::Fp4.nearest_level(x)
+                }),
             },
             PackedFormat::Int8Rowwise => Scales::Int8 {
                 absmax: absmax(values),
@@ -127,12 +137,9 @@ impl BlockGrid {
     /// codebook, or an integer; one with a sign as a byte in two's complement.
     pub fn nearest(&self, i: usize, x: f32) -> (u8, f32) {
         match &self.scales {
-            Scales::Nf4 { absmax } => {
-                let (code, level) = nf4_level(x * inverse_scale(*absmax));
-                (code, level * absmax)
-            }
+            Scales::Codebook4 { book, absmax } => book.nearest(x, *absmax),
             Scales::Int8 { absmax } => {
-                let code = integer(x * inverse_scale(*absmax) * 127.0, -127.0, 127.0) as i8;
+                let code = integer(int8::in_steps(x, *absmax), -127.0, 127.0) as i8;
                 let mut value = [0.0];
                 int8::unpack(&[code as u8], *absmax, &mut value);
                 (code as u8, value[0])
@@ -162,8 +169,8 @@ impl BlockGrid {
     }
 }
 
-/// Scales to try for NF4, as parts of the largest magnitude: its own, and those that cut it off.
-const NF4_CANDIDATES: [f32; 11] = [
+/// Scales to try for a codebook, as parts of the largest magnitude: its own, and those that cut it off.
+const CODEBOOK_CANDIDATES: [f32; 11] = [
     1.0, 0.97, 0.94, 0.91, 0.88, 0.85, 0.82, 0.79, 0.76, 0.73, 0.7,
 ];
 
@@ -233,12 +240,6 @@ pub(super) fn fit_scale(
 /// The nearest f16 that is finite.
 pub(super) fn finite_f16(x: f32) -> f16 {
     f16::from_f32(x.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()))
-}
-
-/// The code of the nearest value of NF4's codebook, and the value.
-fn nf4_level(x: f32) -> (u8, f32) {
-    let code = nf4::nearest_code(x);
-    (code, NF4_CODEBOOK[usize::from(code)])
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! INT8 with one scale per output row.
 //!
-//! `q = round_half_even(w / absmax_row * 127)` and `w ≈ q * absmax_row / 127`, in f32 from left to
-//! right. A row of zeros has `absmax = 0` and `q = 0`.
+//! `q = round_half_even(w * (1 / absmax_row * 127))`, as bitsandbytes' `int8_vectorwise_quant` has it, and
+//! `w ≈ q * absmax_row / 127` from left to right, in f32. A row of zeros has `absmax = 0` and `q = 0`.
 //!
 //! Activations can be rounded likewise, by [`round_activations`], large ones left out.
 //!
@@ -35,7 +35,7 @@ fn pack_row(row: &[f32], codes: &mut [u8]) -> f32 {
     let absmax = absmax(row);
     if absmax > 0.0 {
         for (code, x) in codes.iter_mut().zip(row) {
-            *code = round_half_even(x / absmax * MAX_CODE);
+            *code = round_half_even(in_steps(*x, absmax));
         }
     }
     absmax
@@ -75,6 +75,21 @@ pub fn round_activations(x: &mut [f32], n_cols: usize, outliers_from: f32) {
                 *x = (*x * inverse).round_ties_even() * absmax / MAX_CODE;
             }
         }
+    }
+}
+
+/// `x` in steps of `absmax / 127`; 0 where all of the row is.
+#[inline(always)]
+pub(super) fn in_steps(x: f32, absmax: f32) -> f32 {
+    // Two roundings: torch divides a number by a tensor so.
+    let inverse = 1.0 / absmax * MAX_CODE;
+    if inverse.is_finite() {
+        x * inverse
+    } else if absmax > 0.0 {
+        // So small that bitsandbytes' factor overflows.
+        x / absmax * MAX_CODE
+    } else {
+        0.0
     }
 }
 

@@ -37,7 +37,10 @@ pub(super) fn check_values(
     n_cols: usize,
 ) -> Result<(), PackError> {
     let limit = match format {
-        PackedFormat::Nf4 | PackedFormat::Nf4DoubleQuant => f32::MAX,
+        PackedFormat::Nf4
+        | PackedFormat::Nf4DoubleQuant
+        | PackedFormat::Fp4
+        | PackedFormat::Fp4DoubleQuant => f32::MAX,
         PackedFormat::Int8Rowwise => int8::LIMIT,
         PackedFormat::Q8_0 => q8_0::LIMIT,
         PackedFormat::Q4_0 => q4_0::LIMIT,

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::packed::{
-    PackError, PackedFormat, PackedPart, PartDtype,
+    NF4_BLOCK_SIZE, PackError, PackedFormat, PackedPart, PartDtype,
+    codebook4::{self, Codebook4},
     dot::dot,
     double_quant::{NESTED_BLOCK_SIZE, NestedAbsmax, dynamic_codebook},
     ggml::{Family, GgmlKind},
     int4::{self, Group, Int4Arrays, Int4Groups},
     int8,
     limits::{check_values, checked_len},
-    nf4,
     part::PartReader,
 };
 
@@ -41,7 +41,7 @@ pub struct PackedMatrix {
 /// One row of a packed weight, as it is stored.
 pub(crate) enum RawRow<'a> {
     /// Two codes a byte, the first in the high nibble; one scale for each block.
-    Nf4 { codes: &'a [u8], absmax: Vec<f32> },
+    Codebook4 { codes: &'a [u8], absmax: Vec<f32> },
     /// Signed bytes.
     Int8 { codes: &'a [u8], absmax: f32 },
     /// ggml's blocks.
@@ -57,11 +57,13 @@ pub(crate) enum RawRow<'a> {
 /// The bytes, by kind of format.
 #[derive(Clone, Debug, PartialEq)]
 enum Storage {
-    Nf4 {
+    Codebook4 {
+        book: Codebook4,
         codes: Arc<Vec<u8>>,
         absmax: Arc<Vec<f32>>,
     },
-    Nf4DoubleQuant {
+    Codebook4DoubleQuant {
+        book: Codebook4,
         codes: Arc<Vec<u8>>,
         absmax: NestedAbsmax,
     },
@@ -103,16 +105,18 @@ impl PackedMatrix {
         }
         check_values(format, weight, n_cols)?;
         let storage = match format.family() {
-            Family::Nf4 => {
-                let (codes, absmax) = nf4::pack(weight);
-                Storage::Nf4 {
+            Family::Codebook4(book) => {
+                let (codes, absmax) = book.pack(weight);
+                Storage::Codebook4 {
+                    book,
                     codes: Arc::new(codes),
                     absmax: Arc::new(absmax),
                 }
             }
-            Family::Nf4DoubleQuant => {
-                let (codes, absmax) = nf4::pack(weight);
-                Storage::Nf4DoubleQuant {
+            Family::Codebook4DoubleQuant(book) => {
+                let (codes, absmax) = book.pack(weight);
+                Storage::Codebook4DoubleQuant {
+                    book,
                     codes: Arc::new(codes),
                     absmax: NestedAbsmax::pack(&absmax),
                 }
@@ -149,7 +153,7 @@ impl PackedMatrix {
         get: impl FnMut(&str) -> Option<Vec<u8>>,
     ) -> Result<Self, PackError> {
         let n = checked_len(format, n_rows, n_cols)?;
-        let n_blocks = nf4::n_blocks(n);
+        let n_blocks = codebook4::n_blocks(n);
         let mut parts = PartReader {
             format,
             n_rows,
@@ -157,11 +161,13 @@ impl PackedMatrix {
             get,
         };
         let storage = match format.family() {
-            Family::Nf4 => Storage::Nf4 {
+            Family::Codebook4(book) => Storage::Codebook4 {
+                book,
                 codes: Arc::new(parts.bytes("codes", n.div_ceil(2))?),
                 absmax: Arc::new(parts.scales("absmax", n_blocks)?),
             },
-            Family::Nf4DoubleQuant => Storage::Nf4DoubleQuant {
+            Family::Codebook4DoubleQuant(book) => Storage::Codebook4DoubleQuant {
+                book,
                 codes: Arc::new(parts.bytes("codes", n.div_ceil(2))?),
                 absmax: NestedAbsmax {
                     codes: Arc::new(parts.bytes("absmax_codes", n_blocks)?),
@@ -221,8 +227,10 @@ impl PackedMatrix {
         let u8s = |name, bytes| flat_part(name, PartDtype::U8, bytes);
         let f32s = |name, values| flat_part(name, PartDtype::F32, bytemuck::cast_slice(values));
         match &self.storage {
-            Storage::Nf4 { codes, absmax } => vec![u8s("codes", codes), f32s("absmax", absmax)],
-            Storage::Nf4DoubleQuant { codes, absmax } => vec![
+            Storage::Codebook4 { codes, absmax, .. } => {
+                vec![u8s("codes", codes), f32s("absmax", absmax)]
+            }
+            Storage::Codebook4DoubleQuant { codes, absmax, .. } => vec![
                 u8s("codes", codes),
                 u8s("absmax_codes", &absmax.codes),
                 f32s("absmax_absmax", &absmax.absmax),
@@ -297,17 +305,20 @@ impl PackedMatrix {
             "length of `out` against the columns of the weight"
         );
         match &self.storage {
-            Storage::Nf4 { codes, absmax } => {
-                nf4::unpack(codes, |block| absmax[block], row * n_cols, out);
+            Storage::Codebook4 {
+                book,
+                codes,
+                absmax,
+            } => {
+                book.unpack(codes, |block| absmax[block], row * n_cols, out);
             }
-            Storage::Nf4DoubleQuant { codes, absmax } => {
-                let codebook = dynamic_codebook();
-                nf4::unpack(
-                    codes,
-                    |block| absmax.get(codebook, block),
-                    row * n_cols,
-                    out,
-                );
+            Storage::Codebook4DoubleQuant {
+                book,
+                codes,
+                absmax,
+            } => {
+                let dynamic = dynamic_codebook();
+                book.unpack(codes, |block| absmax.get(dynamic, block), row * n_cols, out);
             }
             Storage::Int8 { codes, absmax } => {
                 int8::unpack(&codes[row * n_cols..][..n_cols], absmax[row], out);
@@ -320,16 +331,17 @@ impl PackedMatrix {
         }
     }
 
-    /// One row as it is stored, to be laid out in another order. NF4 rows must be whole blocks.
+    /// One row as it is stored, to be laid out in another order. Rows of NF4 and FP4 must be whole
+    /// blocks.
     pub(crate) fn raw_row(&self, row: usize) -> RawRow<'_> {
         let n_cols = self.n_cols;
-        let blocks = row * n_cols / nf4::NF4_BLOCK_SIZE..(row + 1) * n_cols / nf4::NF4_BLOCK_SIZE;
+        let blocks = row * n_cols / NF4_BLOCK_SIZE..(row + 1) * n_cols / NF4_BLOCK_SIZE;
         match &self.storage {
-            Storage::Nf4 { codes, absmax } => RawRow::Nf4 {
+            Storage::Codebook4 { codes, absmax, .. } => RawRow::Codebook4 {
                 codes: &codes[row * n_cols / 2..][..n_cols / 2],
                 absmax: absmax[blocks].to_vec(),
             },
-            Storage::Nf4DoubleQuant { codes, absmax } => RawRow::Nf4 {
+            Storage::Codebook4DoubleQuant { codes, absmax, .. } => RawRow::Codebook4 {
                 codes: &codes[row * n_cols / 2..][..n_cols / 2],
                 absmax: blocks
                     .map(|block| absmax.get(dynamic_codebook(), block))
@@ -353,13 +365,13 @@ impl PackedMatrix {
         }
     }
 
-    /// The scale of each block of NF4; `None` in other formats.
+    /// The scale of each block of NF4 or FP4; `None` in other formats.
     #[cfg(feature = "gpu")]
-    pub(crate) fn nf4_scales(&self) -> Option<Vec<f32>> {
-        let n_blocks = nf4::n_blocks(self.n_rows * self.n_cols);
+    pub(crate) fn codebook4_scales(&self) -> Option<Vec<f32>> {
+        let n_blocks = codebook4::n_blocks(self.n_rows * self.n_cols);
         match &self.storage {
-            Storage::Nf4 { absmax, .. } => Some(absmax.to_vec()),
-            Storage::Nf4DoubleQuant { absmax, .. } => {
+            Storage::Codebook4 { absmax, .. } => Some(absmax.to_vec()),
+            Storage::Codebook4DoubleQuant { absmax, .. } => {
                 let codebook = dynamic_codebook();
                 Some((0..n_blocks).map(|i| absmax.get(codebook, i)).collect())
             }

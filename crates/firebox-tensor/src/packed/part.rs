@@ -35,8 +35,8 @@ impl PartDtype {
 ///
 /// | format | parts |
 /// |---|---|
-/// | `nf4` | `codes` U8 `[ceil(n / 2)]`, `absmax` F32 `[n_blocks]` |
-/// | `nf4-dq` | `codes`, `absmax_codes` U8 `[n_blocks]`, `absmax_absmax` F32 `[ceil(n_blocks / 256)]`, `absmax_offset` F32 `[1]` |
+/// | `nf4`, `fp4` | `codes` U8 `[ceil(n / 2)]`, `absmax` F32 `[n_blocks]` |
+/// | `nf4-dq`, `fp4-dq` | `codes`, `absmax_codes` U8 `[n_blocks]`, `absmax_absmax` F32 `[ceil(n_blocks / 256)]`, `absmax_offset` F32 `[1]` |
 /// | `int8` | `codes` I8 `[n_rows, n_cols]`, `absmax` F32 `[n_rows]` |
 /// | `q8_0`, `q4_0`, `q4_1`, `q5_0`, `q5_1` | `blocks` U8 `[n_rows, n_cols / 32 * block_bytes]`, the bytes of a GGUF tensor |
 /// | `int4-…` | `codes` U8 `[n_rows, n_cols / 2]`, `scales` F16 `[n_rows, n_groups]`, and unless symmetric `zeros` U8 `[n_rows, ceil(n_groups / 2)]` |

@@ -20,9 +20,9 @@ NAME = "model.layers.0.mlp.down_proj.weight"
 META = {p: md.version(p) for p in ("torch", "bitsandbytes", "gguf", "numpy")} | {"tensor": NAME}
 
 
-def nf4(weight, double_quant, prefix):
+def nf4(weight, double_quant, prefix, kind="nf4"):
     codes, state = bnb.quantize_4bit(
-        weight, blocksize=64, compress_statistics=double_quant, quant_type="nf4"
+        weight, blocksize=64, compress_statistics=double_quant, quant_type=kind
     )
     out = {f"{prefix}.codes": codes.reshape(-1)}
     if double_quant:
@@ -36,9 +36,7 @@ def nf4(weight, double_quant, prefix):
 
 
 def int8_rowwise(weight):
-    absmax = weight.abs().amax(1)
-    safe = torch.where(absmax > 0, absmax, torch.ones_like(absmax))
-    codes = torch.round(weight / safe[:, None] * 127).to(torch.int8)
+    codes, absmax, _ = bnb.int8_vectorwise_quant(weight)
     return codes, absmax, codes.float() * absmax[:, None] / 127
 
 

@@ -178,8 +178,8 @@ pub(crate) struct UseArgs {
     pub(crate) model: ModelArgs,
     /// How the CPU holds the weights: stored (what the file says, computed in f32), blocks (a GGUF's
     /// blocks times 8-bit activations), f32, bf16, bf16-dot (times activations in bf16), f16, q8_0,
-    /// q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k, int8, int4-64 and its like, nf4, nf4-dq, nf4-dot
-    /// (times activations in bf16) or int8-dot (activations rounded as in LLM.int8())
+    /// q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k, int8, int4-64 and its like, nf4, nf4-dq, fp4, fp4-dq,
+    /// nf4-dot or fp4-dot (times activations in bf16), int8-dot (activations rounded as in LLM.int8())
     #[arg(long, value_name = "FORM", default_value = "stored")]
     pub(crate) weights: HostWeights,
     /// How the CPU holds the keys and values of what was read: f32, f16 (half the memory) or int8 (a
@@ -499,7 +499,7 @@ pub(crate) struct BenchLinearArgs {
     /// How the weight is packed
     #[arg(long, default_value_t = PackedFormat::Nf4)]
     pub(crate) format: PackedFormat,
-    /// Multiply NF4 by activations in bf16
+    /// Multiply NF4 or FP4 by activations in bf16
     #[arg(long)]
     pub(crate) bf16: bool,
     /// Inputs

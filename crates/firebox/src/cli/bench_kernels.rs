@@ -70,7 +70,7 @@ pub(crate) fn linear(globals: &Globals, args: &BenchLinearArgs) -> anyhow::Resul
     let dense = normal(args.n_out * args.n_in);
     let packed = PackedMatrix::pack(args.format, &dense, args.n_out, args.n_in)?;
     let format = match PanelFormat::of_packed(&packed) {
-        Some(PanelFormat::Nf4) if args.bf16 => PanelFormat::Nf4Dot,
+        Some(found) if args.bf16 => found.in_bf16(),
         found => found.unwrap_or(PanelFormat::F32),
     };
     let rows = match format {

@@ -37,12 +37,14 @@ impl PackedMatrix {
         assert_eq!(grids.len(), n / block_len, "one grid for each block");
         let absmax = || -> Vec<f32> { grids.iter().map(BlockGrid::absmax).collect() };
         let storage = match format.family() {
-            Family::Nf4 => Storage::Nf4 {
-                codes: Arc::new(nf4_bytes(codes)),
+            Family::Codebook4(book) => Storage::Codebook4 {
+                book,
+                codes: Arc::new(codebook4_bytes(codes)),
                 absmax: Arc::new(absmax()),
             },
-            Family::Nf4DoubleQuant => Storage::Nf4DoubleQuant {
-                codes: Arc::new(nf4_bytes(codes)),
+            Family::Codebook4DoubleQuant(book) => Storage::Codebook4DoubleQuant {
+                book,
+                codes: Arc::new(codebook4_bytes(codes)),
                 absmax: NestedAbsmax::pack(&absmax()),
             },
             Family::Int8 => Storage::Int8 {
@@ -80,7 +82,7 @@ impl PackedMatrix {
 }
 
 /// Two codes a byte, the first in the high nibble.
-fn nf4_bytes(codes: &[u8]) -> Vec<u8> {
+fn codebook4_bytes(codes: &[u8]) -> Vec<u8> {
     let (pairs, _) = codes.as_chunks::<2>();
     pairs.iter().map(|[high, low]| high << 4 | low).collect()
 }
@@ -88,7 +90,7 @@ fn nf4_bytes(codes: &[u8]) -> Vec<u8> {
 impl BlockGrid {
     fn absmax(&self) -> f32 {
         match self.scales {
-            Scales::Nf4 { absmax } | Scales::Int8 { absmax } => absmax,
+            Scales::Codebook4 { absmax, .. } | Scales::Int8 { absmax } => absmax,
             _ => unreachable!("a block of another format"),
         }
     }
@@ -140,7 +142,7 @@ impl BlockGrid {
                 blocks.extend(q5_k::write_codes(codes));
             }
             Scales::Q6K(scales) => blocks.extend(scales.write(codes)),
-            Scales::Nf4 { .. } | Scales::Int8 { .. } | Scales::Int4(_) => {
+            Scales::Codebook4 { .. } | Scales::Int8 { .. } | Scales::Int4(_) => {
                 unreachable!("a block of another format")
             }
         }

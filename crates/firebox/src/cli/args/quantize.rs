@@ -14,8 +14,8 @@ pub(crate) struct QuantizeArgs {
     /// The model
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: String,
-    /// nf4, nf4-dq, int8, q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k (rows of a multiple of 256), or int4-32, int4-64,
-    /// int4-128 (groups with a zero point; `-sym` behind them: around 0)
+    /// nf4, nf4-dq, fp4, fp4-dq, int8, q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k (rows of a multiple of 256), or
+    /// int4-32, int4-64, int4-128 (groups with a zero point; `-sym` behind them: around 0)
     #[arg(long, required_unless_present = "budget", conflicts_with = "budget")]
     pub(crate) format: Option<PackedFormat>,
     #[command(flatten)]
@@ -120,7 +120,7 @@ pub(crate) struct CalibrationArgs {
 pub(crate) enum LayoutArg {
     /// For every format
     Firebox,
-    /// For transformers and PEFT: nf4, nf4-dq and int8
+    /// For transformers and PEFT: nf4, nf4-dq, fp4, fp4-dq and int8
     Bitsandbytes,
     /// For GPTQModel, vLLM and transformers: int4-…
     Gptq,
