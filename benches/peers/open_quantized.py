@@ -1,5 +1,7 @@
 """Quantizes a model with firebox and opens the files elsewhere: bitsandbytes' layout in transformers,
 GGUF in llama.cpp. The mean negative log-likelihoods of some texts must be those that firebox finds.
+For the K formats, which want rows of whole blocks of 256, the model is a small one, trained here, and
+llama.cpp's logits must also be those of the weights that firebox reads from the file.
 
     python open_quantized.py FIREBOX MODEL
 
@@ -15,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from small_llama import write_small_llama
+
 TEXTS = [
     "The patients were treated with insulin, and their blood glucose was measured every hour for two days. "
     "Those who had eaten before the first measurement were left out, because their values could not be compared.",
@@ -25,6 +29,9 @@ TEXTS = [
 N_TOKENS = 128
 # Sums in another order; llama.cpp, and bitsandbytes in 8 bits, multiply by activations of 8 bits.
 CLOSE, ROUNDED = 0.001, 0.02
+# The same for logits, as parts of their standard deviation: on average and at most. With F32 in the file they
+# are off by 0.0001 and 0.003; a K format's activations have one scale for 256.
+LOGITS_MEAN, LOGITS_MAX = 0.02, 0.15
 
 
 def firebox(*args):
@@ -50,7 +57,7 @@ def in_transformers(path, texts):
 
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, device_map="cpu")
     with torch.no_grad():
-        return mean(nll(model(torch.tensor([ids])).logits[0].float().numpy(), ids) for ids in texts)
+        return [model(torch.tensor([ids])).logits[0].float().numpy() for ids in texts]
 
 
 def in_llama_cpp(path, texts):
@@ -58,22 +65,52 @@ def in_llama_cpp(path, texts):
 
     model = Llama(str(path), n_ctx=N_TOKENS, n_batch=N_TOKENS, logits_all=True, verbose=False)
 
-    def score(ids):
+    def logits(ids):
         model.reset()
         model.eval(ids)
-        return nll(model.scores[: len(ids)], ids)
+        return np.array(model.scores[: len(ids)])
 
-    return mean(map(score, texts))
+    return [logits(ids) for ids in texts]
 
 
 def check(where, form, model, path, lines, texts):
-    found = {"transformers": in_transformers, "llama.cpp": in_llama_cpp}[where](path, texts)
+    logits = {"transformers": in_transformers, "llama.cpp": in_llama_cpp}[where](path, texts)
+    found = mean(map(nll, logits, texts))
     expected = firebox("eval", "divergence", "--model", str(path), "--reference", str(model), "--data",
                        str(lines), "--seq", str(N_TOKENS))["nll"]
     tolerance = CLOSE if form.startswith(("nf4", "fp4")) else ROUNDED
-    verdict = "same" if abs(found - expected) <= tolerance else "DIFFERENT"
-    print(f"{form:10} {where:12} {found:.4f} firebox {expected:.4f} {verdict}", flush=True)
-    return verdict == "same"
+    return verdict(f"{form:15} {where:12} {found:.4f} firebox {expected:.4f}", abs(found - expected) <= tolerance)
+
+
+def check_logits(form, path, texts):
+    """llama.cpp's logits beside those of the same file that firebox wrote as an f32 folder."""
+    read = path.with_suffix(".read")
+    firebox("convert", "--model", str(path), "--dtype", "f32", "--out", str(read))
+    found, expected = (np.concatenate(logits) for logits in (in_llama_cpp(path, texts), in_transformers(read, texts)))
+    error = np.abs(found - expected) / expected.std()
+    line = f"{form:15} logits       off by {error.mean():.5f} of their deviation, {error.max():.5f} at most"
+    return verdict(line, error.mean() <= LOGITS_MEAN and error.max() <= LOGITS_MAX)
+
+
+def verdict(line, good):
+    print(line, "same" if good else "DIFFERENT", flush=True)
+    return good
+
+
+def check_k_formats(model, work, lines, texts):
+    small, calibration = work / "small", work / "calibration.jsonl"
+    write_small_llama(model, small, texts)
+    calibration.write_text(lines.read_text() * 2)
+    good = True
+    for form in ("q4_k", "q5_k", "q6_k"):
+        for method in ("rtn", "importance", "gptq"):
+            out = work / f"{form}-{method}.gguf"
+            more = [] if method == "rtn" else ["--calibration", str(calibration)]
+            firebox("quantize", "--model", str(small), "--format", form, "--tensor", f"model.embed_tokens.weight={form}",
+                    "--method", method, *more, "--out", str(out))
+            good &= check("llama.cpp", f"{form} {method}", small, out, lines, texts)
+            good &= check_logits(f"{form} {method}", out, texts)
+    return good
 
 
 def main(model):
@@ -97,6 +134,7 @@ def main(model):
             out = Path(work) / f"{form}.gguf"
             firebox("convert", "--model", model, "--dtype", form, "--out", str(out))
             good &= check("llama.cpp", form, model, out, lines, texts)
+        good &= check_k_formats(model, Path(work), lines, texts)
     sys.exit(0 if good else 1)
 
 

@@ -249,6 +249,7 @@ fn weights_and_cache_in_other_forms_move_the_score_a_little() {
     for other in [
         ["--kv-cache", "f16"],
         ["--kv-cache", "int8"],
+        ["--kv-cache", "int4"],
         ["--weights", "int8"],
     ] {
         let change = (nll(&other) - exact).abs();
@@ -262,9 +263,9 @@ fn weights_and_cache_in_other_forms_move_the_score_a_little() {
         "x",
         "--kv-cache",
     ];
-    let error = error_of(&[&generate[..], &["int4"]].concat());
+    let error = error_of(&[&generate[..], &["int2"]].concat());
     assert!(
-        error.contains("`int4`") && error.contains("`int8`"),
+        error.contains("`int2`") && error.contains("`int4`"),
         "{error}"
     );
     let adapter = work.path("adapter");

@@ -10,8 +10,9 @@
 use std::ops::Range;
 
 use super::attention_task::{AttendCall, AttendTask, STACKED_ROWS, TASK_ROWS};
-use super::kv_element::KvElement;
+use super::kv_form::KvForm;
 use super::kv_format::KvFormat;
+use super::kv_int4::Int4;
 use super::kv_page::{AttentionShape, KvPage, PAGE_TOKENS};
 use super::parallel::{SharedMut, for_each};
 use super::simd::dispatch;
@@ -80,6 +81,7 @@ pub fn attend_and_sum(
         KvFormat::F32 => attend_as::<f32>(&call, segments),
         KvFormat::F16 => attend_as::<u16>(&call, segments),
         KvFormat::Int8 => attend_as::<i8>(&call, segments),
+        KvFormat::Int4 => attend_as::<Int4>(&call, segments),
     }
 }
 
@@ -116,7 +118,7 @@ fn check(
     }
 }
 
-fn attend_as<E: KvElement>(call: &AttendCall<'_>, segments: &[Segment<'_>]) {
+fn attend_as<F: KvForm>(call: &AttendCall<'_>, segments: &[Segment<'_>]) {
     let shape = call.shape;
     let n_rows = segments.iter().map(|segment| segment.rows.len());
     let n_tasks: usize = n_rows.map(|n| n_tasks_of(shape, n)).sum();
@@ -127,7 +129,7 @@ fn attend_as<E: KvElement>(call: &AttendCall<'_>, segments: &[Segment<'_>]) {
             let n = n_tasks_of(shape, segment.rows.len());
             if place < n {
                 let (rows, heads) = cut(shape, &segment.rows, place);
-                let task = AttendTask::<E>::new(call, segment, rows, heads);
+                let task = AttendTask::<F>::new(call, segment, rows, heads);
                 return dispatch(shape.level, task);
             }
             place -= n;

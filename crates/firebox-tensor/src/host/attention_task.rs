@@ -13,7 +13,9 @@ use std::ops::Range;
 use super::attention::Segment;
 use super::attention_tiles::{Right, add_product, by_rows, score_page};
 use super::float_tile::Left;
+use super::hadamard::rotate_heads;
 use super::kv_element::KvElement;
+use super::kv_form::{KvForm, ReadHead};
 use super::kv_page::{AttentionShape, PAGE_TOKENS, PageHead, part_of};
 use super::parallel::SharedMut;
 use super::running_softmax::{Running, scale_by, soften};
@@ -40,7 +42,7 @@ struct Scratch {
     scores: Vec<f32>,
     /// `[rows, value_stride]`: sums of values, not yet divided.
     sums: Vec<f32>,
-    /// Keys and values of a page as f32, where several tiles of queries read them.
+    /// Keys and values of a page as f32, where the form or several tiles of queries want them so.
     widened: [Vec<f32>; 2],
 }
 
@@ -64,17 +66,17 @@ pub(crate) struct AttendCall<'a> {
     pub(crate) log_sums: Option<SharedMut<f32>>,
 }
 
-/// Rows of some heads that share a key head, over pages of `E`.
+/// Rows of some heads that share a key head, over pages of `F`.
 #[derive(Clone)]
-pub(crate) struct AttendTask<'a, E> {
+pub(crate) struct AttendTask<'a, F> {
     call: &'a AttendCall<'a>,
     segment: &'a Segment<'a>,
     rows: Range<usize>,
     heads: Range<usize>,
-    element: PhantomData<E>,
+    form: PhantomData<F>,
 }
 
-impl<E: KvElement> Kernel for AttendTask<'_, E> {
+impl<F: KvForm> Kernel for AttendTask<'_, F> {
     type Output = ();
 
     #[inline(always)]
@@ -95,24 +97,26 @@ impl<E: KvElement> Kernel for AttendTask<'_, E> {
         for page in first_page..n_tokens.div_ceil(PAGE_TOKENS) {
             let first_key = page * PAGE_TOKENS;
             let n_keys = PAGE_TOKENS.min(n_tokens - first_key);
-            let page = self.segment.pages[page].head::<E>(shape, kv_head);
+            let page = &self.segment.pages[page];
             let token = |row: usize| first_token + row % self.rows.len();
             let visible = |row| part_of(&shape.visible(token(row)), first_key, n_keys);
-            if E::WIDENED && n_rows > STACKED_ROWS {
-                let mut widened = mem::take(&mut scratch.widened);
-                let page = page.widened(s, &mut widened);
-                self.add_page(s, (&page, n_keys), visible, &mut scratch, &mut running);
-                scratch.widened = widened;
-            } else {
-                self.add_page(s, (&page, n_keys), visible, &mut scratch, &mut running);
+            let mut widened = mem::take(&mut scratch.widened);
+            match F::read(s, (page, kv_head), shape, n_rows, &mut widened) {
+                ReadHead::Held(page) => {
+                    self.add_page(s, (&page, n_keys), visible, &mut scratch, &mut running);
+                }
+                ReadHead::Widened(page) => {
+                    self.add_page(s, (&page, n_keys), visible, &mut scratch, &mut running);
+                }
             }
+            scratch.widened = widened;
         }
         self.finish(&scratch.sums, &running);
         SCRATCH.set(scratch);
     }
 }
 
-impl<'a, E: KvElement> AttendTask<'a, E> {
+impl<'a, F: KvForm> AttendTask<'a, F> {
     /// The rows are the segment's, the heads share a key head, and their product is at most
     /// [`TASK_ROWS`].
     pub(crate) fn new(
@@ -127,7 +131,7 @@ impl<'a, E: KvElement> AttendTask<'a, E> {
             segment,
             rows,
             heads,
-            element: PhantomData,
+            form: PhantomData,
         }
     }
 
@@ -135,7 +139,7 @@ impl<'a, E: KvElement> AttendTask<'a, E> {
         self.rows.len() * self.heads.len()
     }
 
-    /// Copies the queries, head by head.
+    /// Copies the queries, head by head, turned where the keys are.
     fn gather(&self, to: &mut Vec<f32>) {
         let head_dim = self.call.shape.head_dim;
         to.clear();
@@ -144,6 +148,9 @@ impl<'a, E: KvElement> AttendTask<'a, E> {
                 let at = row * self.call.stride + head * head_dim;
                 to.extend_from_slice(&self.call.queries[at..at + head_dim]);
             }
+        }
+        if F::ROTATED {
+            rotate_heads(to, head_dim);
         }
     }
 
@@ -213,11 +220,11 @@ impl<'a, E: KvElement> AttendTask<'a, E> {
             .zip(scratch.sums.chunks_exact_mut(shape.value_stride()))
             .zip(running);
         for (row, ((scores, sums), running)) in rows.enumerate() {
-            if E::SCALED {
+            if F::Element::SCALED {
                 scale_by(s, scores, page.key_scales);
             }
             soften(s, scores, visible(row), scale, running, sums);
-            if E::SCALED {
+            if F::Element::SCALED {
                 scale_by(s, scores, page.value_scales);
             }
         }

@@ -5,13 +5,16 @@ use std::str::FromStr;
 
 /// In which form keys and values are held.
 ///
-/// [`Self::Int8`] has a scale for each token and head, one for its key and one for its value, so
-/// that a token is rounded alone, when it arrives. In 8 bits that is enough; fewer would want the
-/// keys' channels apart.
+/// A token is rounded alone, when it arrives. [`Self::Int8`] has a scale for each token and head, one
+/// for its key and one for its value, which is enough in 8 bits. In 4, keys suffer from the few
+/// channels that are larger than the others in every token. Channels with scales of their own would
+/// want several tokens at once; [`Self::Int4`] turns the keys of a head instead, so that no channel
+/// stands out, and the queries with them.
 ///
-/// Source: Liu et al. (2024), KIVI, <https://arxiv.org/abs/2402.02750>, who compare tokens with
-/// channels; the scale of a token is that of Yao et al. (2022), ZeroQuant,
-/// <https://arxiv.org/abs/2206.01861>.
+/// Source: the scale of a token is that of Yao et al. (2022), ZeroQuant,
+/// <https://arxiv.org/abs/2206.01861>; Liu et al. (2024), KIVI, <https://arxiv.org/abs/2402.02750>,
+/// compare tokens with channels; Ashkboos et al. (2024), QuaRot, section 4,
+/// <https://arxiv.org/abs/2404.00456>, turn keys and round groups with a minimum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum KvFormat {
     /// 32 bits: as computed.
@@ -21,11 +24,15 @@ pub enum KvFormat {
     F16,
     /// 8 bits and a scale: `round(x / scale)`, `scale = max |x| / 127`.
     Int8,
+    /// 4 bits, and a scale and a minimum in f16 for 32 numbers: 5 bits a number.
+    /// `round((x - minimum) / scale)`, `scale = (max x - minimum) / 15`; keys are turned by a
+    /// Hadamard matrix before.
+    Int4,
 }
 
 impl KvFormat {
     /// All forms, largest first.
-    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Int8];
+    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Int8, Self::Int4];
 
     /// Name on the command line.
     pub fn name(self) -> &'static str {
@@ -33,6 +40,7 @@ impl KvFormat {
             Self::F32 => "f32",
             Self::F16 => "f16",
             Self::Int8 => "int8",
+            Self::Int4 => "int4",
         }
     }
 }
@@ -74,10 +82,10 @@ mod tests {
         for format in KvFormat::ALL {
             assert_eq!(format.name().parse(), Ok(format));
         }
-        let error = "int4".parse::<KvFormat>().unwrap_err().to_string();
+        let error = "int2".parse::<KvFormat>().unwrap_err().to_string();
         assert_eq!(
             error,
-            "keys and values as `int4`: expected one of `f32`, `f16`, `int8`"
+            "keys and values as `int2`: expected one of `f32`, `f16`, `int8`, `int4`"
         );
     }
 }

@@ -5,8 +5,10 @@ use std::ops::Range;
 use super::aligned::AlignedBuffer;
 use super::attention_tiles::{put_key, put_value};
 use super::gemm::panel_width;
+use super::hadamard::rotate_heads;
 use super::kv_element::{KvElement, widen};
 use super::kv_format::KvFormat;
+use super::kv_int4;
 use super::level::SimdLevel;
 use super::region::Arena;
 use super::simd::Simd;
@@ -88,6 +90,7 @@ impl AttentionShape {
             KvFormat::F32 => 4 * n_elements,
             KvFormat::F16 => 2 * n_elements,
             KvFormat::Int8 => n_elements + 4 * 2 * PAGE_TOKENS,
+            KvFormat::Int4 => kv_int4::head_bytes(self),
         }
     }
 
@@ -104,7 +107,8 @@ pub(crate) fn part_of(tokens: &Range<usize>, first: usize, n: usize) -> Range<us
 
 /// Keys and values of 64 tokens of one layer. For each head: the keys as panels,
 /// `[64 / width, head_dim, width]`, the values as panels, `[head_dim / width, 64, width]`, and where
-/// the form has scales, those of the keys and those of the values, `[64]` f32 each.
+/// the form has scales, those of the keys and those of the values, `[64]` f32 each. Pages of 4 bits
+/// are described in `kv_int4.rs`.
 #[derive(Clone, Debug)]
 pub struct KvPage(AlignedBuffer);
 
@@ -177,6 +181,21 @@ impl KvPage {
             KvFormat::F32 => self.write_as::<f32>(shape, place, keys, values),
             KvFormat::F16 => self.write_as::<u16>(shape, place, keys, values),
             KvFormat::Int8 => self.write_as::<i8>(shape, place, keys, values),
+            KvFormat::Int4 => self.write_int4(shape, place, keys, values),
+        }
+    }
+
+    fn write_int4(&mut self, shape: &AttentionShape, place: usize, keys: &[f32], values: &[f32]) {
+        let head_dim = shape.head_dim;
+        let mut keys = keys.to_vec();
+        rotate_heads(&mut keys, head_dim);
+        let heads = self.0.values_mut::<u8>();
+        let heads = heads.chunks_exact_mut(shape.head_bytes());
+        let new = keys
+            .chunks_exact(head_dim)
+            .zip(values.chunks_exact(head_dim));
+        for (head, (key, value)) in heads.zip(new) {
+            kv_int4::write_head(shape, head, place, key, value);
         }
     }
 
@@ -211,6 +230,13 @@ impl KvPage {
         }
     }
 
+    /// The bytes of one head.
+    #[inline(always)]
+    pub(crate) fn bytes(&self, shape: &AttentionShape, kv_head: usize) -> &[u8] {
+        let head_bytes = shape.head_bytes();
+        &self.0.values::<u8>()[kv_head * head_bytes..][..head_bytes]
+    }
+
     /// Keys and values of one head; `E` is the element of the shape's form.
     #[inline(always)]
     pub(crate) fn head<E: KvElement>(
@@ -218,8 +244,7 @@ impl KvPage {
         shape: &AttentionShape,
         kv_head: usize,
     ) -> PageHead<'_, E> {
-        let head_bytes = shape.head_bytes();
-        let head = &self.0.values::<u8>()[kv_head * head_bytes..][..head_bytes];
+        let head = self.bytes(shape, kv_head);
         let (keys, rest) = head.split_at(PAGE_TOKENS * shape.head_dim * size_of::<E>());
         let (values, scales) = rest.split_at(PAGE_TOKENS * shape.value_stride() * size_of::<E>());
         let scales = bytemuck::cast_slice::<_, f32>(scales);

@@ -182,8 +182,8 @@ pub(crate) struct UseArgs {
     /// nf4-dot or fp4-dot (times activations in bf16), int8-dot (activations rounded as in LLM.int8())
     #[arg(long, value_name = "FORM", default_value = "stored")]
     pub(crate) weights: HostWeights,
-    /// How the CPU holds the keys and values of what was read: f32, f16 (half the memory) or int8 (a
-    /// quarter; a scale for each token)
+    /// How the CPU holds the keys and values of what was read: f32, f16 (half the memory), int8 (a
+    /// quarter; a scale for each token) or int4 (a sixth; a scale and a minimum for 32 numbers)
     #[arg(long, value_name = "FORM", default_value = "f32")]
     pub(crate) kv_cache: KvFormat,
 }

@@ -3,6 +3,7 @@
 use half::f16;
 use proptest::prelude::*;
 
+use super::super::hadamard::rotate_heads;
 use super::super::*;
 use super::{at_each_level, normal, on_threads};
 
@@ -78,7 +79,36 @@ fn attend_in_chunks(shape: &AttentionShape, q: &[f32], pages: &[KvPage], chunk: 
     out
 }
 
-/// Keys or values, heads of `head_dim`, as a page holds them.
+/// A vector in 4 bits, groups of 32 with a scale and a minimum in f16.
+fn int4(vector: &[f32]) -> Vec<f32> {
+    let in_half = |x: f32| f16::from_f32(x).to_f32();
+    let group = |group: &[f32]| -> Vec<f32> {
+        let min = in_half(group.iter().copied().fold(f32::INFINITY, f32::min));
+        let max = group.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let scale = in_half((max - min).max(0.0) / 15.0);
+        let code = |x: &f32| match scale > 0.0 {
+            true => ((x - min) / scale).round_ties_even().clamp(0.0, 15.0),
+            false => 0.0,
+        };
+        group.iter().map(|x| code(x) * scale + min).collect()
+    };
+    vector.chunks(32).flat_map(group).collect()
+}
+
+/// Keys, heads of `head_dim`, as a page holds them, turned back where they are held turned.
+fn rounded_keys(format: KvFormat, x: &[f32], head_dim: usize) -> Vec<f32> {
+    if format != KvFormat::Int4 {
+        return rounded(format, x, head_dim);
+    }
+    let turn = |x: &[f32]| {
+        let mut turned = x.to_vec();
+        rotate_heads(&mut turned, head_dim);
+        turned
+    };
+    turn(&rounded(format, &turn(x), head_dim))
+}
+
+/// Values, heads of `head_dim`, as a page holds them.
 fn rounded(format: KvFormat, x: &[f32], head_dim: usize) -> Vec<f32> {
     let int8 = |vector: &[f32]| -> Vec<f32> {
         let scale = vector.iter().fold(0.0_f32, |max, x| max.max(x.abs())) / 127.0;
@@ -89,6 +119,7 @@ fn rounded(format: KvFormat, x: &[f32], head_dim: usize) -> Vec<f32> {
         KvFormat::F32 => x.to_vec(),
         KvFormat::F16 => x.iter().map(|x| f16::from_f32(*x).to_f32()).collect(),
         KvFormat::Int8 => x.chunks_exact(head_dim).flat_map(int8).collect(),
+        KvFormat::Int4 => x.chunks_exact(head_dim).flat_map(int4).collect(),
     }
 }
 
@@ -107,7 +138,7 @@ proptest! {
         let q = normal(n_tokens * q_width, 1);
         let (k, v) = (normal(n_tokens * kv_width, 2), normal(n_tokens * kv_width, 3));
         for format in KvFormat::ALL {
-            let seen = [&k, &v].map(|x| rounded(format, x, head_dim));
+            let seen = [rounded_keys(format, &k, head_dim), rounded(format, &v, head_dim)];
             let expected = attention_reference(&q, &seen[0], &seen[1], window.unwrap_or(n_tokens), [n_heads, n_kv_heads], head_dim);
             at_each_level(|level| {
                 let shape = AttentionShape::new(n_heads, n_kv_heads, head_dim).with_kv_format(format).with_window(window);
@@ -131,11 +162,66 @@ proptest! {
 }
 
 #[test]
-fn smaller_forms_take_a_half_and_about_a_quarter() {
+fn smaller_forms_take_a_half_and_about_a_quarter_and_a_sixth() {
     let bytes =
         |format| KvPage::new(&AttentionShape::new(9, 3, 64).with_kv_format(format)).n_bytes();
     let full = bytes(KvFormat::F32);
     assert_eq!(full, 3 * 64 * 2 * 64 * 4);
     assert_eq!(bytes(KvFormat::F16), full / 2);
     assert_eq!(bytes(KvFormat::Int8), full / 4 + 3 * 64 * 2 * 4);
+    assert_eq!(bytes(KvFormat::Int4), full * 5 / 32);
+}
+
+#[test]
+fn a_page_of_4_bits_takes_tokens_in_any_order_and_writes_over_what_was_there() {
+    at_each_level(|level| {
+        let shape = AttentionShape::new(2, 1, 80).with_kv_format(KvFormat::Int4);
+        let (k, v) = (normal(64 * 80, 1), normal(64 * 80, 2));
+        let write = |page: &mut KvPage, token: usize| {
+            let at = token * 80..token * 80 + 80;
+            page.write(&shape, token, &k[at.clone()], &v[at]);
+        };
+        let (mut forward, mut backward) = (KvPage::new(&shape), KvPage::new(&shape));
+        (0..64).for_each(|token| write(&mut forward, token));
+        for token in 0..64 {
+            backward.write(&shape, token, &v[..80], &k[..80]);
+        }
+        (0..64).rev().for_each(|token| write(&mut backward, token));
+        let q = normal(64 * 160, 3);
+        let attend = |page| attend_in_chunks(&shape, &q, &[page], 64);
+        assert_eq!(attend(backward), attend(forward), "{level}");
+    });
+}
+
+#[test]
+fn keys_of_4_bits_bear_a_channel_that_stands_out() {
+    let (n_tokens, head_dim) = (100, 64);
+    let (q, v) = (
+        normal(n_tokens * head_dim, 1),
+        normal(n_tokens * head_dim, 3),
+    );
+    let mut k = normal(n_tokens * head_dim, 2);
+    for key in k.chunks_exact_mut(head_dim) {
+        key[5] += 20.0;
+    }
+    let error = |keys: &[f32]| -> f64 {
+        let of = |k: &[f32]| attention_reference(&q, k, &v, n_tokens, [1, 1], head_dim);
+        let (exact, found) = (of(&k), of(keys));
+        exact.iter().zip(found).map(|(a, b)| (a - b).abs()).sum()
+    };
+    let plain = error(&rounded(KvFormat::Int4, &k, head_dim));
+    let turned = error(&rounded_keys(KvFormat::Int4, &k, head_dim));
+    assert!(turned < 0.8 * plain, "{turned} against {plain}");
+}
+
+#[test]
+fn what_is_no_number_stays_none_in_every_form() {
+    for format in KvFormat::ALL {
+        let shape = AttentionShape::new(1, 1, 40).with_kv_format(format);
+        let (k, mut v) = (normal(3 * 40, 1), normal(3 * 40, 2));
+        v[40 + 7] = f32::NAN;
+        let out = attend_in_chunks(&shape, &normal(3 * 40, 3), &pages(&shape, &k, &v, 40), 1);
+        assert!(out[..40].iter().all(|x| x.is_finite()), "{format}");
+        assert!(out[40 + 7].is_nan() && out[80 + 7].is_nan(), "{format}");
+    }
 }
