@@ -277,7 +277,8 @@ impl PackedIndex {
         let has_8_bits = |format: PackedFormat| format == PackedFormat::Int8Rowwise;
         let mut others = self.entries.values().map(|entry| entry.format);
         match self.layout {
-            PackedLayout::Firebox => None,
+            // Those of one format only say so by their parts.
+            PackedLayout::Firebox | PackedLayout::Gptq | PackedLayout::Awq => None,
             PackedLayout::Bitsandbytes => {
                 others.find(|other| has_8_bits(*other) != has_8_bits(format))
             }
