@@ -98,27 +98,14 @@ pub fn quantize_calibrated(
         let report = write_tensor(checkpoint, config, name, &mut writer, pack_alike)?;
         tensors.extend(report);
     }
-    let n_layers = model.config().n_layers;
-    let (journal, n_done) = match &calibration.journal {
-        None => (None, 0),
-        Some(dir) => {
-            let run = description(checkpoint, config, calibration);
-            let (journal, n_done) = Journal::open(dir, &run, n_layers)?;
-            (Some(journal), n_done)
-        }
-    };
-    let mut states = match (&journal, n_done.checked_sub(1)) {
-        (Some(journal), Some(last)) => {
-            journal.states(last, calibration.texts.len(), &calibration.device)?
-        }
-        _ => model.embed(&calibration.texts)?,
-    };
     let run = Run {
         checkpoint,
         config,
         calibration,
         model: &model,
     };
+    let (journal, n_done, mut states) = run.resume()?;
+    let n_layers = model.config().n_layers;
     for i in 0..n_layers {
         let layer = match &journal {
             Some(journal) if i < n_done => journal.layer(i)?,
@@ -158,6 +145,21 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// The journal, how many layers are done, and the residual streams behind them.
+    fn resume(&self) -> Result<(Option<Journal>, usize, Vec<Tensor<3>>), QuantError> {
+        let Calibration { texts, device, .. } = self.calibration;
+        let Some(dir) = &self.calibration.journal else {
+            return Ok((None, 0, self.model.embed(texts)?));
+        };
+        let run = description(self.checkpoint, self.config, self.calibration);
+        let (journal, n_done) = Journal::open(dir, &run, self.model.config().n_layers)?;
+        let states = match n_done.checked_sub(1) {
+            Some(last) => journal.states(last, texts.len(), device)?,
+            None => self.model.embed(texts)?,
+        };
+        Ok((Some(journal), n_done, states))
+    }
+
     /// Packs layer `i`, and takes the states through what it became.
     fn layer(&self, i: usize, states: &mut [Tensor<3>]) -> Result<FinishedLayer, QuantError> {
         let (checkpoint, config, device) = (self.checkpoint, self.config, &self.calibration.device);

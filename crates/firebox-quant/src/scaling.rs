@@ -117,16 +117,17 @@ impl Scaler<'_> {
         hessian: &Hessian,
     ) -> Result<Vec<f32>, QuantError> {
         let sizes = root_mean_squares(&hessian.mean_squares(), index);
+        let targets: Vec<Target> = weights
+            .iter()
+            .filter_map(|(layer, linear)| self.target(layer, linear))
+            .collect();
         let mut best = (f64::INFINITY, vec![1.0; sizes.len()]);
         for i in 0..N_EXPONENTS {
             let scales = powers(&sizes, i as f32 / N_EXPONENTS as f32);
-            let columns = self.tensor(of_inputs(&scales, index));
+            let columns = self.tensor(of_inputs(&scales, index)).unsqueeze();
             let mut error = 0.0;
-            for (layer, linear) in weights {
-                let name = format!("{layer}.weight");
-                if let Some((format, _)) = self.config.packs(self.checkpoint, &name) {
-                    error += self.error(name, format, linear, &columns, hessian)?;
-                }
+            for target in &targets {
+                error += target.error(&columns, hessian)?;
             }
             if error < best.0 {
                 best = (error, scales);
@@ -135,32 +136,49 @@ impl Scaler<'_> {
         Ok(best.1)
     }
 
-    /// Squared error of the outputs of a weight whose columns are scaled before rounding to the nearest.
-    fn error(
-        &self,
-        name: String,
-        format: PackedFormat,
-        linear: &Linear,
-        columns: &Tensor<1>,
-        hessian: &Hessian,
-    ) -> Result<f64, QuantError> {
-        let [n_rows, n_cols] = linear.shape();
-        let columns = columns.clone().reshape([1, n_cols]);
-        let weight = linear.weight.to_dense(&self.device);
-        let scaled = (weight.clone() * columns.clone())
-            .into_data()
-            .convert::<f32>();
-        let scaled: Vec<f32> = scaled.try_into_vec().expect("just converted to f32");
-        let packed = PackedMatrix::pack(format, &scaled, n_rows, n_cols)
-            .map_err(|source| QuantError::Pack { name, source })?;
-        let rounded = TensorData::new(packed.unpack(), [n_rows, n_cols]);
-        let rounded = Tensor::<2>::from_data(rounded, &self.device);
-        Ok(hessian.squared_outputs(rounded / columns - weight))
+    /// A weight, if it is packed.
+    fn target(&self, layer: &str, linear: &Linear) -> Option<Target> {
+        let name = format!("{layer}.weight");
+        let (format, _) = self.config.packs(self.checkpoint, &name)?;
+        Some(Target {
+            name,
+            format,
+            weight: linear.weight.to_dense(&self.device),
+        })
     }
 
     fn tensor(&self, values: Vec<f32>) -> Tensor<1> {
         let n = values.len();
         Tensor::from_data(TensorData::new(values, [n]), &self.device)
+    }
+}
+
+/// A weight whose error is measured.
+struct Target {
+    name: String,
+    format: PackedFormat,
+    /// `[out, in]`.
+    weight: Tensor<2>,
+}
+
+impl Target {
+    /// Squared error of the outputs when the columns are scaled, by `[1, in]`, before rounding to the
+    /// nearest.
+    fn error(&self, columns: &Tensor<2>, hessian: &Hessian) -> Result<f64, QuantError> {
+        let [n_rows, n_cols] = self.weight.dims();
+        let scaled = (self.weight.clone() * columns.clone()).into_data();
+        let scaled: Vec<f32> = scaled
+            .convert::<f32>()
+            .try_into_vec()
+            .expect("just converted to f32");
+        let packed = PackedMatrix::pack(self.format, &scaled, n_rows, n_cols);
+        let packed = packed.map_err(|source| QuantError::Pack {
+            name: self.name.clone(),
+            source,
+        })?;
+        let rounded = TensorData::new(packed.unpack(), [n_rows, n_cols]);
+        let rounded = Tensor::<2>::from_data(rounded, &self.weight.device());
+        Ok(hessian.squared_outputs(rounded / columns.clone() - self.weight.clone()))
     }
 }
 
