@@ -190,10 +190,7 @@ fn pack_in_each(
             continue;
         }
         let matrix = PackedMatrix::pack(*format, &host.data, n_rows, n_cols);
-        let matrix = matrix.map_err(|source| QuantError::Pack {
-            name: name.clone(),
-            source,
-        })?;
+        let matrix = matrix.map_err(QuantError::of_weight(&name))?;
         packed.push(Packing {
             format: *format,
             bytes: matrix.n_bytes() as u64,

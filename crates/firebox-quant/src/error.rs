@@ -110,3 +110,13 @@ pub enum QuantError {
         found: String,
     },
 }
+
+impl QuantError {
+    /// Says which weight could not be packed.
+    pub(crate) fn of_weight(name: &str) -> impl FnOnce(PackError) -> Self + use<'_> {
+        move |source| Self::Pack {
+            name: name.to_owned(),
+            source,
+        }
+    }
+}

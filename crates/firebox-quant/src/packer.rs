@@ -124,10 +124,7 @@ impl<'a> Packer<'a> {
         let weight = dense.clone().into_data().convert::<f32>();
         let weight: Vec<f32> = weight.try_into_vec().expect("just converted to f32");
         let packed = rounding.pack(format, &weight);
-        let packed = packed.map_err(|source| QuantError::Pack {
-            name: name.clone(),
-            source,
-        })?;
+        let packed = packed.map_err(QuantError::of_weight(&name))?;
         let values = packed.unpack();
         let relative_error = relative_error(&weight, &values);
         let unpacked = Tensor::from_data(TensorData::new(values, shape), &self.device);

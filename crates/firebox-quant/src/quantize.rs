@@ -58,10 +58,7 @@ pub(crate) fn write_tensor(
         writer.write_tensor(name, &host.data)?;
         return Ok(None);
     };
-    let packed = pack(format, &host.data, shape).map_err(|source| QuantError::Pack {
-        name: name.to_owned(),
-        source,
-    })?;
+    let packed = pack(format, &host.data, shape).map_err(QuantError::of_weight(name))?;
     writer.write_packed(name, &packed)?;
     Ok(Some(TensorReport {
         name: name.to_owned(),

@@ -172,10 +172,7 @@ impl Target {
             .try_into_vec()
             .expect("just converted to f32");
         let packed = PackedMatrix::pack(self.format, &scaled, n_rows, n_cols);
-        let packed = packed.map_err(|source| QuantError::Pack {
-            name: self.name.clone(),
-            source,
-        })?;
+        let packed = packed.map_err(QuantError::of_weight(&self.name))?;
         let rounded = TensorData::new(packed.unpack(), [n_rows, n_cols]);
         let rounded = Tensor::<2>::from_data(rounded, &self.weight.device());
         Ok(hessian.squared_outputs(rounded / columns.clone() - self.weight.clone()))

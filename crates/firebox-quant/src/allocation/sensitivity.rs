@@ -124,10 +124,7 @@ fn rounded(
     let host = checkpoint.tensor(name)?;
     let [n_rows, n_cols] = [host.shape[0], host.shape[1]];
     let packed = PackedMatrix::pack(format, &host.data, n_rows, n_cols);
-    let packed = packed.map_err(|source| QuantError::Pack {
-        name: name.to_owned(),
-        source,
-    })?;
+    let packed = packed.map_err(QuantError::of_weight(name))?;
     let values = TensorData::new(packed.unpack(), [n_rows, n_cols]);
     Ok(Tensor::from_data(values, &like[0].device()))
 }
