@@ -1,6 +1,7 @@
 //! Formats for the weights of a model by a budget of bytes: more bits where rounding costs more.
 
 mod choice;
+mod predictions;
 mod sensitivity;
 
 use burn::tensor::Device;

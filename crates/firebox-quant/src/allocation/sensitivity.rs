@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Tensor, TensorData, activation::log_softmax};
+use burn::tensor::{Tensor, TensorData};
 use firebox_checkpoint::Checkpoint;
 use firebox_model::{DecoderHead, LayerwiseLlama, Linear};
 use firebox_tensor::packed::{PackedFormat, PackedMatrix};
 
+use super::predictions::Predictions;
 use crate::error::QuantError;
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
@@ -84,34 +85,19 @@ pub(super) fn divergences(
         });
     }
     let head = model.head()?;
-    let log_probabilities = |head: &DecoderHead, x| log_softmax(model.logits(head, x), 1);
+    let vocab = model.config().vocab_size;
+    let predictions = |head: &DecoderHead, x| Predictions::new(model.logits(head, x), vocab);
     let mut sums = vec![0.0; variants.len()];
     for (t, x) in states.iter().enumerate() {
-        let expected = log_probabilities(&head, x); // [tokens, vocab]
-        let weights = expected.clone().exp();
+        let expected = predictions(&head, x);
         for (variant, sum) in variants.iter().zip(&mut sums) {
             let head = variant.head.as_ref().unwrap_or(&head);
-            let found = log_probabilities(head, &variant.states[t]);
-            let kl: f32 = (weights.clone() * excess(expected.clone() - found))
-                .sum()
-                .into_scalar();
-            *sum += f64::from(kl);
+            *sum += expected.divergence(&predictions(head, &variant.states[t]));
         }
     }
     let n_tokens = texts.iter().map(Vec::len).sum::<usize>() as f64;
     let of_variant = |(variant, sum): (Variant, f64)| (variant.name, sum / n_tokens);
     Ok(variants.into_iter().zip(sums).map(of_variant).collect())
-}
-
-/// `Δ + exp(-Δ) - 1`, from which `Σ p excess(log p - log q)` is the divergence: no term is negative, so
-/// that a small one does not drown in the rounding of others.
-fn excess<const D: usize>(delta: Tensor<D>) -> Tensor<D> {
-    const SMALL: f32 = 0.1;
-    let square = delta.clone() * delta.clone();
-    // The first terms of the series.
-    let series = square * ((delta.clone() / 24.0 - 1.0 / 6.0) * delta.clone() + 0.5);
-    let direct = delta.clone() + (-delta.clone()).exp() - 1.0;
-    series.mask_where(delta.abs().greater_elem(SMALL), direct)
 }
 
 /// A weight rounded, on the device of `like`, `[out, in]`.
@@ -145,22 +131,4 @@ fn embedded(table: &Tensor<2>, texts: &[Vec<u32>]) -> Vec<Tensor<3>> {
         table.clone().select(0, ids).unsqueeze::<3>()
     };
     texts.iter().map(of_text).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use burn::tensor::Device;
-
-    #[test]
-    fn small_divergences_keep_their_digits() {
-        let deltas = [1e-5_f32, -1e-3, 0.05, -0.099, 0.101, -2.0, 8.0];
-        let found = excess(Tensor::<1>::from_floats(deltas, &Device::flex())).into_data();
-        let found: Vec<f32> = found.try_into_vec().unwrap();
-        for (found, delta) in found.iter().zip(deltas) {
-            let delta = f64::from(delta);
-            let expected = delta + (-delta).exp_m1();
-            assert!((f64::from(*found) / expected - 1.0).abs() < 1e-4, "{delta}");
-        }
-    }
 }
