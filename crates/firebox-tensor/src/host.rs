@@ -84,5 +84,7 @@ pub use team::in_team;
 
 #[cfg(all(test, feature = "cpu"))]
 pub(crate) use level::test_turn;
+pub(crate) use simd::{Kernel, Simd, dispatch};
+
 #[cfg(test)]
 mod tests;

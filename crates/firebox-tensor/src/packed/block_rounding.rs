@@ -8,6 +8,7 @@
 const INTEGER_BITS: f32 = 12_582_912.0;
 
 /// Largest `|x|`. NaN counts as larger than infinity, so one comparison finds both.
+#[inline(always)]
 pub(super) fn absmax(values: &[f32]) -> f32 {
     f32::from_bits(
         values

@@ -8,6 +8,7 @@
 
 use rayon::prelude::*;
 
+use crate::host::{Kernel, Simd, SimdLevel, dispatch};
 use crate::packed::{FP4_CODEBOOK, NF4_CODEBOOK, block_rounding::absmax, fp4, nf4};
 
 /// Elements of NF4 and of FP4 that share one `absmax`.
@@ -98,6 +99,11 @@ impl Codebook4 {
 
     /// Packs finite weights into `(codes, absmax)`.
     pub(super) fn pack(self, weight: &[f32]) -> (Vec<u8>, Vec<f32>) {
+        self.pack_at(SimdLevel::current(), weight)
+    }
+
+    /// The same with the instructions of a level.
+    fn pack_at(self, level: SimdLevel, weight: &[f32]) -> (Vec<u8>, Vec<f32>) {
         let mut codes = vec![0; weight.len().div_ceil(2)];
         let mut scales = vec![0.0; n_blocks(weight.len())];
         weight
@@ -105,17 +111,19 @@ impl Codebook4 {
             .zip(codes.par_chunks_mut(NF4_BLOCK_SIZE / 2 * BLOCKS_PER_TASK))
             .zip(scales.par_chunks_mut(BLOCKS_PER_TASK))
             .for_each(|((weight, codes), scales)| {
-                let blocks = weight.chunks(NF4_BLOCK_SIZE);
-                for ((block, codes), scale) in
-                    blocks.zip(codes.chunks_mut(NF4_BLOCK_SIZE / 2)).zip(scales)
-                {
-                    *scale = self.pack_block(block, codes);
-                }
+                let blocks = PackBlocks {
+                    book: self,
+                    weight,
+                    codes,
+                    scales,
+                };
+                dispatch(level, blocks);
             });
         (codes, scales)
     }
 
     /// Packs one block, whole or partial, and returns its `absmax`.
+    #[inline(always)]
     fn pack_block(self, block: &[f32], codes: &mut [u8]) -> f32 {
         // What a partial block leaves is 0: so is the spare nibble of an odd weight.
         let mut scaled = [0.0; NF4_BLOCK_SIZE];
@@ -203,6 +211,27 @@ impl Codebook4 {
         }
         if let [last] = last {
             *last = values[usize::from(codes[pairs.len()])][0] * scale;
+        }
+    }
+}
+
+/// Some blocks, compiled for each level: the same operations on more elements at once.
+struct PackBlocks<'a> {
+    book: Codebook4,
+    weight: &'a [f32],
+    codes: &'a mut [u8],
+    scales: &'a mut [f32],
+}
+
+impl Kernel for PackBlocks<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let blocks = self.weight.chunks(NF4_BLOCK_SIZE);
+        let codes = self.codes.chunks_mut(NF4_BLOCK_SIZE / 2);
+        for ((block, codes), scale) in blocks.zip(codes).zip(self.scales) {
+            *scale = self.book.pack_block(block, codes);
         }
     }
 }

@@ -45,3 +45,17 @@ fn one_value_alone_gets_the_code_that_its_block_gives_it() {
         }
     }
 }
+
+#[test]
+fn every_level_gives_the_same_bytes() {
+    for book in BOTH {
+        for scale in [1.0, 1e-39, 1e30] {
+            let mut weight = awkward(book);
+            weight.iter_mut().for_each(|x| *x *= scale);
+            let expected = book.pack_at(SimdLevel::Portable, &weight);
+            for level in SimdLevel::available() {
+                assert_eq!(book.pack_at(level, &weight), expected, "{book:?} {level:?}");
+            }
+        }
+    }
+}
