@@ -37,14 +37,17 @@ fn headline(report: &Quantized) -> String {
                 packed + tensor.packed_bytes,
             )
         });
+    let formats = match &report.allocation {
+        Some(_) => "in formats that a budget chose".to_owned(),
+        None => format!("most of them as <code>{}</code>", quantized.format),
+    };
     format!(
-        "<section>\n<h1>Quantized: {name}</h1>\n<p>{n} weights packed by <code>{method}</code>, most of them as \
-         <code>{format}</code>: {before} became {after}. The packed weights take {bits:.3} bits each. It took \
-         {seconds:.0} s and {peak} of memory at most.</p>\n</section>\n",
+        "<section>\n<h1>Quantized: {name}</h1>\n<p>{n} weights packed by <code>{method}</code>, {formats}: \
+         {before} became {after}. The packed weights take {bits:.3} bits each. It took {seconds:.0} s \
+         and {peak} of memory at most.</p>\n</section>\n",
         name = escape(&report.name),
         n = quantized.tensors.len(),
         method = report.method,
-        format = quantized.format,
         before = bytes(quantized.bytes_before),
         after = bytes(quantized.bytes_after),
         bits = packed as f64 * 8.0 / weights.max(1) as f64,
