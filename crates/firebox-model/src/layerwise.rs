@@ -81,7 +81,6 @@ impl<'a> LayerwiseLlama<'a> {
     /// [`ModelError::TokenOutOfRange`]; [`ModelError::PromptTooLong`] past the context;
     /// [`ModelError::Empty`] for a text without tokens.
     pub fn embed(&self, texts: &[Vec<u32>]) -> Result<Vec<Tensor<3>>, ModelError> {
-        let d_model = self.config.d_model;
         for text in texts {
             if text.is_empty() {
                 return Err(ModelError::Empty { what: "text" });
@@ -89,9 +88,18 @@ impl<'a> LayerwiseLlama<'a> {
             self.config.check_context(text.len())?;
             self.config.check_ids(text)?;
         }
-        let shape = [self.config.vocab_size, d_model];
+        let shape = [self.config.vocab_size, self.config.d_model];
         let name = "model.embed_tokens.weight";
         let table = tensor_of_shape(self.checkpoint, name, &shape, "vocab_size")?;
+        Ok(self.embed_with(&table, texts))
+    }
+
+    /// As [`Self::embed`], by a table of one's own, `[vocab, d_model]`.
+    ///
+    /// # Panics
+    /// For ids that the table has not.
+    pub fn embed_with(&self, table: &[f32], texts: &[Vec<u32>]) -> Vec<Tensor<3>> {
+        let d_model = self.config.d_model;
         let embedded = texts.iter().map(|text| {
             let rows = text
                 .iter()
@@ -102,7 +110,7 @@ impl<'a> LayerwiseLlama<'a> {
                 &self.device,
             )
         });
-        Ok(embedded.collect())
+        embedded.collect()
     }
 
     /// Reads layer `i`.
@@ -147,7 +155,7 @@ impl<'a> LayerwiseLlama<'a> {
             visitor.rows(flat(normed(norm, x)))?;
         }
         visitor.weights(
-            Producer::norm(name("input_layernorm"), norm),
+            Producer::norm(norm),
             &mut [
                 (name("self_attn.q_proj"), &mut attention.q_proj),
                 (name("self_attn.k_proj"), &mut attention.k_proj),
@@ -163,7 +171,7 @@ impl<'a> LayerwiseLlama<'a> {
         }
         let heads = [attention.n_heads, attention.n_kv_heads, attention.head_dim];
         visitor.weights(
-            Producer::values(name("self_attn.v_proj"), &mut attention.v_proj, heads),
+            Producer::values(&mut attention.v_proj, heads),
             &mut [(name("self_attn.o_proj"), &mut attention.o_proj)],
         )?;
         for (x, context) in states.iter_mut().zip(contexts) {
@@ -174,7 +182,7 @@ impl<'a> LayerwiseLlama<'a> {
             visitor.rows(flat(normed(norm, x)))?;
         }
         visitor.weights(
-            Producer::norm(name("post_attention_layernorm"), norm),
+            Producer::norm(norm),
             &mut [
                 (name("mlp.gate_proj"), &mut mlp.gate_proj),
                 (name("mlp.up_proj"), &mut mlp.up_proj),
@@ -184,7 +192,7 @@ impl<'a> LayerwiseLlama<'a> {
             visitor.rows(flat(mlp.gated(normed(norm, x))))?;
         }
         visitor.weights(
-            Producer::rows(name("mlp.up_proj"), &mut mlp.up_proj),
+            Producer::rows(&mut mlp.up_proj),
             &mut [(name("mlp.down_proj"), &mut mlp.down_proj)],
         )?;
         for x in states.iter_mut() {

@@ -33,7 +33,7 @@ pub use host::{HostCache, HostLlama, HostWeights, UnknownHostWeights};
 pub use inference::{CausalLm, InferenceModel, LogitReader};
 pub use kv_cache::KvCache;
 pub use layerwise::{DecoderHead, LayerVisitor, LayerwiseLlama, Producer};
-pub use linear::{Linear, PackedWeight, Weight};
+pub use linear::{Linear, PackedWeight, Weight, host_f32};
 pub use llama::{DecoderLayer, Llama};
 pub use lora::{LoraConfig, LoraFactors, LoraInit, combine_adapters, matches_pattern};
 pub use loss::{IGNORE, Loss};

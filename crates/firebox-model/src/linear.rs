@@ -70,6 +70,11 @@ impl Linear {
         }
     }
 
+    /// Puts a dense weight, `[out, in]`, in place of the layer's; the bias stays, an adapter goes.
+    pub fn set_weight(&mut self, weight: Tensor<2>) {
+        *self = Self::dense(weight, self.bias.as_ref().map(Param::val));
+    }
+
     /// `[out, in]`.
     pub fn shape(&self) -> [usize; 2] {
         match &self.weight {
@@ -142,7 +147,7 @@ impl PackedWeight {
 }
 
 /// The values of a tensor on the host, as f32.
-pub(crate) fn host_f32<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+pub fn host_f32<const D: usize>(x: Tensor<D>) -> Vec<f32> {
     x.into_data()
         .convert::<f32>()
         .try_into_vec()

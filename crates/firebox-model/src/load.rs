@@ -7,6 +7,7 @@ use firebox_tensor::random::CounterRng;
 use crate::attention::Attention;
 use crate::config::LlamaConfig;
 use crate::error::ModelError;
+use crate::layerwise::DecoderHead;
 use crate::linear::Linear;
 use crate::llama::{DecoderLayer, Llama};
 use crate::rms_norm::RmsNorm;
@@ -103,6 +104,22 @@ pub(crate) fn load_layer(
     device: &Device,
 ) -> Result<DecoderLayer, ModelError> {
     layer(config, i, &mut FromCheckpoint { checkpoint, device })
+}
+
+/// The last norm of a checkpoint, and the head of that name.
+pub(crate) fn load_head(
+    checkpoint: &Checkpoint,
+    config: &LlamaConfig,
+    name: &str,
+    device: &Device,
+) -> Result<DecoderHead, ModelError> {
+    let mut source = FromCheckpoint { checkpoint, device };
+    let shape = [config.vocab_size, config.d_model];
+    let weight = source.tensor(&format!("{name}.weight"), shape, "vocab_size")?;
+    Ok(DecoderHead {
+        norm: norm(config, "model.norm", &mut source)?,
+        lm_head: Linear::dense(weight, None),
+    })
 }
 
 fn build<S: WeightSource>(config: LlamaConfig, source: &mut S) -> Result<Llama, ModelError> {

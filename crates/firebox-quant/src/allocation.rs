@@ -4,6 +4,8 @@ mod choice;
 mod predictions;
 mod sensitivity;
 
+use std::collections::BTreeMap;
+
 use burn::tensor::Device;
 use firebox_checkpoint::Checkpoint;
 use firebox_model::LayerwiseLlama;
@@ -12,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use self::choice::{Choice, choose};
 use self::sensitivity::divergences;
-use crate::config::{QuantConfig, TensorRule};
+use crate::config::{PROJECTIONS, QuantConfig, TensorRule};
 use crate::error::QuantError;
 use crate::report::relative_error;
 
@@ -57,6 +59,17 @@ pub struct AllocatedTensor {
 }
 
 impl Allocation {
+    /// How many weights got which format, and their bytes.
+    pub fn by_format(&self) -> BTreeMap<PackedFormat, (usize, u64)> {
+        let mut sums: BTreeMap<PackedFormat, (usize, u64)> = BTreeMap::new();
+        for tensor in &self.tensors {
+            let (n, bytes) = sums.entry(tensor.format).or_default();
+            *n += 1;
+            *bytes += tensor.bytes;
+        }
+        sums
+    }
+
     /// A rule for each of the weights.
     pub fn rules(&self) -> Vec<TensorRule> {
         let rule = |tensor: &AllocatedTensor| TensorRule::exactly(&tensor.name, tensor.format);
@@ -89,14 +102,17 @@ struct Packing {
 /// # Errors
 /// [`QuantError::Budget`] when the smallest formats take more; [`QuantError::RowNotWholeBlocks`] for a
 /// weight that fits none; [`QuantError::NothingToQuantize`]; [`QuantError::Model`]; [`QuantError::Pack`];
-/// [`QuantError::CalibrationText`] without texts.
+/// [`QuantError::CalibrationText`] without texts; [`QuantError::NoFormats`].
 pub fn allocate(
     checkpoint: &Checkpoint,
     config: &QuantConfig,
     budget: &Budget,
     on_layer: impl FnMut(usize, usize),
 ) -> Result<Allocation, QuantError> {
-    if budget.texts.is_empty() || budget.formats.is_empty() {
+    if budget.formats.is_empty() {
+        return Err(QuantError::NoFormats);
+    }
+    if budget.texts.is_empty() {
         let (expected, found) = (1, 0);
         return Err(QuantError::CalibrationText { expected, found });
     }
@@ -112,8 +128,15 @@ pub fn allocate(
         }
     }
     if candidates.is_empty() {
-        let pattern = "*_proj.weight".to_owned();
+        let pattern = PROJECTIONS.to_owned();
         return Err(QuantError::NothingToQuantize { pattern });
+    }
+    // Before the measuring, which takes minutes.
+    let least = candidates.iter().map(|candidate| candidate.packed[0].bytes);
+    let least = least.sum::<u64>() + fixed;
+    if least > budget.bytes {
+        let bytes = budget.bytes;
+        return Err(QuantError::Budget { bytes, least });
     }
     let smallest = |candidate: &Candidate| (candidate.name.clone(), candidate.packed[0].format);
     let probes: Vec<(String, PackedFormat)> = candidates.iter().map(smallest).collect();
@@ -122,7 +145,8 @@ pub fn allocate(
         .iter()
         .map(|candidate| match candidate.packed[0].squared_error {
             0.0 => 0.0,
-            error => kl[&candidate.name] / error,
+            // What the decoder does not read changes nothing.
+            error => kl.get(&candidate.name).unwrap_or(&0.0) / error,
         })
         .collect();
     let options: Vec<Vec<Choice>> = candidates
@@ -136,12 +160,7 @@ pub fn allocate(
             candidate.packed.iter().map(choice).collect()
         })
         .collect();
-    let chosen = choose(&options, budget.bytes.saturating_sub(fixed)).map_err(|least| {
-        QuantError::Budget {
-            bytes: budget.bytes,
-            least: least + fixed,
-        }
-    })?;
+    let chosen = choose(&options, budget.bytes - fixed).expect("room for the smallest formats");
     let tensors = candidates.into_iter().zip(sensitivities).zip(chosen);
     let tensors: Vec<AllocatedTensor> = tensors
         .map(|((candidate, sensitivity), chosen)| {

@@ -9,7 +9,7 @@ use firebox_tensor::packed::{PackError, PackedFormat, PackedMatrix};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::config::QuantConfig;
+use crate::config::{HEAD, QuantConfig};
 use crate::error::QuantError;
 use crate::gptq::GptqConfig;
 use crate::journal::{FinishedLayer, Journal};
@@ -21,7 +21,6 @@ use crate::scaling::{Scaler, Scaling};
 
 /// Fewer calibration tokens than this say nothing.
 const MIN_TOKENS: usize = 128;
-const HEAD: &str = "lm_head.weight";
 
 /// How calibration text is used.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

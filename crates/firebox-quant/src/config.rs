@@ -35,6 +35,10 @@ pub struct TensorRule {
 
 /// The pattern of what is packed without a rule: every projection of a decoder.
 pub(crate) const PROJECTIONS: &str = "*_proj.weight";
+#[cfg(feature = "calibrate")]
+pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
+#[cfg(feature = "calibrate")]
+pub(crate) const HEAD: &str = "lm_head.weight";
 
 impl QuantConfig {
     /// Every projection of a decoder (`*_proj.weight`); embeddings, head and norms stay.
@@ -87,13 +91,9 @@ impl QuantConfig {
     #[cfg(feature = "calibrate")]
     pub(crate) fn has_choice(&self, checkpoint: &Checkpoint, name: &str) -> bool {
         let is_matrix = checkpoint.shape(name).is_some_and(|shape| shape.len() == 2);
-        let ends = [
-            PROJECTIONS.trim_start_matches('*'),
-            "embed_tokens.weight",
-            "lm_head.weight",
-        ];
+        let is_projection = name.ends_with(PROJECTIONS.trim_start_matches('*'));
         is_matrix
-            && ends.iter().any(|end| name.ends_with(end))
+            && (is_projection || name == EMBEDDING || name == HEAD)
             && !self.rules.iter().any(|rule| rule.pattern.matches(name))
     }
 

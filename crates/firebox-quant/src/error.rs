@@ -53,6 +53,11 @@ pub enum QuantError {
         /// What was added to the diagonal, as a part of its mean.
         damping: f64,
     },
+    /// There is nothing to choose from.
+    #[error(
+        "choose formats within a budget: expected one to choose from at least, found none (hint: those of GGUF, such as `q4_0` and `q8_0`)"
+    )]
+    NoFormats,
     /// The smallest formats take more than there is room for.
     #[error(
         "choose formats within {bytes} bytes: expected room for {least} at least (hint: a larger budget, smaller formats, or fewer tensors kept by rules)"

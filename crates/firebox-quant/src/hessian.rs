@@ -3,6 +3,7 @@
 
 use burn::tensor::{Device, Tensor};
 use faer::{Mat, Par, Side, linalg::triangular_inverse::invert_lower_triangular};
+use firebox_model::host_f32;
 use firebox_tensor::kernels::{MatmulPrecision, add_outer};
 
 /// `H = Σ x xᵀ` over the rows `x` that a weight is multiplied with. The squared error of a layer's
@@ -102,8 +103,7 @@ impl Hessian {
     }
 
     fn values(&self) -> Vec<f32> {
-        let values = self.sum.clone().into_data().convert::<f32>();
-        values.try_into_vec().expect("just converted to f32")
+        host_f32(self.sum())
     }
 }
 

@@ -12,6 +12,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use firebox_checkpoint::{
     Dtype, StateEntry, StateFile, StateFileWriter, StateValues, write_atomic,
 };
+use firebox_model::host_f32;
 use firebox_tensor::packed::PackedMatrix;
 use serde::{Deserialize, Serialize};
 
@@ -109,8 +110,7 @@ impl Journal {
         });
         let entries: Vec<StateEntry> = entries.collect();
         self.write(&self.states_path(i), &entries, |i| {
-            let values = states[i].clone().into_data().convert::<f32>();
-            StateValues::F32(values.try_into_vec().expect("just converted to f32"))
+            StateValues::F32(host_f32(states[i].clone()))
         })?;
         if let Some(before) = i.checked_sub(1) {
             // Whether or not it is gone: the later one counts.

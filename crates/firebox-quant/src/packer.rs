@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use firebox_checkpoint::Checkpoint;
-use firebox_model::{LayerVisitor, Linear, Producer};
+use firebox_model::{LayerVisitor, Linear, Producer, host_f32};
 use firebox_tensor::packed::{PackError, PackedFormat, PackedMatrix};
 
 use crate::calibrated::{Calibration, Method};
@@ -55,8 +55,7 @@ impl LayerVisitor for Packer<'_> {
                 None => rounding.insert(ByInputs::new(self.method, &hessian, &name)?),
             };
             let unpacked = self.pack(name, format, linear, (rounding, &hessian))?;
-            let bias = linear.bias.as_ref().map(burn::module::Param::val);
-            **linear = Linear::dense(unpacked, bias);
+            linear.set_weight(unpacked);
         }
         Ok(())
     }
@@ -121,8 +120,7 @@ impl<'a> Packer<'a> {
     ) -> Result<Tensor<2>, QuantError> {
         let shape = linear.shape();
         let dense = linear.weight.to_dense(&self.device);
-        let weight = dense.clone().into_data().convert::<f32>();
-        let weight: Vec<f32> = weight.try_into_vec().expect("just converted to f32");
+        let weight = host_f32(dense.clone());
         let packed = rounding.pack(format, &weight);
         let packed = packed.map_err(QuantError::of_weight(&name))?;
         let values = packed.unpack();

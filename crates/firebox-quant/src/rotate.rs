@@ -8,11 +8,10 @@ use firebox_model::LlamaConfig;
 use firebox_tensor::random::CounterRng;
 use serde_json::json;
 
+use crate::config::{EMBEDDING, HEAD};
 use crate::error::QuantError;
 
-const EMBEDDING: &str = "model.embed_tokens.weight";
 const FINAL_NORM: &str = "model.norm.weight";
-const HEAD: &str = "lm_head.weight";
 
 /// How a tensor turns with the residual stream.
 enum Turn {

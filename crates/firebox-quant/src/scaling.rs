@@ -3,7 +3,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use firebox_checkpoint::Checkpoint;
-use firebox_model::{LayerVisitor, Linear, Producer};
+use firebox_model::{LayerVisitor, Linear, Producer, host_f32};
+use firebox_tensor::kernels::unpacked;
 use firebox_tensor::packed::{PackedFormat, PackedMatrix};
 use serde::{Deserialize, Serialize};
 
@@ -166,15 +167,10 @@ impl Target {
     /// nearest.
     fn error(&self, columns: &Tensor<2>, hessian: &Hessian) -> Result<f64, QuantError> {
         let [n_rows, n_cols] = self.weight.dims();
-        let scaled = (self.weight.clone() * columns.clone()).into_data();
-        let scaled: Vec<f32> = scaled
-            .convert::<f32>()
-            .try_into_vec()
-            .expect("just converted to f32");
+        let scaled = host_f32(self.weight.clone() * columns.clone());
         let packed = PackedMatrix::pack(self.format, &scaled, n_rows, n_cols);
         let packed = packed.map_err(QuantError::of_weight(&self.name))?;
-        let rounded = TensorData::new(packed.unpack(), [n_rows, n_cols]);
-        let rounded = Tensor::<2>::from_data(rounded, &self.weight.device());
+        let rounded = unpacked(&packed, &self.weight.device());
         Ok(hessian.squared_outputs(rounded / columns.clone() - self.weight.clone()))
     }
 }
@@ -184,10 +180,13 @@ fn of_inputs(scales: &[f32], index: &[usize]) -> Vec<f32> {
     index.iter().map(|i| scales[*i]).collect()
 }
 
+fn n_scales(index: &[usize]) -> usize {
+    index.iter().max().map_or(0, |last| last + 1)
+}
+
 /// Of all the inputs that share a scale.
 fn root_mean_squares(mean_squares: &[f32], index: &[usize]) -> Vec<f32> {
-    let n_scales = index.iter().max().map_or(0, |last| last + 1);
-    let mut sums = vec![(0.0_f32, 0.0_f32); n_scales];
+    let mut sums = vec![(0.0_f32, 0.0_f32); n_scales(index)];
     for (square, i) in mean_squares.iter().zip(index) {
         sums[*i] = (sums[*i].0 + square, sums[*i].1 + 1.0);
     }
@@ -227,11 +226,8 @@ fn smooth(
         .reduce(Tensor::max_pair)
         .expect("at least one weight");
     let most = |values: Tensor<1>| {
-        let values = values.into_data().convert::<f32>();
-        let values: Vec<f32> = values.try_into_vec().expect("just converted to f32");
-        let n_scales = index.iter().max().map_or(0, |last| last + 1);
-        let mut most = vec![0.0_f32; n_scales];
-        for (value, i) in values.iter().zip(index) {
+        let mut most = vec![0.0_f32; n_scales(index)];
+        for (value, i) in host_f32(values).iter().zip(index) {
             most[*i] = most[*i].max(*value);
         }
         let largest = most.iter().fold(f32::MIN_POSITIVE, |a, b| a.max(*b));

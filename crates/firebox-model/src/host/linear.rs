@@ -1,5 +1,7 @@
 //! Linear layers that read the same rows, computed together.
 
+use std::borrow::Cow;
+
 use firebox_tensor::host::{Columns, MatmulScratch, PanelMatrix, Start};
 use firebox_tensor::packed::{INT8_OUTLIERS_FROM, round_activations};
 
@@ -15,21 +17,12 @@ pub(super) struct HostLinear {
 }
 
 impl HostLinear {
-    /// The parts, first to last, and their biases.
-    pub(super) fn new(parts: Vec<PanelMatrix>, bias: Vec<f32>) -> Self {
-        let rounds_inputs = false;
+    /// The parts, first to last, and their biases; times inputs that are rounded to 8 bits, or not.
+    pub(super) fn new(parts: Vec<PanelMatrix>, bias: Vec<f32>, rounds_inputs: bool) -> Self {
         Self {
             parts,
             bias,
             rounds_inputs,
-        }
-    }
-
-    /// The same times inputs that are rounded to 8 bits, or not.
-    pub(super) fn with_rounded_inputs(self, rounds_inputs: bool) -> Self {
-        Self {
-            rounds_inputs,
-            ..self
         }
     }
 
@@ -50,16 +43,10 @@ impl HostLinear {
         scratch: &mut MatmulScratch,
     ) {
         let n_out = self.n_out();
-        let rounded: Vec<f32>;
-        let x = match (self.rounds_inputs, self.parts.first()) {
-            (true, Some(part)) => {
-                let mut copy = x.to_vec();
-                round_activations(&mut copy, part.shape()[1], INT8_OUTLIERS_FROM);
-                rounded = copy;
-                &rounded
-            }
-            _ => x,
-        };
+        let mut x = Cow::Borrowed(x);
+        if let (true, Some(part)) = (self.rounds_inputs, self.parts.first()) {
+            round_activations(x.to_mut(), part.shape()[1], INT8_OUTLIERS_FROM);
+        }
         let mut first = 0;
         for part in &self.parts {
             let columns = Columns {
@@ -67,7 +54,7 @@ impl HostLinear {
                 stride: n_out,
                 first,
             };
-            part.matmul_into(x, columns, start, scratch);
+            part.matmul_into(&x, columns, start, scratch);
             first += part.shape()[0];
         }
         if !self.bias.is_empty() {

@@ -158,8 +158,8 @@ impl Loader<'_> {
         let matrices = of_one_format
             .map(|sources| self.lay_out(sources, d_in))
             .collect();
-        let linear = HostLinear::new(matrices, bias);
-        Ok(linear.with_rounded_inputs(self.weights == HostWeights::Int8Dot))
+        let rounds_inputs = self.weights == HostWeights::Int8Dot;
+        Ok(HostLinear::new(matrices, bias, rounds_inputs))
     }
 
     fn lay_out(&mut self, sources: &[Source], d_in: usize) -> PanelMatrix {

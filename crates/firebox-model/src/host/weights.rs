@@ -60,17 +60,12 @@ impl HostWeights {
     /// The form of the embedding and the head.
     pub(super) fn of_embedding(self) -> Self {
         match self {
-            Self::Packed(
-                PackedFormat::Q8_0
-                | PackedFormat::Q4_0
-                | PackedFormat::Q4_1
-                | PackedFormat::Q5_0
-                | PackedFormat::Q5_1
-                | PackedFormat::Q4K
-                | PackedFormat::Q5K
-                | PackedFormat::Q6K
-                | PackedFormat::Int4(_),
-            ) => Self::Packed(PackedFormat::Q8_0),
+            Self::Packed(format)
+                if format.ggml_block_bytes().is_some()
+                    || matches!(format, PackedFormat::Int4(_)) =>
+            {
+                Self::Packed(PackedFormat::Q8_0)
+            }
             Self::Packed(_) | Self::Int8Dot => Self::Bf16,
             Self::Nf4Dot | Self::Fp4Dot => Self::Bf16Dot,
             other => other,

@@ -1,12 +1,12 @@
 //! The end of a decoder: its last norm and its head.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use firebox_tensor::kernels::in_pool;
 
 use super::{LayerVisitor, LayerwiseLlama, Producer, flat};
 use crate::error::ModelError;
 use crate::linear::Linear;
-use crate::load::tensor_of_shape;
+use crate::load::load_head;
 use crate::rms_norm::RmsNorm;
 
 /// The last norm and the head, in memory.
@@ -24,27 +24,20 @@ impl LayerwiseLlama<'_> {
     /// # Errors
     /// As [`Llama::load`](crate::Llama::load).
     pub fn head(&self) -> Result<DecoderHead, ModelError> {
-        let (config, device) = (&self.config, &self.device);
-        let name = match config.tie_embeddings {
-            true => "model.embed_tokens.weight",
-            false => "lm_head.weight",
-        };
-        let shape = [config.vocab_size, config.d_model];
-        let weight = tensor_of_shape(self.checkpoint, name, &shape, "vocab_size")?;
-        let gains = tensor_of_shape(
+        load_head(
             self.checkpoint,
-            "model.norm.weight",
-            &[config.d_model],
-            "hidden_size",
-        )?;
-        let mut norm = RmsNorm::new(config.d_model, config.rms_eps, device);
-        let gains = Tensor::from_data(TensorData::new(gains, [config.d_model]), device);
-        norm.gamma = burn::module::Param::from_tensor(gains);
-        let weight = Tensor::from_data(TensorData::new(weight, shape), device);
-        Ok(DecoderHead {
-            norm,
-            lm_head: Linear::dense(weight, None),
-        })
+            &self.config,
+            self.head_name(),
+            &self.device,
+        )
+    }
+
+    /// The weight of the head in the checkpoint, without `.weight`.
+    fn head_name(&self) -> &'static str {
+        match self.config.tie_embeddings {
+            true => "model.embed_tokens",
+            false => "lm_head",
+        }
     }
 
     /// Logits of a residual stream after the last layer: `[1, tokens, d_model]` to `[tokens, vocab]`.
@@ -69,12 +62,11 @@ impl LayerwiseLlama<'_> {
             for x in states {
                 visitor.rows(flat(head.norm.forward(x.clone())))?;
             }
-            let producer = Producer::norm("model.norm".to_owned(), &mut head.norm);
-            let name = match self.config.tie_embeddings {
-                true => "model.embed_tokens",
-                false => "lm_head",
-            };
-            visitor.weights(producer, &mut [(name.to_owned(), &mut head.lm_head)])
+            let name = self.head_name().to_owned();
+            visitor.weights(
+                Producer::norm(&mut head.norm),
+                &mut [(name, &mut head.lm_head)],
+            )
         })
     }
 }

@@ -9,11 +9,7 @@ use crate::rms_norm::RmsNorm;
 /// What the inputs of some weights come from. Dividing it by scales, while the columns of those weights
 /// are multiplied by them, leaves what the weights compute as it is.
 #[derive(Debug)]
-pub struct Producer<'a> {
-    /// Its name in the checkpoint, without `.weight`.
-    pub name: String,
-    kind: Kind<'a>,
-}
+pub struct Producer<'a>(Kind<'a>);
 
 #[derive(Debug)]
 enum Kind<'a> {
@@ -27,33 +23,29 @@ enum Kind<'a> {
 }
 
 impl<'a> Producer<'a> {
-    pub(super) fn norm(name: String, norm: &'a mut RmsNorm) -> Self {
-        let kind = Kind::Norm(norm);
-        Self { name, kind }
+    pub(super) fn norm(norm: &'a mut RmsNorm) -> Self {
+        Self(Kind::Norm(norm))
     }
 
     /// Each input is a row.
-    pub(super) fn rows(name: String, linear: &'a mut Linear) -> Self {
+    pub(super) fn rows(linear: &'a mut Linear) -> Self {
         let rows = (0..linear.shape()[0]).collect();
-        let kind = Kind::Rows { linear, rows };
-        Self { name, kind }
+        Self(Kind::Rows { linear, rows })
     }
 
     /// Each input is a row of the values of its head, which several queries' heads share.
     pub(super) fn values(
-        name: String,
         linear: &'a mut Linear,
         [n_heads, n_kv_heads, head_dim]: [usize; 3],
     ) -> Self {
         let row = |i: usize| (i / head_dim * n_kv_heads / n_heads) * head_dim + i % head_dim;
         let rows = (0..n_heads * head_dim).map(row).collect();
-        let kind = Kind::Rows { linear, rows };
-        Self { name, kind }
+        Self(Kind::Rows { linear, rows })
     }
 
     /// For each input the index of the scale that it can be divided by; inputs of one index share it.
     pub fn scale_of_input(&self) -> Vec<usize> {
-        match &self.kind {
+        match &self.0 {
             Kind::Norm(norm) => (0..norm.gamma.dims()[0]).collect(),
             Kind::Rows { rows, .. } => rows.clone(),
         }
@@ -64,7 +56,7 @@ impl<'a> Producer<'a> {
     /// # Panics
     /// When there are more or fewer.
     pub fn divide(&mut self, scales: Tensor<1>) {
-        match &mut self.kind {
+        match &mut self.0 {
             Kind::Norm(norm) => norm.gamma = Param::from_tensor(norm.gamma.val() / scales),
             Kind::Rows { linear, .. } => linear.scale_rows(scales.recip()),
         }
@@ -92,6 +84,6 @@ impl Linear {
     pub fn scale_columns(&mut self, factors: Tensor<1>) {
         let [_, n_cols] = self.shape();
         let weight = self.weight.to_dense(&factors.device()) * factors.reshape([1, n_cols]);
-        *self = Self::dense(weight, self.bias.as_ref().map(Param::val));
+        self.set_weight(weight);
     }
 }

@@ -1,6 +1,7 @@
 //! What a model expects after each token of a text.
 
 use burn::tensor::Tensor;
+use firebox_model::host_f32;
 use firebox_tensor::host::{SimdLevel, softmax_nll};
 use rayon::prelude::*;
 
@@ -19,8 +20,7 @@ pub(super) struct Predictions {
 impl Predictions {
     /// From logits, `[tokens, vocab]`.
     pub(super) fn new(logits: Tensor<2>, vocab: usize) -> Self {
-        let logits = logits.into_data().convert::<f32>();
-        let mut log_p: Vec<f32> = logits.try_into_vec().expect("just converted to f32");
+        let mut log_p = host_f32(logits);
         let mut p = log_p.clone();
         let n_rows = p.len() / vocab;
         let (nll, sums) = softmax_nll(SimdLevel::current(), &mut p, &vec![0; n_rows]);

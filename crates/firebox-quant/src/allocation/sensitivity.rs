@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use firebox_checkpoint::Checkpoint;
-use firebox_model::{DecoderHead, LayerwiseLlama, Linear};
+use firebox_model::{DecoderHead, LayerwiseLlama};
+use firebox_tensor::kernels::unpacked;
 use firebox_tensor::packed::{PackedFormat, PackedMatrix};
 
 use super::predictions::Predictions;
+use crate::config::{EMBEDDING, HEAD};
 use crate::error::QuantError;
-
-const EMBEDDING: &str = "model.embed_tokens.weight";
-const HEAD: &str = "lm_head.weight";
 
 /// A model with one weight rounded, as far as it is computed.
 struct Variant {
@@ -37,16 +36,17 @@ pub(super) fn divergences(
             .map(|probe| probe.1)
     };
     let mut states = model.embed(texts)?;
+    let device = &states[0].device();
     let mut variants = Vec::new();
     if let Some(format) = format_of(EMBEDDING) {
-        let rounded = rounded(checkpoint, EMBEDDING, format, &states)?;
+        let table = rounded(checkpoint, EMBEDDING, format)?;
         let head = match model.config().tie_embeddings {
-            true => Some(with_weight(model.head()?, rounded.clone())),
+            true => Some(with_weight(model.head()?, unpacked(&table, device))),
             false => None,
         };
         variants.push(Variant {
             name: EMBEDDING.to_owned(),
-            states: embedded(&rounded, texts),
+            states: model.embed_with(&table.unpack(), texts),
             head,
         });
     }
@@ -61,11 +61,11 @@ pub(super) fn divergences(
         for (k, (name, _)) in layer.linears(i).into_iter().enumerate() {
             let name = format!("{name}.weight");
             if let Some(format) = format_of(&name) {
-                let weight = rounded(checkpoint, &name, format, &states)?;
+                let weight = rounded(checkpoint, &name, format)?;
                 let mut changed = layer.clone();
-                let (_, linear) = &mut changed.linears_mut(i)[k];
-                let bias = linear.bias.as_ref().map(burn::module::Param::val);
-                **linear = Linear::dense(weight, bias);
+                changed.linears_mut(i)[k]
+                    .1
+                    .set_weight(unpacked(&weight, device));
                 let states = states.iter().map(|x| model.run(&changed, x)).collect();
                 let head = None;
                 variants.push(Variant { name, states, head });
@@ -77,11 +77,11 @@ pub(super) fn divergences(
         on_layer(i + 1, n_layers);
     }
     if let Some(format) = format_of(HEAD) {
-        let rounded = rounded(checkpoint, HEAD, format, &states)?;
+        let weight = unpacked(&rounded(checkpoint, HEAD, format)?, device);
         variants.push(Variant {
             name: HEAD.to_owned(),
             states: states.clone(),
-            head: Some(with_weight(model.head()?, rounded)),
+            head: Some(with_weight(model.head()?, weight)),
         });
     }
     let head = model.head()?;
@@ -100,35 +100,18 @@ pub(super) fn divergences(
     Ok(variants.into_iter().zip(sums).map(of_variant).collect())
 }
 
-/// A weight rounded, on the device of `like`, `[out, in]`.
+/// A weight rounded to the nearest.
 fn rounded(
     checkpoint: &Checkpoint,
     name: &str,
     format: PackedFormat,
-    like: &[Tensor<3>],
-) -> Result<Tensor<2>, QuantError> {
+) -> Result<PackedMatrix, QuantError> {
     let host = checkpoint.tensor(name)?;
-    let [n_rows, n_cols] = [host.shape[0], host.shape[1]];
-    let packed = PackedMatrix::pack(format, &host.data, n_rows, n_cols);
-    let packed = packed.map_err(QuantError::of_weight(name))?;
-    let values = TensorData::new(packed.unpack(), [n_rows, n_cols]);
-    Ok(Tensor::from_data(values, &like[0].device()))
+    PackedMatrix::pack(format, &host.data, host.shape[0], host.shape[1])
+        .map_err(QuantError::of_weight(name))
 }
 
-fn with_weight(head: DecoderHead, weight: Tensor<2>) -> DecoderHead {
-    DecoderHead {
-        lm_head: Linear::dense(weight, None),
-        ..head
-    }
-}
-
-/// Rows of a table for each text, `[1, tokens, d_model]`.
-fn embedded(table: &Tensor<2>, texts: &[Vec<u32>]) -> Vec<Tensor<3>> {
-    let of_text = |text: &Vec<u32>| {
-        let ids: Vec<i64> = text.iter().map(|id| i64::from(*id)).collect();
-        let ids = TensorData::new(ids, [text.len()]);
-        let ids = Tensor::from_data(ids, &table.device());
-        table.clone().select(0, ids).unsqueeze::<3>()
-    };
-    texts.iter().map(of_text).collect()
+fn with_weight(mut head: DecoderHead, weight: Tensor<2>) -> DecoderHead {
+    head.lm_head.set_weight(weight);
+    head
 }

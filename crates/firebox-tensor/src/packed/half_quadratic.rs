@@ -5,6 +5,7 @@ use half::f16;
 
 use crate::packed::{
     BlockGrid, PackedFormat,
+    block_rounding::integer,
     grid::{Scales, finite_f16},
     q8_0::inverse_scale,
 };
@@ -38,15 +39,16 @@ impl BlockGrid {
             Some(values.len()),
             "values of one block of {format}"
         );
-        let max_code = match format {
-            PackedFormat::Q4_1 => 15.0,
-            PackedFormat::Q5_1 => 31.0,
-            _ => panic!("{format} has no real minimum"),
-        };
-        let (d, minimum) = fit(values, max_code);
         let scales = match format {
-            PackedFormat::Q4_1 => Scales::Q4_1 { d, minimum },
-            _ => Scales::Q5_1 { d, minimum },
+            PackedFormat::Q4_1 => {
+                let (d, minimum) = fit(values, 15.0);
+                Scales::Q4_1 { d, minimum }
+            }
+            PackedFormat::Q5_1 => {
+                let (d, minimum) = fit(values, 31.0);
+                Scales::Q5_1 { d, minimum }
+            }
+            _ => panic!("{format} has no real minimum"),
         };
         Self { scales }
     }
@@ -60,7 +62,7 @@ fn fit(values: &[f32], max_code: f32) -> (f16, f16) {
     if inverse == 0.0 {
         return (f16::ZERO, finite_f16(min));
     }
-    let code = |x: f32, zero: f32| (x * inverse + zero).round_ties_even().clamp(0.0, max_code);
+    let code = |x: f32, zero: f32| integer(x * inverse + zero, 0.0, max_code);
     let mut zero = -min * inverse;
     let mut best = (f32::INFINITY, zero);
     let mut beta = BETA.0;

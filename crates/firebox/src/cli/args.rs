@@ -12,7 +12,7 @@ use firebox_tensor::kernels::MatmulPrecision;
 use firebox_tensor::packed::PackedFormat;
 
 pub(crate) use self::quantize::{
-    CalibrationArgs, ConvertArgs, LayoutArg, MethodArg, QuantizeArgs, ScalingArg,
+    CalibrationArgs, ConvertArgs, LayoutArg, MethodArg, QuantizeArgs, ScalingArg, gguf_formats,
 };
 use super::corpus::DataCommand;
 use super::diagnose::DiagnoseCommand;

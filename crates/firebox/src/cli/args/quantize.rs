@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use firebox_quant::TensorRule;
 use firebox_tensor::packed::PackedFormat;
 
-use super::DtypeArg;
+use super::{DtypeArg, count};
 
 #[derive(Debug, Args)]
 pub(crate) struct QuantizeArgs {
@@ -65,8 +65,14 @@ pub(crate) struct BudgetArgs {
     )]
     pub(crate) formats: Vec<PackedFormat>,
     /// Tokens of the calibration text on which it is measured what rounding costs
-    #[arg(long, value_name = "N", default_value_t = 512)]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = count::<1, 1_000_000>)]
     pub(crate) budget_tokens: usize,
+}
+
+/// The formats that GGUF has.
+pub(crate) fn gguf_formats() -> impl Iterator<Item = PackedFormat> {
+    let all = PackedFormat::ALL.into_iter();
+    all.filter(|format| format.ggml_block_bytes().is_some())
 }
 
 impl QuantizeArgs {
@@ -80,11 +86,7 @@ impl QuantizeArgs {
     pub(crate) fn choices(&self) -> Vec<PackedFormat> {
         match (self.format, &self.budget.formats[..]) {
             (Some(format), _) => vec![format],
-            (None, []) => {
-                let all = PackedFormat::ALL.into_iter();
-                all.filter(|format| format.ggml_block_bytes().is_some())
-                    .collect()
-            }
+            (None, []) => gguf_formats().collect(),
             (None, given) => given.to_vec(),
         }
     }

@@ -1,9 +1,6 @@
 //! Formats chosen by a budget.
 
-use std::collections::BTreeMap;
-
 use firebox_quant::{Allocation, Budget, QuantConfig};
-use firebox_tensor::packed::PackedFormat;
 
 use super::calibration_texts;
 use crate::cli::args::{Globals, QuantizeArgs};
@@ -48,10 +45,7 @@ pub(super) fn allocate(
 
 /// How many weights got which format.
 pub(super) fn counts(allocation: &Allocation) -> String {
-    let mut counts: BTreeMap<PackedFormat, usize> = BTreeMap::new();
-    for tensor in &allocation.tensors {
-        *counts.entry(tensor.format).or_default() += 1;
-    }
-    let counts = counts.iter().map(|(format, n)| format!("{format} ({n})"));
+    let counts = allocation.by_format().into_iter();
+    let counts = counts.map(|(format, (n, _))| format!("{format} ({n})"));
     counts.collect::<Vec<_>>().join(", ")
 }

@@ -3,7 +3,7 @@
 use firebox_checkpoint::PackedLayout;
 use firebox_tensor::packed::PackedFormat;
 
-use crate::cli::args::QuantizeArgs;
+use crate::cli::args::{QuantizeArgs, gguf_formats};
 use crate::cli::exit::UserError;
 use crate::cli::save;
 
@@ -25,11 +25,7 @@ fn gguf(args: &QuantizeArgs, layout: PackedLayout) -> anyhow::Result<()> {
         None if layout != PackedLayout::Firebox => format!("--layout {layout}"),
         None => return Ok(()),
     };
-    let known: Vec<&str> = PackedFormat::ALL
-        .into_iter()
-        .filter(|format| format.ggml_block_bytes().is_some())
-        .map(PackedFormat::name)
-        .collect();
+    let known: Vec<&str> = gguf_formats().map(PackedFormat::name).collect();
     Err(UserError(format!(
         "--out `{}`: expected a format that GGUF has ({}), found {found} (hint: a folder holds every format)",
         args.out.display(),
@@ -47,7 +43,9 @@ fn method(args: &QuantizeArgs) -> anyhow::Result<()> {
             .to_owned()
     } else if !(0.0..=1.0).contains(&calibration.smooth_strength) {
         let found = calibration.smooth_strength;
-        format!("--smooth-strength: expected 0 to 1, found `{found}`")
+        format!(
+            "--smooth-strength: expected 0 to 1, found `{found}` (hint: 0.5 shares the unevenness)"
+        )
     } else {
         return Ok(());
     };

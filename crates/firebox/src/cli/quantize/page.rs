@@ -160,17 +160,12 @@ fn allocation(report: &Quantized) -> String {
     let Some(allocation) = &report.allocation else {
         return String::new();
     };
-    let mut sums: BTreeMap<PackedFormat, (u64, usize)> = BTreeMap::new();
-    for tensor in &allocation.tensors {
-        let sum = sums.entry(tensor.format).or_default();
-        *sum = (sum.0 + tensor.bytes, sum.1 + 1);
-    }
-    let row = |(format, (n_bytes, n)): (PackedFormat, (u64, usize))| Bar {
+    let row = |(format, (n, n_bytes)): (PackedFormat, (usize, u64))| Bar {
         label: format!("{format}, {n} weights"),
         value: n_bytes as f64,
         text: bytes(n_bytes),
     };
-    let rows: Vec<Bar> = sums.into_iter().map(row).collect();
+    let rows: Vec<Bar> = allocation.by_format().into_iter().map(row).collect();
     let text = format!(
         "Each weight alone was rounded to see how far predictions change; the budget was spent where that \
          helps most. Rounded to the nearest, all together should cost {:.4} nats a token.",
