@@ -15,6 +15,8 @@ import sys
 import time
 from pathlib import Path
 
+from small_llama import llama_beside, save_beside
+
 PROMPT, NEW, THREADS = 512, 128, "2"
 SHAPE = (8192, 2048)
 OF_32 = ("q8_0", "q4_0", "q4_1", "q5_0", "q5_1")
@@ -26,17 +28,10 @@ def output(*args, **options):
 
 
 def write_wide_llama(model, out):
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    large = json.loads((model / "config.json").read_text())
-    ids = {name: large[name] for name in ("vocab_size", "bos_token_id", "eos_token_id")}
-    LlamaForCausalLM(LlamaConfig(
-        hidden_size=1024, intermediate_size=2816, num_hidden_layers=8, num_attention_heads=16, num_key_value_heads=4,
-        max_position_embeddings=2048, tie_word_embeddings=True, **ids)).save_pretrained(out)
-    for path in model.glob("*token*.json"):
-        (out / path.name).write_bytes(path.read_bytes())
+    net = llama_beside(
+        model, hidden_size=1024, intermediate_size=2816, num_hidden_layers=8, num_attention_heads=16,
+        num_key_value_heads=4, max_position_embeddings=2048)
+    save_beside(model, net, out)
 
 
 def in_llama(work, path):

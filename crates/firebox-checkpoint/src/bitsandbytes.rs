@@ -2,9 +2,9 @@
 //!
 //! Of a weight in 4 bits, `X.weight` are the codes, two a byte; beside it lie `X.weight.absmax`,
 //! `X.weight.quant_map` (the codebook), and as JSON in bytes `X.weight.quant_state.bitsandbytes__nf4`, or
-//! `…__fp4`. A folder may have both: transformers goes by each weight's state. Double quantization adds `X.weight.nested_absmax` and `X.weight.nested_quant_map`. Of a weight in 8
-//! bits, `X.weight` are signed bytes, `X.SCB` the largest magnitude of each row, and
-//! `X.weight_format` says that rows are in order.
+//! `…__fp4`. A folder may have both: transformers goes by each weight's state. Double quantization adds
+//! `X.weight.nested_absmax` and `X.weight.nested_quant_map`. Of a weight in 8 bits, `X.weight` are signed
+//! bytes, `X.SCB` the largest magnitude of each row, and `X.weight_format` says that rows are in order.
 //!
 //! Source: `bitsandbytes/functional.py` (`QuantState.as_dict`) and `bitsandbytes/nn/modules.py`.
 
@@ -339,8 +339,7 @@ pub(crate) fn load(
         None => Vec::new(),
     };
     let module = name.strip_suffix(".weight").unwrap_or(name);
-    let [n_rows, n_cols] = entry.shape;
-    let matrix = PackedMatrix::from_parts(entry.format, n_rows, n_cols, |part| match part {
+    entry.assemble(name, path, |part| match part {
         "codes" => read.remove(name),
         "absmax" if entry.format == PackedFormat::Int8Rowwise => {
             read.remove(&format!("{module}.SCB"))
@@ -350,12 +349,7 @@ pub(crate) fn load(
         "absmax_absmax" => read.remove(&format!("{name}.nested_absmax")),
         "absmax_offset" => Some(offset.clone()),
         _ => None,
-    });
-    Ok(matrix.map_err(|source| ModelError::Packed {
-        name: name.to_owned(),
-        path: path.to_owned(),
-        source,
-    })?)
+    })
 }
 
 #[cfg(test)]

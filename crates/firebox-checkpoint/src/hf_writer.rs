@@ -132,22 +132,16 @@ impl HfWriter {
         shape: [usize; 2],
     ) -> Result<(), CheckpointError> {
         let entry = PackedEntry { format, shape };
-        if let Some(other) = self.packed.clash(format) {
-            return Err(WriteError::PackedDiffers {
-                name: name.to_owned(),
-                expected: format!(
-                    "a format beside {other}: transformers loads 4 bits or 8, not both"
-                ),
-                found: format!("{format} {shape:?}"),
-            }
-            .into());
-        }
-        let parts = self.packed.parts(name, &entry);
-        let parts = parts.ok_or_else(|| WriteError::PackedDiffers {
+        let wrong = |expected| WriteError::PackedDiffers {
             name: name.to_owned(),
-            expected: self.packed.expected(name, &entry),
+            expected,
             found: format!("{format} {shape:?}"),
-        })?;
+        };
+        let parts = self.packed.parts(name, &entry);
+        let parts = parts.ok_or_else(|| wrong(self.packed.expected(name, &entry)))?;
+        if let Some(expected) = self.packed.clash(format) {
+            return Err(wrong(expected).into());
+        }
         for part in parts {
             self.plan(&part.name, part.dtype, &part.shape)?;
         }

@@ -301,18 +301,12 @@ pub(crate) fn load(
     let scales = arrays.scales.iter().map(|x| f16::from_f32(*x));
     let mut scales = Some(scales.flat_map(f16::to_le_bytes).collect());
     let mut codes = Some(arrays.codes);
-    let matrix =
-        PackedMatrix::from_parts(entry.format, sizes.n_out, sizes.n_in, |part| match part {
-            "codes" => codes.take(),
-            "scales" => scales.take(),
-            "zeros" => zeros.take(),
-            _ => None,
-        });
-    Ok(matrix.map_err(|source| ModelError::Packed {
-        name: name.to_owned(),
-        path: path.to_owned(),
-        source,
-    })?)
+    entry.assemble(name, path, |part| match part {
+        "codes" => codes.take(),
+        "scales" => scales.take(),
+        "zeros" => zeros.take(),
+        _ => None,
+    })
 }
 
 /// Decodes a weight that no format of Firebox holds.

@@ -271,17 +271,22 @@ impl PackedIndex {
         }
     }
 
-    /// The format of a tensor that this layout cannot have beside one of `format`: transformers loads a
-    /// folder of bitsandbytes in 4 bits or in 8.
-    pub(crate) fn clash(&self, format: PackedFormat) -> Option<PackedFormat> {
+    /// What a tensor of `format` would have to be beside those that are there, where it cannot lie beside
+    /// them.
+    pub(crate) fn clash(&self, format: PackedFormat) -> Option<String> {
+        let layout = self.layout;
         let has_8_bits = |format: PackedFormat| format == PackedFormat::Int8Rowwise;
         let mut others = self.entries.values().map(|entry| entry.format);
-        match self.layout {
-            // Those of one format only say so by their parts.
-            PackedLayout::Firebox | PackedLayout::Gptq | PackedLayout::Awq => None,
-            PackedLayout::Bitsandbytes => {
-                others.find(|other| has_8_bits(*other) != has_8_bits(format))
-            }
+        match layout {
+            PackedLayout::Firebox => None,
+            PackedLayout::Bitsandbytes => others
+                .find(|other| has_8_bits(*other) != has_8_bits(format))
+                .map(|other| {
+                    format!("a format beside {other}: transformers loads 4 bits or 8, not both")
+                }),
+            PackedLayout::Gptq | PackedLayout::Awq => others
+                .find(|other| *other != format)
+                .map(|other| format!("{other} as before, for {layout} has one format")),
         }
     }
 
@@ -298,10 +303,7 @@ impl PackedIndex {
             }
             PackedLayout::Bitsandbytes => bitsandbytes::parts(name, entry),
             PackedLayout::Gptq | PackedLayout::Awq => {
-                let alike = |other: &PackedEntry| other.format == entry.format;
-                let words = self.layout.words(entry.format);
-                let words = words.filter(|_| self.entries.values().next().is_none_or(alike));
-                words?.parts(name, entry)
+                self.layout.words(entry.format)?.parts(name, entry)
             }
         }
     }
@@ -318,16 +320,12 @@ impl PackedIndex {
             let columns = format.row_multiple();
             return format!("rows of whole blocks of {format}, {columns} columns each");
         }
-        let first = self.entries.values().next();
-        match (first, layout.words(format)) {
-            (Some(first), Some(_)) if first.format != format => {
-                format!("{} as before, for {layout} has one format", first.format)
-            }
-            (_, Some(words)) if !words.has_place(name) => {
+        match layout.words(format) {
+            Some(words) if !words.has_place(name) => {
                 format!("the weight of a projection, as {layout} packs them")
             }
-            (_, Some(_)) => format!("a multiple of 8 rows, as {layout} packs them"),
-            (_, None) => "a size that can be addressed".to_owned(),
+            Some(_) => format!("a multiple of 8 rows, as {layout} packs them"),
+            None => "a size that can be addressed".to_owned(),
         }
     }
 
@@ -469,13 +467,23 @@ impl PackedEntry {
             let bytes = part.read(&full_name, |found| *found == part.shape, shards, &wrong)?;
             parts.insert(part.name, bytes);
         }
+        self.assemble(name, path, |part| parts.remove(part))
+    }
+
+    /// The weight of these parts.
+    pub(crate) fn assemble(
+        &self,
+        name: &str,
+        path: &Path,
+        get: impl FnMut(&str) -> Option<Vec<u8>>,
+    ) -> Result<PackedMatrix, CheckpointError> {
         let [n_rows, n_cols] = self.shape;
-        PackedMatrix::from_parts(self.format, n_rows, n_cols, |part| parts.remove(part)).map_err(
-            |source| {
-                let (name, path) = (name.to_owned(), path.to_owned());
-                ModelError::Packed { name, path, source }.into()
-            },
-        )
+        let matrix = PackedMatrix::from_parts(self.format, n_rows, n_cols, get);
+        Ok(matrix.map_err(|source| ModelError::Packed {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            source,
+        })?)
     }
 }
 

@@ -52,6 +52,7 @@ pub use error::PackError;
 pub use format::{PackedFormat, UnknownPackedFormat};
 pub use fp4::FP4_CODEBOOK;
 pub use grid::BlockGrid;
+pub(crate) use grid::finite_f16;
 pub(crate) use int4::Group as Int4Group;
 pub use int4::Int4Groups;
 pub use int8::{INT8_OUTLIERS_FROM, round_activations};

@@ -20,9 +20,7 @@ pub(crate) struct QuantizedRows {
     pub(crate) codes: Vec<i8>,
     /// `[rows, in / 32]`.
     pub(crate) scales: Vec<f32>,
-    /// The codes' sums, `[rows, in / 32]`.
-    pub(crate) sums: Vec<i32>,
-    /// Those of half blocks, `[rows, in / 16]`.
+    /// The codes' sums over half blocks, `[rows, in / 16]`.
     pub(crate) half_sums: Vec<i32>,
 }
 
@@ -32,11 +30,9 @@ impl QuantizedRows {
         let (n_rows, n_blocks) = (x.len() / n_in, n_in / BLOCK);
         self.codes.resize(n_rows * n_in, 0);
         self.scales.resize(n_rows * n_blocks, 0.0);
-        self.sums.resize(n_rows * n_blocks, 0);
         self.half_sums.resize(2 * n_rows * n_blocks, 0);
         let codes = SharedMut::new(&mut self.codes);
         let scales = SharedMut::new(&mut self.scales);
-        let sums = SharedMut::new(&mut self.sums);
         let half_sums = SharedMut::new(&mut self.half_sums);
         for_each_range(n_rows * n_blocks, ROWS_PER_TASK * n_blocks, |blocks| {
             let kernel = QuantizeBlocks {
@@ -44,7 +40,6 @@ impl QuantizedRows {
                 blocks,
                 codes,
                 scales,
-                sums,
                 half_sums,
             };
             dispatch(level, kernel);
@@ -57,7 +52,6 @@ struct QuantizeBlocks<'a> {
     blocks: std::ops::Range<usize>,
     codes: SharedMut<i8>,
     scales: SharedMut<f32>,
-    sums: SharedMut<i32>,
     half_sums: SharedMut<i32>,
 }
 
@@ -80,10 +74,6 @@ impl Kernel for QuantizeBlocks<'_> {
                     .cast::<[i8; BLOCK]>()
                     .write(codes);
                 self.scales.ptr().add(block).write(scale);
-                self.sums
-                    .ptr()
-                    .add(block)
-                    .write(half_sums[0] + half_sums[1]);
                 self.half_sums
                     .ptr()
                     .add(2 * block)

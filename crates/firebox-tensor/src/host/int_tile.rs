@@ -13,7 +13,6 @@ use super::simd::Simd;
 pub(crate) struct IntLeft {
     codes: *const i8,
     scales: *const f32,
-    sums: *const i32,
     half_sums: *const i32,
     n_blocks: usize,
 }
@@ -24,7 +23,6 @@ impl IntLeft {
         Self {
             codes: rows.codes.as_ptr(),
             scales: rows.scales.as_ptr(),
-            sums: rows.sums.as_ptr(),
             half_sums: rows.half_sums.as_ptr(),
             n_blocks: n_in / BLOCK,
         }
@@ -41,7 +39,6 @@ impl IntLeft {
             Self {
                 codes: self.codes.add(row * self.n_blocks * BLOCK),
                 scales: self.scales.add(row * self.n_blocks),
-                sums: self.sums.add(row * self.n_blocks),
                 half_sums: self.half_sums.add(2 * row * self.n_blocks),
                 ..self
             }
@@ -54,12 +51,12 @@ impl IntLeft {
     /// There is such a row and such a block.
     #[inline(always)]
     unsafe fn sum<C: IntCodes>(self, row: usize, block: usize, span: usize) -> i32 {
-        let at = row * self.n_blocks + block;
-        // SAFETY: a sum for each block, says the caller, and two for its halves.
+        // SAFETY: two sums for each block, says the caller.
         unsafe {
+            let halves = self.half_sums.add(2 * (row * self.n_blocks + block));
             match C::SPANS {
-                1 => *self.sums.add(at),
-                _ => *self.half_sums.add(2 * at + span),
+                1 => *halves + *halves.add(1),
+                _ => *halves.add(span),
             }
         }
     }

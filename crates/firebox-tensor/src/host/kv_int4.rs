@@ -8,6 +8,8 @@
 
 use half::f16;
 
+use crate::packed::finite_f16;
+
 use super::gemm::panel_width;
 use super::kv_form::{KvForm, ReadHead};
 use super::kv_page::{AttentionShape, KvPage, PAGE_TOKENS, PageHead};
@@ -102,10 +104,9 @@ impl Grid {
             let (scale, min) = (f16::ZERO, f16::NAN);
             return Self { scale, min };
         }
-        let round = |x: f32| f16::from_f32(x.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()));
-        let min = round(group.iter().copied().fold(f32::INFINITY, f32::min));
+        let min = finite_f16(group.iter().copied().fold(f32::INFINITY, f32::min));
         let max = group.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let scale = round((max - min.to_f32()).max(0.0) / LARGEST_CODE);
+        let scale = finite_f16((max - min.to_f32()).max(0.0) / LARGEST_CODE);
         Self { scale, min }
     }
 

@@ -109,13 +109,10 @@ impl PanelFormat {
     /// The format that keeps a packed weight as it is; `None` where only floats do: NF4 whose rows are
     /// not whole blocks.
     pub fn of_packed(matrix: &PackedMatrix) -> Option<Self> {
-        Self::of_format(matrix.format(), matrix.n_cols())
-    }
-
-    /// As [`Self::of_packed`], before there is a weight: of rows of `n_cols`.
-    pub fn of_format(format: PackedFormat, n_cols: usize) -> Option<Self> {
-        let whole_blocks = n_cols.is_multiple_of(crate::packed::NF4_BLOCK_SIZE);
-        match format {
+        let whole_blocks = matrix
+            .n_cols()
+            .is_multiple_of(crate::packed::NF4_BLOCK_SIZE);
+        match matrix.format() {
             PackedFormat::Nf4 | PackedFormat::Nf4DoubleQuant => whole_blocks.then_some(Self::Nf4),
             PackedFormat::Fp4 | PackedFormat::Fp4DoubleQuant => whole_blocks.then_some(Self::Fp4),
             PackedFormat::Int8Rowwise => Some(Self::Int8Rowwise),

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::packed::{GGML_BLOCK_SIZE, Int4Groups, K_BLOCK_SIZE};
+use crate::packed::{Int4Groups, ggml::Family};
 
 /// How a weight is packed. See the table in [`crate::packed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -87,12 +87,10 @@ impl PackedFormat {
 
     /// The columns of a weight are a multiple of this; 1 where any number will do.
     pub fn row_multiple(self) -> usize {
-        match self {
-            Self::Nf4 | Self::Nf4DoubleQuant | Self::Fp4 | Self::Fp4DoubleQuant => 1,
-            Self::Int8Rowwise => 1,
-            Self::Q8_0 | Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 => GGML_BLOCK_SIZE,
-            Self::Q4K | Self::Q5K | Self::Q6K => K_BLOCK_SIZE,
-            Self::Int4(groups) => groups.size(),
+        match self.family() {
+            Family::Codebook4(_) | Family::Codebook4DoubleQuant(_) | Family::Int8 => 1,
+            Family::Ggml(kind) => kind.block_len(),
+            Family::Int4(groups) => groups.size(),
         }
     }
 }

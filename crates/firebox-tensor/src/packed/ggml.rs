@@ -26,7 +26,7 @@ pub(super) enum GgmlKind {
 
 impl GgmlKind {
     /// Elements of a block.
-    fn block_len(self) -> usize {
+    pub(super) fn block_len(self) -> usize {
         match self {
             Self::Q8_0 | Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 => GGML_BLOCK_SIZE,
             Self::Q4K | Self::Q5K | Self::Q6K => K_BLOCK_SIZE,

@@ -82,18 +82,12 @@ impl BlockGrid {
             "values of one block of {format}"
         );
         let scales = match format {
-            PackedFormat::Nf4 | PackedFormat::Nf4DoubleQuant => Scales::Codebook4 {
-                book: Codebook4::Nf4,
-                absmax: fit_scale(values, importance, &CODEBOOK_CANDIDATES, |x| {
-                    Codebook4::Nf4.nearest_level(x)
-                }),
-            },
-            PackedFormat::Fp4 | PackedFormat::Fp4DoubleQuant => Scales::Codebook4 {
-                book: Codebook4::Fp4,
-                absmax: fit_scale(values, importance, &CODEBOOK_CANDIDATES, |x| {
-                    Codebook4::Fp4.nearest_level(x)
-                }),
-            },
+            PackedFormat::Nf4 | PackedFormat::Nf4DoubleQuant => {
+                fit_codebook(Codebook4::Nf4, values, importance)
+            }
+            PackedFormat::Fp4 | PackedFormat::Fp4DoubleQuant => {
+                fit_codebook(Codebook4::Fp4, values, importance)
+            }
             PackedFormat::Int8Rowwise => Scales::Int8 {
                 absmax: absmax(values),
             },
@@ -192,6 +186,14 @@ pub(super) const fn of_both_signs<const N: usize>(first: f32, step: f32) -> [f32
     candidates
 }
 
+/// Inlined, so that each codebook has its own constants in the loops.
+#[inline(always)]
+fn fit_codebook(book: Codebook4, values: &[f32], importance: &[f32]) -> Scales {
+    let level = |x| book.nearest_level(x);
+    let absmax = fit_scale(values, importance, &CODEBOOK_CANDIDATES, level);
+    Scales::Codebook4 { book, absmax }
+}
+
 /// Scale and minimum of a block of 32.
 fn fit_line(values: &[f32], importance: &[f32], max_code: f32) -> (f16, f16) {
     let block = |x: &[f32]| <[f32; GGML_BLOCK_SIZE]>::try_from(x).expect("32 values");
@@ -238,7 +240,7 @@ pub(super) fn fit_scale(
 }
 
 /// The nearest f16 that is finite.
-pub(super) fn finite_f16(x: f32) -> f16 {
+pub(crate) fn finite_f16(x: f32) -> f16 {
     f16::from_f32(x.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()))
 }
 

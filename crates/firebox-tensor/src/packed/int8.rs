@@ -64,14 +64,12 @@ pub const INT8_OUTLIERS_FROM: f32 = 6.0;
 /// ```
 pub fn round_activations(x: &mut [f32], n_cols: usize, outliers_from: f32) {
     for row in x.chunks_mut(n_cols.max(1)) {
-        let is_rounded = |x: &&mut f32| x.abs() < outliers_from;
-        let absmax = row
-            .iter()
-            .filter(|x| x.abs() < outliers_from)
-            .fold(0.0_f32, |max, x| max.max(x.abs()));
+        let is_rounded = |x: f32| x.abs() < outliers_from;
+        let rounded = row.iter().filter(|x| is_rounded(**x));
+        let absmax = rounded.fold(0.0_f32, |max, x| max.max(x.abs()));
         if absmax > 0.0 {
             let inverse = MAX_CODE / absmax;
-            for x in row.iter_mut().filter(is_rounded) {
+            for x in row.iter_mut().filter(|x| is_rounded(**x)) {
                 *x = (*x * inverse).round_ties_even() * absmax / MAX_CODE;
             }
         }
