@@ -65,11 +65,21 @@ pub(crate) fn run(globals: &Globals, args: &QuantizeArgs) -> anyhow::Result<()> 
         })
         .with_layout(layout);
     let start = Instant::now();
-    let allocation = budget::allocate(globals, args, &files, &config)?;
+    let texts = match method(args).is_some() || args.budget.budget.is_some() {
+        true => calibration_texts(globals, &files, &args.calibration)?,
+        false => Vec::new(),
+    };
+    let job = Job {
+        globals,
+        args,
+        checkpoint: &files.checkpoint,
+        texts,
+    };
+    let allocation = budget::allocate(&job, &config)?;
     if let Some(allocation) = &allocation {
         config.rules.extend(allocation.rules());
     }
-    let quantized = write(globals, args, &files, &config)?;
+    let quantized = job.write(&config)?;
     let mut report = Quantized {
         name: args.model.clone(),
         method: match args.method {
@@ -95,67 +105,67 @@ pub(crate) fn run(globals: &Globals, args: &QuantizeArgs) -> anyhow::Result<()> 
     output::print(globals.json, &report, || text(&report, args))
 }
 
-/// Writes the packed model as a folder, or as a GGUF file.
-fn write(
-    globals: &Globals,
-    args: &QuantizeArgs,
-    files: &ModelFiles,
-    config: &QuantConfig,
-) -> anyhow::Result<QuantReport> {
-    if !save::is_gguf(&args.out) {
-        return quantize(globals, args, files, config, &args.out);
-    }
-    // By way of a folder beside the file: GGUF lists tensors before it is known what they become.
-    let parent = args.out.parent();
-    let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
-    let folder = tempfile::tempdir_in(parent.unwrap_or(Path::new(".")))?;
-    let packed = folder.path().join("packed");
-    let report = quantize(globals, args, files, config, &packed)?;
-    write_gguf(&Checkpoint::open(&packed)?, &args.out, Dtype::F16)?;
-    let bytes_after = std::fs::metadata(&args.out)?.len();
-    Ok(QuantReport {
-        bytes_after,
-        ..report
-    })
+/// A model to be packed.
+struct Job<'a> {
+    globals: &'a Globals,
+    args: &'a QuantizeArgs,
+    checkpoint: &'a Checkpoint,
+    /// Token ids of the calibration texts; none where nothing looks at them.
+    texts: Vec<Vec<u32>>,
 }
 
-fn quantize(
-    globals: &Globals,
-    args: &QuantizeArgs,
-    files: &ModelFiles,
-    config: &QuantConfig,
-    out: &Path,
-) -> anyhow::Result<QuantReport> {
-    let checkpoint = &files.checkpoint;
-    Ok(match method(args) {
-        None => {
-            let bar = progress::counter("quantize", checkpoint.names().len());
-            let on_tensor = |done, _| bar.set_position(done as u64);
-            let report = quantize_checkpoint(checkpoint, config, out, on_tensor)?;
-            bar.finish_and_clear();
-            report
+impl Job<'_> {
+    /// Writes the packed model as a folder, or as a GGUF file.
+    fn write(&self, config: &QuantConfig) -> anyhow::Result<QuantReport> {
+        let out = &self.args.out;
+        if !save::is_gguf(out) {
+            return self.quantize(config, out);
         }
-        Some(method) => {
-            let texts = calibration_texts(globals, files, &args.calibration)?;
-            // Beside the target, under a name that says whose it is.
-            let journal = args.out.with_added_extension("quantizing");
-            let calibration = Calibration {
-                method,
-                scaling: scaling(args),
-                texts,
-                device: globals.device.open()?,
-                journal: Some(journal),
-            };
-            let bar = progress::counter("quantize layers", 1);
-            let on_layer = |done, all| {
-                bar.set_length(all as u64);
-                bar.set_position(done as u64);
-            };
-            let report = quantize_calibrated(checkpoint, config, &calibration, out, on_layer)?;
-            bar.finish_and_clear();
-            report
-        }
-    })
+        // By way of a folder beside the file: GGUF lists tensors before it is known what they become.
+        let parent = out.parent();
+        let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
+        let folder = tempfile::tempdir_in(parent.unwrap_or(Path::new(".")))?;
+        let packed = folder.path().join("packed");
+        let report = self.quantize(config, &packed)?;
+        write_gguf(&Checkpoint::open(&packed)?, out, Dtype::F16)?;
+        let bytes_after = std::fs::metadata(out)?.len();
+        Ok(QuantReport {
+            bytes_after,
+            ..report
+        })
+    }
+
+    fn quantize(&self, config: &QuantConfig, out: &Path) -> anyhow::Result<QuantReport> {
+        let checkpoint = self.checkpoint;
+        Ok(match method(self.args) {
+            None => {
+                let bar = progress::counter("quantize", checkpoint.names().len());
+                let on_tensor = |done, _| bar.set_position(done as u64);
+                let report = quantize_checkpoint(checkpoint, config, out, on_tensor)?;
+                bar.finish_and_clear();
+                report
+            }
+            Some(method) => {
+                // Beside the target, under a name that says whose it is.
+                let journal = self.args.out.with_added_extension("quantizing");
+                let calibration = Calibration {
+                    method,
+                    scaling: scaling(self.args),
+                    texts: self.texts.clone(),
+                    device: self.globals.device.open()?,
+                    journal: Some(journal),
+                };
+                let bar = progress::counter("quantize layers", 1);
+                let on_layer = |done, all| {
+                    bar.set_length(all as u64);
+                    bar.set_position(done as u64);
+                };
+                let report = quantize_calibrated(checkpoint, config, &calibration, out, on_layer)?;
+                bar.finish_and_clear();
+                report
+            }
+        })
+    }
 }
 
 /// The method that looks at text, if one was asked for.
