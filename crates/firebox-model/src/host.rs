@@ -8,12 +8,14 @@ mod linear;
 mod load;
 mod weights;
 
+use std::ops::Range;
+
 use firebox_tensor::host::{
-    AttentionShape, KvFormat, PanelMatrix, Segment, SimdLevel, Start, attend, in_team, rms_norm,
-    rotate, softmax_nll, swiglu,
+    AttentionShape, KvFormat, PanelMatrix, SimdLevel, Start, attend, in_team, rms_norm, rotate,
+    softmax_nll, swiglu,
 };
 
-pub use self::cache::HostCache;
+pub use self::cache::{HostBlocks, HostCache};
 pub use self::weights::{HostWeights, UnknownHostWeights};
 
 use self::cache::Workspace;
@@ -42,6 +44,24 @@ pub struct HostLlama {
     norm: Vec<f32>,
     /// `[vocab, d_model]`; `None` when the head is the embedding.
     lm_head: Option<PanelMatrix>,
+}
+
+/// The next tokens of one sequence among those of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct HostSegment<'a> {
+    /// What is to be computed.
+    pub ids: &'a [u32],
+    /// Tokens of the sequence before them, computed already.
+    pub n_past: usize,
+    /// The sequence's blocks, first to last, up to the last of `ids` at least.
+    pub table: &'a [u32],
+}
+
+impl HostSegment<'_> {
+    /// Where in the sequence the tokens are.
+    fn positions(&self) -> Range<usize> {
+        self.n_past..self.n_past + self.ids.len()
+    }
 }
 
 #[derive(Debug)]
@@ -86,7 +106,12 @@ impl HostLlama {
 
     /// An empty cache for one sequence.
     pub fn new_cache(&self) -> HostCache {
-        HostCache::new(self.shape, self.config.n_layers, &self.inv_freq)
+        HostCache::new(self.new_blocks())
+    }
+
+    /// Blocks for any number of sequences: none yet.
+    pub fn new_blocks(&self) -> HostBlocks {
+        HostBlocks::new(self.shape, self.config.n_layers, &self.inv_freq)
     }
 
     /// Computes the tokens that follow those in `cache`, which learns them and holds their hidden
@@ -97,26 +122,60 @@ impl HostLlama {
     pub fn forward(&self, ids: &[u32], cache: &mut HostCache) -> Result<(), ModelError> {
         self.config.check_context(cache.len() + ids.len())?;
         self.config.check_ids(ids)?;
-        in_team(|| self.compute(ids, cache));
+        cache.reach(ids.len());
+        let segment = HostSegment {
+            ids,
+            n_past: cache.len,
+            table: &cache.table,
+        };
+        in_team(|| self.compute(&[segment], &mut cache.blocks));
+        cache.len += ids.len();
         Ok(())
     }
 
-    fn compute(&self, ids: &[u32], cache: &mut HostCache) {
+    /// Computes the next tokens of several sequences at once. Their keys and values go into the
+    /// blocks, which hold the rows' hidden states until the next call, segment after segment.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    ///
+    /// # Panics
+    /// When a table names a block that is not there or does not reach its segment's last token.
+    pub fn forward_batch(
+        &self,
+        segments: &[HostSegment<'_>],
+        blocks: &mut HostBlocks,
+    ) -> Result<(), ModelError> {
+        for segment in segments {
+            self.config.check_context(segment.positions().end)?;
+            self.config.check_ids(segment.ids)?;
+        }
+        in_team(|| self.compute(segments, blocks));
+        Ok(())
+    }
+
+    fn compute(&self, segments: &[HostSegment<'_>], blocks: &mut HostBlocks) {
         let d_model = self.config.d_model;
-        cache.begin(ids.len(), d_model);
-        for (id, x) in ids.iter().zip(cache.work.x.chunks_exact_mut(d_model)) {
+        blocks.begin(segments, d_model);
+        let ids = segments.iter().flat_map(|segment| segment.ids);
+        for (id, x) in ids.zip(blocks.work.x.chunks_exact_mut(d_model)) {
             self.embed_tokens.unpack_row(*id as usize, x);
         }
         for (i, layer) in self.layers.iter().enumerate() {
-            self.attention(layer, cache, i);
-            self.feed_forward(layer, &mut cache.work);
+            self.attention(layer, segments, blocks, i);
+            self.feed_forward(layer, &mut blocks.work);
         }
-        cache.advance(ids.len());
     }
 
-    fn attention(&self, layer: &HostLayer, cache: &mut HostCache, i: usize) {
+    fn attention(
+        &self,
+        layer: &HostLayer,
+        segments: &[HostSegment<'_>],
+        blocks: &mut HostBlocks,
+        i: usize,
+    ) {
         let (n_heads, n_kv_heads) = (self.config.n_heads, self.config.n_kv_heads);
-        let (n_past, work) = (cache.len(), &mut cache.work);
+        let work = &mut blocks.work;
         let (n_rows, stride) = (work.positions.len(), layer.qkv_proj.n_out());
         work.normalize(self.level, &layer.input_layernorm, self.config.rms_eps);
         work.wide.resize(n_rows * stride, 0.0);
@@ -134,21 +193,10 @@ impl HostLlama {
             &work.positions,
         );
         let keys_at = n_heads * self.config.head_dim;
-        cache.write(i, stride, keys_at);
-        let work = &mut cache.work;
-        let segment = Segment {
-            rows: 0..n_rows,
-            n_past,
-            pages: &cache.pages[i],
-        };
+        blocks.write(segments, i, stride, keys_at);
+        let (segments, work) = blocks.of_layer(segments, i);
         work.narrow.resize(n_rows * keys_at, 0.0);
-        attend(
-            &self.shape,
-            &work.wide,
-            stride,
-            &[segment],
-            &mut work.narrow,
-        );
+        attend(&self.shape, &work.wide, stride, &segments, &mut work.narrow);
         layer.o_proj.apply(
             &work.narrow,
             &mut work.x,
@@ -191,26 +239,48 @@ impl HostLlama {
     /// # Panics
     /// When nothing was computed.
     pub fn last_logits_into(&self, cache: &mut HostCache, logits: &mut Vec<f32>) {
-        let n_rows = cache.work.positions.len();
+        let n_rows = cache.blocks.work.positions.len();
         assert!(n_rows > 0, "logits of a token that was not computed");
-        in_team(|| self.logits(n_rows - 1..n_rows, &mut cache.work, logits));
+        self.logits_into(n_rows - 1..n_rows, &mut cache.blocks, logits);
     }
 
     /// Logits after each token of the last call of [`HostLlama::forward`], `[tokens, vocab]`.
     pub(crate) fn all_logits_into(&self, cache: &mut HostCache, logits: &mut Vec<f32>) {
-        let n_rows = cache.work.positions.len();
-        in_team(|| self.logits(0..n_rows, &mut cache.work, logits));
+        let n_rows = cache.blocks.work.positions.len();
+        self.logits_into(0..n_rows, &mut cache.blocks, logits);
     }
 
-    /// Logits of some of the last computed rows, `[rows, vocab]`.
-    fn logits(&self, rows: std::ops::Range<usize>, work: &mut Workspace, logits: &mut Vec<f32>) {
+    /// Logits after some of the rows of the last pass, `[rows, vocab]`.
+    ///
+    /// # Panics
+    /// When a row was not computed.
+    pub fn logits_into(
+        &self,
+        rows: impl ExactSizeIterator<Item = usize> + Send,
+        blocks: &mut HostBlocks,
+        logits: &mut Vec<f32>,
+    ) {
+        in_team(|| self.logits(rows, &mut blocks.work, logits));
+    }
+
+    fn logits(
+        &self,
+        rows: impl ExactSizeIterator<Item = usize>,
+        work: &mut Workspace,
+        logits: &mut Vec<f32>,
+    ) {
         let (d_model, eps) = (self.config.d_model, self.config.rms_eps as f32);
-        let x = &work.x[rows.start * d_model..rows.end * d_model];
-        let normed = &mut work.normed[..x.len()];
-        rms_norm(self.level, x, &self.norm, eps, normed);
-        logits.resize(rows.len() * self.config.vocab_size, 0.0);
+        let n_rows = rows.len();
+        work.narrow.clear();
+        for row in rows {
+            let x = &work.x[row * d_model..][..d_model];
+            work.narrow.extend_from_slice(x);
+        }
+        work.normed.resize(n_rows * d_model, 0.0);
+        rms_norm(self.level, &work.narrow, &self.norm, eps, &mut work.normed);
+        logits.resize(n_rows * self.config.vocab_size, 0.0);
         let head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
-        head.matmul(normed, logits, Start::Zero, &mut work.scratch);
+        head.matmul(&work.normed, logits, Start::Zero, &mut work.scratch);
     }
 
     /// Negative log-likelihood of each token after the first, in nats: `ids.len() - 1` values.
@@ -234,7 +304,7 @@ impl HostLlama {
                 let next = &ids[start + rows.start + 1..=start + rows.end];
                 let targets: Vec<usize> = next.iter().map(|id| *id as usize).collect();
                 in_team(|| {
-                    self.logits(rows, &mut cache.work, &mut logits);
+                    self.logits(rows, &mut cache.blocks.work, &mut logits);
                     nll.extend(softmax_nll(self.level, &mut logits, &targets).0);
                 });
             }

@@ -39,6 +39,7 @@ fn main() {
     for format in KvFormat::ALL {
         let shape = AttentionShape::new(9, 3, 64).with_kv_format(format);
         let layers: Vec<Vec<KvPage>> = (0..N_LAYERS).map(|_| pages(&shape)).collect();
+        let table: Vec<u32> = (0..layers[0].len() as u32).collect();
         let queries: Vec<f32> = (0..576).map(|i| (i % 13) as f32 / 6.0 - 1.0).collect();
         let mut out = vec![0.0; 576];
         let mut seconds = Vec::new();
@@ -51,6 +52,7 @@ fn main() {
                         rows: 0..1,
                         n_past: N_TOKENS - 1,
                         pages,
+                        table: &table,
                     };
                     attend(&shape, &queries, 576, &[segment], &mut out);
                 }

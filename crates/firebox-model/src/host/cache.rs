@@ -1,19 +1,31 @@
-//! Keys and values of one sequence in pages, and the buffers of a forward pass.
+//! Keys and values of sequences in blocks, and the buffers of a forward pass.
 
 use firebox_tensor::host::{
-    Arena, AttentionShape, KvPage, MatmulScratch, RotaryTable, SimdLevel, rms_norm,
+    Arena, AttentionShape, KvPage, MatmulScratch, RotaryTable, Segment, SimdLevel, rms_norm,
 };
 
-/// What a sequence has computed so far: pages of 64 tokens for every layer, taken as tokens arrive
-/// and never moved; and the buffers that a pass reuses.
+use super::HostSegment;
+
+/// What one sequence has computed so far: blocks that are taken as tokens arrive and never moved.
 #[derive(Debug)]
 pub struct HostCache {
+    pub(super) blocks: HostBlocks,
+    /// Its blocks, first to last: all there are.
+    pub(super) table: Vec<u32>,
+    pub(super) len: usize,
+}
+
+/// Keys and values of any number of sequences in blocks of 64 tokens, which go by number and which
+/// sequences may share; and the buffers that a forward pass reuses.
+///
+/// Who holds which block is not known here.
+#[derive(Debug)]
+pub struct HostBlocks {
     shape: AttentionShape,
     /// Where the pages lie.
     arena: Arena,
-    /// The pages of each layer.
-    pub(super) pages: Vec<Vec<KvPage>>,
-    len: usize,
+    /// A block's page in each layer: `[layers][blocks]`.
+    pages: Vec<Vec<KvPage>>,
     pub(super) work: Workspace,
 }
 
@@ -35,21 +47,11 @@ pub(super) struct Workspace {
 }
 
 impl HostCache {
-    pub(super) fn new(shape: AttentionShape, n_layers: usize, inv_freq: &[f64]) -> Self {
+    pub(super) fn new(blocks: HostBlocks) -> Self {
         Self {
-            shape,
-            arena: Arena::new(),
-            pages: vec![Vec::new(); n_layers],
+            blocks,
+            table: Vec::new(),
             len: 0,
-            work: Workspace {
-                positions: Vec::new(),
-                x: Vec::new(),
-                normed: Vec::new(),
-                wide: Vec::new(),
-                narrow: Vec::new(),
-                scratch: MatmulScratch::default(),
-                rotary: RotaryTable::new(inv_freq),
-            },
         }
     }
 
@@ -63,42 +65,131 @@ impl HostCache {
         self.len == 0
     }
 
-    /// Bytes of the pages.
+    /// Bytes of the blocks.
+    pub fn n_bytes(&self) -> usize {
+        self.blocks.n_bytes()
+    }
+
+    /// Makes room for `n` more tokens.
+    pub(super) fn reach(&mut self, n: usize) {
+        let n_blocks = (self.len + n).div_ceil(HostBlocks::TOKENS);
+        self.blocks.reach(n_blocks);
+        self.table.extend(self.table.len() as u32..n_blocks as u32);
+    }
+}
+
+impl HostBlocks {
+    /// Tokens of a block.
+    pub const TOKENS: usize = AttentionShape::PAGE_TOKENS;
+
+    pub(super) fn new(shape: AttentionShape, n_layers: usize, inv_freq: &[f64]) -> Self {
+        Self {
+            shape,
+            arena: Arena::new(),
+            pages: vec![Vec::new(); n_layers],
+            work: Workspace {
+                positions: Vec::new(),
+                x: Vec::new(),
+                normed: Vec::new(),
+                wide: Vec::new(),
+                narrow: Vec::new(),
+                scratch: MatmulScratch::default(),
+                rotary: RotaryTable::new(inv_freq),
+            },
+        }
+    }
+
+    /// Blocks there are, held or not.
+    pub fn len(&self) -> usize {
+        self.pages.first().map_or(0, Vec::len)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of the blocks.
     pub fn n_bytes(&self) -> usize {
         self.pages.iter().flatten().map(KvPage::n_bytes).sum()
     }
 
-    /// Makes room for `n_rows` more tokens.
-    pub(super) fn begin(&mut self, n_rows: usize, d_model: usize) {
-        let n_tokens = self.len + n_rows;
-        let n_pages = n_tokens.div_ceil(AttentionShape::PAGE_TOKENS);
+    /// Makes blocks until there are `n_blocks`.
+    pub fn reach(&mut self, n_blocks: usize) {
         for pages in &mut self.pages {
-            pages.resize_with(n_pages, || KvPage::new_in(&mut self.arena, &self.shape));
+            while pages.len() < n_blocks {
+                pages.push(KvPage::new_in(&mut self.arena, &self.shape));
+            }
         }
+    }
+
+    /// Makes block `to` hold what block `from` holds.
+    ///
+    /// # Panics
+    /// When there is no such block, or they are one.
+    pub fn copy(&mut self, from: u32, to: u32) {
+        for pages in &mut self.pages {
+            let [from, to] = pages
+                .get_disjoint_mut([from as usize, to as usize])
+                .expect("two blocks that are there");
+            to.copy_from(from);
+        }
+    }
+
+    /// Makes room for the rows of a pass.
+    pub(super) fn begin(&mut self, segments: &[HostSegment<'_>], d_model: usize) {
         let work = &mut self.work;
         work.positions.clear();
-        work.positions.extend(self.len..n_tokens);
+        for segment in segments {
+            work.positions.extend(segment.positions());
+        }
+        let n_rows = work.positions.len();
         work.x.resize(n_rows * d_model, 0.0);
         work.normed.resize(n_rows * d_model, 0.0);
-        work.rotary.reach(n_tokens);
+        let reached = work.positions.iter().max().map_or(0, |last| last + 1);
+        work.rotary.reach(reached);
     }
 
     /// Puts the keys and values of the rows, `[queries, keys, values]` in `wide`, into the pages of a
     /// layer; the keys begin at `keys_at` of a row.
-    pub(super) fn write(&mut self, layer: usize, stride: usize, keys_at: usize) {
+    pub(super) fn write(
+        &mut self,
+        segments: &[HostSegment<'_>],
+        layer: usize,
+        stride: usize,
+        keys_at: usize,
+    ) {
         let pages = &mut self.pages[layer];
-        for (row, token) in self.work.wide.chunks_exact(stride).zip(self.len..) {
-            let (page, place) = (
-                token / AttentionShape::PAGE_TOKENS,
-                token % AttentionShape::PAGE_TOKENS,
-            );
-            let (keys, values) = row[keys_at..].split_at((stride - keys_at) / 2);
-            pages[page].write(&self.shape, place, keys, values);
+        let mut rows = self.work.wide.chunks_exact(stride);
+        for segment in segments {
+            // The tokens first: a row that is taken must be written.
+            for (token, row) in segment.positions().zip(&mut rows) {
+                let page = segment.table[token / Self::TOKENS];
+                let (keys, values) = row[keys_at..].split_at((stride - keys_at) / 2);
+                pages[page as usize].write(&self.shape, token % Self::TOKENS, keys, values);
+            }
         }
     }
 
-    pub(super) fn advance(&mut self, n_rows: usize) {
-        self.len += n_rows;
+    /// The segments as attention takes them, and the buffers beside their pages.
+    pub(super) fn of_layer<'a>(
+        &'a mut self,
+        segments: &[HostSegment<'a>],
+        layer: usize,
+    ) -> (Vec<Segment<'a>>, &'a mut Workspace) {
+        let mut first = 0;
+        let pages = &self.pages[layer];
+        let in_rows = |segment: &HostSegment<'a>| {
+            let rows = first..first + segment.ids.len();
+            first = rows.end;
+            Segment {
+                rows,
+                n_past: segment.n_past,
+                pages,
+                table: segment.table,
+            }
+        };
+        (segments.iter().map(in_rows).collect(), &mut self.work)
     }
 }
 

@@ -14,7 +14,7 @@ fn hidden(model: &HostLlama, chunks: &[&[u32]]) -> Vec<f32> {
     let mut rows = Vec::new();
     for chunk in chunks {
         model.forward(chunk, &mut cache).unwrap();
-        rows.extend_from_slice(&cache.work.x);
+        rows.extend_from_slice(&cache.blocks.work.x);
     }
     rows
 }

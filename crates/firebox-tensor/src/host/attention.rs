@@ -24,8 +24,19 @@ pub struct Segment<'a> {
     pub rows: Range<usize>,
     /// Tokens of the sequence before the first row.
     pub n_past: usize,
-    /// The sequence's pages. Those of the rows themselves are written already.
+    /// Pages of this layer, those of other sequences among them.
     pub pages: &'a [KvPage],
+    /// Which of them are the sequence's, first to last. Those of the rows themselves are written
+    /// already.
+    pub table: &'a [u32],
+}
+
+impl Segment<'_> {
+    /// The sequence's `i`-th page.
+    #[inline(always)]
+    pub(super) fn page(&self, i: usize) -> &KvPage {
+        &self.pages[self.table[i] as usize]
+    }
 }
 
 /// `softmax(Q Kᵀ / sqrt(head_dim)) V`, each query over the keys up to its own, the last ones where
@@ -105,12 +116,12 @@ fn check(
             "rows of a segment"
         );
         assert!(
-            n_tokens <= segment.pages.len() * PAGE_TOKENS,
+            n_tokens <= segment.table.len() * PAGE_TOKENS,
             "pages of a segment"
         );
-        for page in segment.pages {
+        for i in 0..segment.table.len() {
             assert_eq!(
-                page.n_bytes(),
+                segment.page(i).n_bytes(),
                 shape.page_bytes(),
                 "a page of another shape"
             );

@@ -97,7 +97,7 @@ impl<F: KvForm> Kernel for AttendTask<'_, F> {
         for page in first_page..n_tokens.div_ceil(PAGE_TOKENS) {
             let first_key = page * PAGE_TOKENS;
             let n_keys = PAGE_TOKENS.min(n_tokens - first_key);
-            let page = &self.segment.pages[page];
+            let page = self.segment.page(page);
             let token = |row: usize| first_token + row % self.rows.len();
             let visible = |row| part_of(&shape.visible(token(row)), first_key, n_keys);
             let mut widened = mem::take(&mut scratch.widened);

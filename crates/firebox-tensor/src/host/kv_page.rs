@@ -261,4 +261,14 @@ impl KvPage {
     pub fn n_bytes(&self) -> usize {
         self.0.n_bytes()
     }
+
+    /// Takes over what another page of the same layer holds.
+    ///
+    /// # Panics
+    /// When that page is of another shape.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.0
+            .values_mut::<u8>()
+            .copy_from_slice(other.0.values::<u8>());
+    }
 }

@@ -185,12 +185,15 @@ mod fused {
             } = self.shape;
             let (queries, keys) = (self.rotated(q, n_heads), self.rotated(k, n_kv_heads));
             let documents = self.documents(&keys, values(v));
+            let most_pages = documents.iter().map(|(_, pages)| pages.len()).max();
+            let table: Vec<u32> = (0..most_pages.unwrap_or(0) as u32).collect();
             let segments: Vec<_> = documents
                 .iter()
                 .map(|(rows, pages)| Segment {
                     rows: rows.clone(),
                     n_past: 0,
                     pages,
+                    table: &table[..pages.len()],
                 })
                 .collect();
             let mut out = host::zeros(queries.len());

@@ -67,12 +67,14 @@ fn pages(shape: &AttentionShape, k: &[f32], v: &[f32], width: usize) -> Vec<KvPa
 fn attend_in_chunks(shape: &AttentionShape, q: &[f32], pages: &[KvPage], chunk: usize) -> Vec<f32> {
     let width = shape.n_heads * shape.head_dim;
     let mut out = vec![0.0; q.len()];
+    let table: Vec<u32> = (0..pages.len() as u32).collect();
     let chunks = q.chunks(chunk * width).zip(out.chunks_mut(chunk * width));
     for (i, (q, out)) in chunks.enumerate() {
         let segment = Segment {
             rows: 0..q.len() / width,
             n_past: i * chunk,
             pages,
+            table: &table,
         };
         attend(shape, q, width, &[segment], out);
     }
