@@ -27,6 +27,7 @@ use marks::Marks;
 use pipeline::Buffers;
 
 pub(crate) use analysis::analyse;
+pub(crate) use bpe_analysis::char_bytes;
 pub(crate) use buffer_pool::BufferPool;
 pub use fallback_reason::FallbackReason;
 pub(crate) use pipeline::Pipeline;

@@ -11,6 +11,8 @@ use tokenizers::{ModelWrapper, PostProcessorWrapper};
 use crate::fast_encoder::{BufferPool, FallbackReason, FastEncoder, Pipeline, analyse};
 use crate::{DataError, DecodeStream, error::Source};
 
+mod token_bytes;
+
 /// A Hugging Face `tokenizer.json`, ready to use.
 ///
 /// Special tokens written in a text (`<|im_end|>`) are recognised; none are added, because chat
@@ -27,6 +29,7 @@ struct Shared {
     json: Vec<u8>,
     vocab_size: usize,
     has_byte_fallback: bool,
+    is_byte_level: bool,
     /// Taken out of the tokenizer, which would apply it to every text.
     post_processor: Option<PostProcessorWrapper>,
     /// For [`FastEncoder`], built when first asked for.
@@ -85,6 +88,7 @@ impl Tokenizer {
             shared: Arc::new(Shared {
                 vocab_size: largest_id.map_or(0, |id| id as usize + 1),
                 has_byte_fallback: decoder.contains("\"ByteFallback\""),
+                is_byte_level: decoder.contains("\"ByteLevel\""),
                 json: json.to_vec(),
                 post_processor,
                 pipeline: OnceLock::new(),
@@ -273,9 +277,9 @@ impl Tokenizer {
     /// Whether an id is one raw byte (`<0xE4>`) whose run only decodes as a whole.
     pub(crate) fn is_fallback_byte(&self, id: u32) -> bool {
         self.shared.has_byte_fallback
-            && self.id_to_token(id).is_some_and(|token| {
-                token.len() == 6 && token.starts_with("<0x") && token.ends_with('>')
-            })
+            && self
+                .id_to_token(id)
+                .is_some_and(|token| token_bytes::fallback_byte(&token).is_some())
     }
 }
 

@@ -148,7 +148,10 @@ impl LlamaConfig {
     }
 
     /// Every id has a row in the embedding.
-    pub(crate) fn check_ids(&self, ids: &[u32]) -> Result<(), ModelError> {
+    ///
+    /// # Errors
+    /// [`ModelError::TokenOutOfRange`] names the first that has none.
+    pub fn check_ids(&self, ids: &[u32]) -> Result<(), ModelError> {
         let vocab_size = self.vocab_size;
         match ids.iter().find(|id| **id as usize >= vocab_size) {
             Some(&id) => Err(ModelError::TokenOutOfRange { id, vocab_size }),

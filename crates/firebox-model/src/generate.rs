@@ -165,7 +165,10 @@ impl<D: FnMut(Option<u32>) -> String> Iterator for Generation<'_, D> {
             return None;
         }
         self.next_logits();
-        let Some(id) = self.sampler.sample(&mut self.logits, &self.tokens) else {
+        let drawn = self
+            .sampler
+            .sample(&mut self.logits, &self.tokens, self.n_prompt);
+        let Some(id) = drawn else {
             self.finish_reason = Some(FinishReason::NonFinite);
             return None;
         };

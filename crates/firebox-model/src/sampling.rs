@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ModelError;
 
+mod penalties;
+
 /// How the next token is drawn. The default is greedy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -25,6 +27,19 @@ pub struct SamplingConfig {
     ///
     /// Source: Keskar et al. (2019), section 4.1, <https://arxiv.org/abs/1909.05858>.
     pub repetition_penalty: f32,
+    /// Keep the tokens whose information is closest to what the distribution has on average, until
+    /// their probability reaches this; 1 keeps all.
+    ///
+    /// Source: Meister et al. (2023), section 5, <https://arxiv.org/abs/2202.00666>.
+    pub typical_p: f32,
+    /// Taken from the logits of tokens generated before.
+    ///
+    /// Source: <https://platform.openai.com/docs/api-reference/chat/create>.
+    pub presence_penalty: f32,
+    /// Taken from the logits of tokens generated before, once for each time.
+    pub frequency_penalty: f32,
+    /// Added to the logits of some ids, before any penalty.
+    pub logit_bias: Vec<(u32, f32)>,
     /// The same seed draws the same tokens.
     pub seed: u64,
 }
@@ -37,6 +52,10 @@ impl Default for SamplingConfig {
             top_p: 1.0,
             min_p: 0.0,
             repetition_penalty: 1.0,
+            typical_p: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            logit_bias: Vec::new(),
             seed: 0,
         }
     }
@@ -73,6 +92,19 @@ impl SamplingConfig {
                 self.repetition_penalty > 0.0,
                 "a number above 0",
             ),
+            (
+                "typical_p",
+                self.typical_p,
+                self.typical_p > 0.0 && self.typical_p <= 1.0,
+                "a number above 0 and at most 1",
+            ),
+            ("presence_penalty", self.presence_penalty, true, "a number"),
+            (
+                "frequency_penalty",
+                self.frequency_penalty,
+                true,
+                "a number",
+            ),
         ];
         for (field, value, ok, expected) in in_range {
             if !ok || !value.is_finite() {
@@ -87,7 +119,7 @@ impl SamplingConfig {
     }
 }
 
-/// Draws tokens; the draw of step `n` depends on the seed and `n` alone.
+/// Draws tokens; the draw of the `n`-th new token depends on the seed and `n` alone.
 #[derive(Debug, Clone)]
 pub struct Sampler {
     config: SamplingConfig,
@@ -108,19 +140,21 @@ impl Sampler {
         })
     }
 
-    /// The next token for `logits` (one a vocabulary entry), after the tokens `seen`; `None` when no
-    /// logit is finite.
-    pub fn sample(&mut self, logits: &mut [f32], seen: &[u32]) -> Option<u32> {
-        penalize(logits, seen, self.config.repetition_penalty);
+    /// The next token for `logits` (one a vocabulary entry), after `tokens`, of which the first
+    /// `n_prompt` are the prompt; `None` when no logit is finite.
+    pub fn sample(&self, logits: &mut [f32], tokens: &[u32], n_prompt: usize) -> Option<u32> {
+        penalties::penalize(&self.config, logits, tokens, n_prompt);
         let best = argmax(logits)?;
         if self.config.temperature == 0.0 {
             return Some(best);
         }
         let mut kept = self.candidates(logits, logits[best as usize]);
         self.cut_top_p(&mut kept);
+        self.cut_typical(&mut kept);
         // Sums over a large vocabulary, in f64: what rounding leaves over would fall to the last.
         let total: f64 = kept.iter().map(|(_, p)| f64::from(*p)).sum();
-        let mut left = f64::from(self.rng.uniform()) * total;
+        let n_drawn = (tokens.len() - n_prompt) as u64;
+        let mut left = f64::from(self.rng.uniform_at(n_drawn)) * total;
         for &(id, p) in &kept {
             left -= f64::from(p);
             if left < 0.0 {
@@ -177,6 +211,27 @@ impl Sampler {
             n_sorted = (n_sorted * 8).min(kept.len());
         }
     }
+
+    /// Sorts by how far a token's information is from the entropy, and cuts.
+    fn cut_typical(&self, kept: &mut Vec<(u32, f32)>) {
+        if self.config.typical_p >= 1.0 {
+            return;
+        }
+        let total: f64 = kept.iter().map(|(_, p)| f64::from(*p)).sum();
+        let information = |p: f32| -(f64::from(p) / total).ln();
+        let weighted = kept
+            .iter()
+            .map(|&(_, p)| f64::from(p) / total * information(p));
+        let entropy: f64 = weighted.sum();
+        let distance = |p: f32| (information(p) - entropy).abs();
+        kept.sort_unstable_by(|a, b| distance(a.1).total_cmp(&distance(b.1)).then(a.0.cmp(&b.0)));
+        let mut sum = 0.0;
+        let enough = kept.iter().position(|(_, p)| {
+            sum += f64::from(*p);
+            sum >= f64::from(self.config.typical_p) * total
+        });
+        kept.truncate(enough.map_or(kept.len(), |at| at + 1));
+    }
 }
 
 fn by_probability(a: &(u32, f32), b: &(u32, f32)) -> std::cmp::Ordering {
@@ -192,25 +247,6 @@ pub(crate) fn argmax(logits: &[f32]) -> Option<u32> {
         }
     }
     best.map(|id| id as u32)
-}
-
-fn penalize(logits: &mut [f32], seen: &[u32], penalty: f32) {
-    if penalty == 1.0 {
-        return;
-    }
-    let mut ids = seen.to_vec();
-    ids.sort_unstable();
-    ids.dedup();
-    for id in ids {
-        let Some(logit) = logits.get_mut(id as usize) else {
-            continue;
-        };
-        *logit = if *logit > 0.0 {
-            *logit / penalty
-        } else {
-            *logit * penalty
-        };
-    }
 }
 
 #[cfg(test)]

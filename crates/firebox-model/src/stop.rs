@@ -2,14 +2,15 @@
 
 /// Lets text through until a stop string appears; holds back what may be the beginning of one.
 #[derive(Debug, Clone)]
-pub(crate) struct StopMatcher {
+pub struct StopMatcher {
     stops: Vec<String>,
     held: String,
     stopped: bool,
 }
 
 impl StopMatcher {
-    pub(crate) fn new(stops: Vec<String>) -> Self {
+    /// A matcher of these; empty ones are left out.
+    pub fn new(stops: Vec<String>) -> Self {
         let stops = stops.into_iter().filter(|stop| !stop.is_empty()).collect();
         Self {
             stops,
@@ -19,7 +20,7 @@ impl StopMatcher {
     }
 
     /// Adds text and returns what may be shown now.
-    pub(crate) fn push(&mut self, text: &str) -> String {
+    pub fn push(&mut self, text: &str) -> String {
         if self.stopped {
             return String::new();
         }
@@ -45,11 +46,12 @@ impl StopMatcher {
     }
 
     /// What was held back, when no more text comes.
-    pub(crate) fn finish(&mut self) -> String {
+    pub fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
     }
 
-    pub(crate) fn is_stopped(&self) -> bool {
+    /// Whether a stop string has appeared.
+    pub fn is_stopped(&self) -> bool {
         self.stopped
     }
 }

@@ -218,7 +218,8 @@ fn whole_words(vocab: &HashMap<String, u32>, unit: SymbolUnit) -> FxHashMap<Box<
     words.collect()
 }
 
-fn char_bytes() -> FxHashMap<char, u8> {
+/// The byte that byte-level models mean by each character.
+pub(crate) fn char_bytes() -> FxHashMap<char, u8> {
     byte_chars().into_iter().zip(0..=u8::MAX).collect()
 }
 

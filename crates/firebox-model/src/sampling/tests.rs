@@ -3,10 +3,12 @@ use proptest::prelude::*;
 use super::*;
 
 fn draw(config: SamplingConfig, logits: &[f32], n: usize) -> Vec<u32> {
-    let mut sampler = Sampler::new(config).unwrap();
-    (0..n)
-        .map(|_| sampler.sample(&mut logits.to_vec(), &[]).unwrap())
-        .collect()
+    let sampler = Sampler::new(config).unwrap();
+    let mut drawn = Vec::new();
+    for _ in 0..n {
+        drawn.push(sampler.sample(&mut logits.to_vec(), &drawn, 0).unwrap());
+    }
+    drawn
 }
 
 const LOGITS: [f32; 5] = [0.0, 2.0, 1.0, -1.0, 1.9];
@@ -90,10 +92,44 @@ fn the_repetition_penalty_discourages_what_was_seen() {
     assert_eq!(
         Sampler::new(config)
             .unwrap()
-            .sample(&mut logits, &[1, 3, 1]),
+            .sample(&mut logits, &[1, 3, 1], 2),
         Some(4)
     );
     assert_eq!((logits[1], logits[3]), (1.0, -2.0));
+}
+
+#[test]
+fn other_penalties_are_for_what_was_generated_and_a_bias_comes_first() {
+    let config = SamplingConfig {
+        presence_penalty: 0.5,
+        frequency_penalty: 0.25,
+        repetition_penalty: 2.0,
+        logit_bias: vec![(0, 4.0), (77, 1.0)],
+        ..Default::default()
+    };
+    let mut logits = LOGITS.to_vec();
+    // 2 is in the prompt alone, 1 was generated twice; 0 has its bias, then its penalty: 4 / 2 - 0.75.
+    let drawn = Sampler::new(config).unwrap();
+    let drawn = drawn.sample(&mut logits, &[2, 1, 0, 1], 1);
+    assert_eq!(logits, [1.25, 0.0, 0.5, -1.0, 1.9]);
+    assert_eq!(drawn, Some(4));
+}
+
+#[test]
+fn typical_sampling_leaves_out_what_says_too_little_or_too_much() {
+    // Probabilities 0.9, 0.05, 0.03, 0.02: an entropy of 0.43 nats, from which the first token's 0.11
+    // nats are nearest.
+    let logits = [0.9_f32, 0.05, 0.03, 0.02].map(f32::ln);
+    let config = |typical_p| SamplingConfig {
+        temperature: 1.0,
+        typical_p,
+        ..Default::default()
+    };
+    assert!(draw(config(0.5), &logits, 200).iter().all(|id| *id == 0));
+    // Probabilities 0.4 and six times 0.1: 1.75 nats. A tenth has 2.30, four tenths 0.92.
+    let logits = [0.4_f32, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1].map(f32::ln);
+    let drawn = draw(config(0.45), &logits, 200);
+    assert!(drawn.iter().all(|id| (1..=5).contains(id)), "{drawn:?}");
 }
 
 #[test]
@@ -134,9 +170,14 @@ proptest! {
     #[test]
     fn a_draw_is_always_a_token_of_the_vocabulary(
         logits in prop::collection::vec(-50.0_f32..50.0, 1..80),
-        temperature in 0.0_f32..3.0, top_k in 0_usize..100, top_p in 0.01_f32..=1.0, min_p in 0.0_f32..0.99, seed: u64,
+        temperature in 0.0_f32..3.0, top_k in 0_usize..100, top_p in 0.01_f32..=1.0, min_p in 0.0_f32..0.99,
+        typical_p in 0.01_f32..=1.0, presence_penalty in -2.0_f32..2.0, frequency_penalty in -2.0_f32..2.0,
+        biases in prop::collection::vec((0_u32..90, -100.0_f32..100.0), 0..4), seed: u64,
     ) {
-        let config = SamplingConfig { temperature, top_k, top_p, min_p, repetition_penalty: 1.1, seed };
+        let config = SamplingConfig {
+            temperature, top_k, top_p, min_p, typical_p, presence_penalty, frequency_penalty,
+            repetition_penalty: 1.1, logit_bias: biases, seed,
+        };
         let a = draw(config.clone(), &logits, 4);
         prop_assert!(a.iter().all(|id| (*id as usize) < logits.len()));
         prop_assert_eq!(a, draw(config, &logits, 4));
@@ -150,15 +191,15 @@ fn logits_that_are_no_numbers_are_never_drawn() {
             temperature,
             ..Default::default()
         };
-        let mut sampler = Sampler::new(config).unwrap();
+        let sampler = Sampler::new(config).unwrap();
         for _ in 0..20 {
             assert_eq!(
-                sampler.sample(&mut [f32::NAN, f32::NEG_INFINITY, -3.0, f32::NAN], &[]),
+                sampler.sample(&mut [f32::NAN, f32::NEG_INFINITY, -3.0, f32::NAN], &[], 0),
                 Some(2)
             );
         }
         assert_eq!(
-            sampler.sample(&mut [f32::NAN, f32::INFINITY, f32::NEG_INFINITY], &[]),
+            sampler.sample(&mut [f32::NAN, f32::INFINITY, f32::NEG_INFINITY], &[], 0),
             None
         );
     }
