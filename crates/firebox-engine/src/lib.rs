@@ -1,0 +1,23 @@
+#![doc = include_str!("../README.md")]
+
+mod blocks;
+mod config;
+mod engine;
+mod error;
+mod event;
+mod logprobs;
+mod lookup;
+mod queue;
+mod request;
+mod scheduler;
+mod sequence;
+mod serial;
+mod stats;
+
+pub use config::{EngineConfig, Speculation};
+pub use engine::{Engine, TextEngine};
+pub use error::EngineError;
+pub use event::{Event, Events, FinishReason, Finished, Sink, channel};
+pub use logprobs::TokenLogprobs;
+pub use request::Request;
+pub use stats::EngineStats;

@@ -1,0 +1,229 @@
+//! An answer depends on the request alone.
+
+use firebox_engine::{Engine, EngineConfig, Events, Request, Speculation, TextEngine};
+use firebox_model::CausalLm;
+
+use crate::common::{
+    Answer, TOKENIZER, answer, engine, greedy, ids, mixed_requests, on_burn, on_host,
+};
+
+fn one_by_one(engine: &Engine, requests: &[Request]) -> Vec<Answer> {
+    let ask = |request: &Request| answer(engine.generate(request.clone()).unwrap());
+    requests.iter().map(ask).collect()
+}
+
+fn all_at_once(engine: &Engine, requests: &[Request]) -> Vec<Answer> {
+    let ask = |request: &Request| engine.generate(request.clone()).unwrap();
+    let asked: Vec<Events> = requests.iter().map(ask).collect();
+    asked.into_iter().map(answer).collect()
+}
+
+/// How much was found in the cache is no part of an answer.
+fn same(mut answers: Vec<Answer>, expected: &[Answer], what: &str) {
+    for (i, (answer, expected)) in answers.iter_mut().zip(expected).enumerate() {
+        answer.n_cached = expected.n_cached;
+        assert_eq!(answer, expected, "request {i}, {what}");
+    }
+}
+
+fn plain() -> EngineConfig {
+    EngineConfig {
+        max_sequences: 1,
+        prefix_cache: false,
+        max_batch_tokens: 1000,
+        ..EngineConfig::default()
+    }
+}
+
+#[test]
+fn an_answer_is_the_same_whatever_else_is_computed() {
+    let requests = mixed_requests(60);
+    let expected = one_by_one(&engine(plain()), &requests);
+    assert!(expected.iter().any(|answer| answer.reason == "Length"));
+    let speculation = Some(Speculation {
+        max_ngram: 3,
+        max_draft: 5,
+        max_rows: 64,
+    });
+    let base = EngineConfig::default();
+    let configs = [
+        (
+            "batches",
+            EngineConfig {
+                prefix_cache: false,
+                ..base.clone()
+            },
+        ),
+        ("prefix cache", base.clone()),
+        (
+            "small parts of prompts",
+            EngineConfig {
+                max_batch_tokens: 32,
+                ..base.clone()
+            },
+        ),
+        (
+            "guesses",
+            EngineConfig {
+                speculation,
+                ..base.clone()
+            },
+        ),
+        (
+            "few blocks",
+            EngineConfig {
+                cache_tokens: 640,
+                ..base.clone()
+            },
+        ),
+        (
+            "all of it",
+            EngineConfig {
+                cache_tokens: 704,
+                max_batch_tokens: 40,
+                speculation,
+                ..base.clone()
+            },
+        ),
+    ];
+    for (what, config) in configs {
+        let engine = engine(config);
+        same(all_at_once(&engine, &requests), &expected, what);
+        let stats = engine.stats();
+        assert_eq!(
+            (stats.n_running, stats.n_waiting, stats.n_blocks_held),
+            (0, 0, 0),
+            "{what}"
+        );
+        let config = engine.config();
+        assert_eq!(stats.n_prefix_hits > 0, config.prefix_cache, "{what}");
+        assert_eq!(
+            stats.n_preemptions > 0,
+            config.cache_tokens < 1000,
+            "{what}: {stats:?}"
+        );
+        assert_eq!(
+            stats.n_guessed_right > 0,
+            config.speculation.is_some(),
+            "{what}: {stats:?}"
+        );
+    }
+}
+
+#[test]
+fn it_is_what_the_model_alone_generates() {
+    check_against(&on_host(), &engine(EngineConfig::default()));
+    let on_burn_too = Engine::start(on_burn(), TOKENIZER.clone(), EngineConfig::default());
+    check_against(&on_burn(), &on_burn_too.unwrap());
+}
+
+fn check_against(model: &impl CausalLm, engine: &Engine) {
+    for request in mixed_requests(12)
+        .into_iter()
+        .filter(|one| one.min_tokens == 0)
+    {
+        let alone = model
+            .generate(
+                &request.prompt_ids,
+                request.generate.clone(),
+                TOKENIZER.decoder(true),
+            )
+            .unwrap();
+        let tokens: Vec<_> = alone.collect();
+        let found = answer(engine.generate(request).unwrap());
+        let expected: Vec<u32> = tokens.iter().map(|token| token.id).collect();
+        assert_eq!(found.ids, expected);
+        let text: String = tokens.iter().map(|token| token.text.as_str()).collect();
+        assert_eq!(found.text, text);
+    }
+}
+
+#[test]
+fn probabilities_are_the_models() {
+    let engine = engine(EngineConfig::default());
+    let prompt = ids(3, 150);
+    let request = Request {
+        prompt_logprobs: Some(2),
+        logprobs: Some(3),
+        ..Request::new(prompt.clone(), greedy(5))
+    };
+    let found = answer(engine.generate(request).unwrap());
+    let text = [&prompt[..], &found.ids].concat();
+    let nll = on_host().token_nll(&text).unwrap();
+    let all = found.prompt.iter().chain(&found.logprobs);
+    assert_eq!(found.prompt.len(), 149);
+    for ((logprobs, nll), id) in all.zip(&nll).zip(&text[1..]) {
+        assert_eq!(logprobs.id, *id);
+        assert!((logprobs.logprob + nll).abs() < 1e-4, "{logprobs:?}, {nll}");
+    }
+    assert!(
+        found
+            .logprobs
+            .iter()
+            .all(|token| token.rank == 1 && token.top.len() == 3)
+    );
+    assert!(
+        found
+            .logprobs
+            .iter()
+            .all(|token| token.top[0] == (token.id, token.logprob))
+    );
+}
+
+#[test]
+fn a_shared_beginning_is_computed_once_but_not_for_others() {
+    let engine = engine(EngineConfig::default());
+    let shared = ids(5, 300);
+    let ask = |own: u64, salt: u64| {
+        let prompt = [&shared[..], &ids(own, 10)].concat();
+        let request = Request {
+            cache_salt: salt,
+            ..Request::new(prompt, greedy(3))
+        };
+        answer(engine.generate(request).unwrap()).n_cached
+    };
+    assert_eq!(ask(1, 0), 0);
+    // To the token, not to the block.
+    assert_eq!(ask(2, 0), 300);
+    assert_eq!(ask(3, 1), 0);
+    assert_eq!(ask(3, 1), 309);
+}
+
+#[test]
+fn a_prompt_can_be_read_without_an_answer() {
+    let engine = engine(EngineConfig::default());
+    let request = Request {
+        prompt_logprobs: Some(0),
+        ..Request::new(ids(8, 640), greedy(0))
+    };
+    let found = answer(engine.generate(request).unwrap());
+    assert_eq!((found.prompt.len(), found.ids.len()), (639, 0));
+    assert_eq!(found.reason, "Length");
+}
+
+#[test]
+fn min_tokens_holds_off_the_end() {
+    let engine = engine(EngineConfig::default());
+    let prompt = ids(1, 20);
+    let free = answer(
+        engine
+            .generate(Request::new(prompt.clone(), greedy(30)))
+            .unwrap(),
+    );
+    let mut generate = greedy(30);
+    // What comes third ends the answer.
+    generate.eos_ids = vec![free.ids[2]];
+    let ended = answer(
+        engine
+            .generate(Request::new(prompt.clone(), generate.clone()))
+            .unwrap(),
+    );
+    assert_eq!((ended.ids.len(), ended.reason.as_str()), (3, "Stop"));
+    let request = Request {
+        min_tokens: 12,
+        ..Request::new(prompt, generate)
+    };
+    let held = answer(engine.generate(request).unwrap());
+    assert!(held.ids.len() >= 12, "{held:?}");
+    assert!(!held.ids[..11].contains(&free.ids[2]));
+}

@@ -1,0 +1,5 @@
+//! Whole engines over small models.
+
+mod answers;
+mod common;
+mod life;
