@@ -2,15 +2,16 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::thread;
 
 use firebox_checkpoint::Checkpoint;
 use firebox_data::{ChatTemplate, Tokenizer};
-use firebox_serve::{LocalModel, Server};
+use firebox_engine::{Engine, EngineConfig};
+use firebox_model::{HostLlama, HostWeights};
+use firebox_serve::{ServedModel, Server};
 use serde_json::{Value, json};
 
-use crate::fixtures::{load, smollm2};
+use crate::fixtures::smollm2;
 
 const QUESTIONS: [&str; 4] = [
     "What is the capital of France?",
@@ -19,14 +20,14 @@ const QUESTIONS: [&str; 4] = [
     "Write a line of Python that prints hello.",
 ];
 
-fn generator() -> LocalModel {
+fn served() -> ServedModel {
     let checkpoint = Checkpoint::open(smollm2()).unwrap();
     let tokenizer = Tokenizer::from_file(smollm2().join("tokenizer.json")).unwrap();
     let template = checkpoint.chat_template().unwrap();
     let template = ChatTemplate::new(&template, "<|im_start|>", "<|im_end|>").unwrap();
-    LocalModel::new("smollm2", load(), tokenizer)
-        .unwrap()
-        .with_chat_template(template)
+    let model = HostLlama::load(&checkpoint, HostWeights::Stored).unwrap();
+    let engine = Engine::start(model, tokenizer, EngineConfig::default()).unwrap();
+    ServedModel::new("smollm2", engine).with_chat_template(template)
 }
 
 /// The body of the reply to one request on a connection of its own.
@@ -84,17 +85,13 @@ fn ask_streamed(address: SocketAddr, question: &str) -> String {
 fn sixteen_clients_at_once_are_answered_as_if_alone() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
-    let server = Server::builder()
-        .address(address)
-        .model_name("smollm2")
-        .max_concurrent(16)
-        .build()
-        .unwrap();
-    let metrics = server.metrics();
+    let server = Server::builder().address(address).build().unwrap();
+    let model = served();
+    let served = model.clone();
     let listener = runtime.block_on(server.bind()).unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = runtime.spawn(server.serve(listener, Arc::new(generator()), async {
+    let serving = runtime.spawn(server.serve(listener, model, async {
         let _ = stopped.await;
     }));
 
@@ -118,7 +115,9 @@ fn sixteen_clients_at_once_are_answered_as_if_alone() {
             "client {i}"
         );
     }
-    assert_eq!(metrics.n_slots_free(), 16);
+    let stats = served.engine().stats();
+    assert_eq!((stats.n_running, stats.n_blocks_held), (0, 0), "{stats:?}");
+    assert!(stats.n_prefix_hits > 0, "{stats:?}");
     stop.send(()).unwrap();
     runtime.block_on(serving).unwrap();
 }

@@ -2,40 +2,61 @@
 
 mod chat;
 mod chat_body;
+mod completions;
 mod generate;
+mod logprobs;
 mod models;
+mod prometheus;
 mod sse;
+mod streaming;
+mod tokenize;
 
 use std::{any::Any, sync::Arc};
 
 use axum::{
     Json, Router,
-    http::{Method, Uri},
+    extract::State,
+    http::{Method, StatusCode, Uri},
     middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use firebox_engine::{FinishReason, Finished};
 use serde_json::{Value, json};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    FinishReason, Finished,
     app::App,
     error::{ApiError, clipped},
     request_id,
 };
 
 /// Every path there is, for the answer to one that there is not.
-const PATHS: &[&str] = &["/generate", "/v1/chat/completions", "/v1/models", "/health"];
+const PATHS: &[&str] = &[
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/generate",
+    "/tokenize",
+    "/detokenize",
+    "/v1/models",
+    "/health",
+    "/ready",
+    "/metrics",
+];
 
 /// The endpoints, with request ids and the catching of panics around them.
 pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/generate", post(generate::generate))
         .route("/v1/chat/completions", post(chat::complete))
+        .route("/v1/completions", post(completions::complete))
+        .route("/tokenize", post(tokenize::tokenize))
+        .route("/detokenize", post(tokenize::detokenize))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{name}", get(models::one))
         .route("/health", get(health))
+        .route("/ready", get(ready))
+        .route("/metrics", get(prometheus::metrics))
         .fallback(unknown_path)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(panicked))
@@ -49,6 +70,19 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 /// The process is up.
 async fn health() -> Json<Value> {
     Json(json!({"status": "ok"}))
+}
+
+/// The engine answers, and the server is not about to end.
+async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {
+    let status = if *app.stop.borrow() {
+        "stopping"
+    } else if !app.model.engine().is_alive() {
+        "engine stopped"
+    } else {
+        return (StatusCode::OK, Json(json!({"status": "ready"})));
+    };
+    let status = Json(json!({ "status": status }));
+    (StatusCode::SERVICE_UNAVAILABLE, status)
 }
 
 async fn unknown_path(uri: Uri) -> ApiError {
@@ -71,19 +105,22 @@ fn panicked(_: Box<dyn Any + Send>) -> Response {
     ApiError::Internal.into_response()
 }
 
-/// OpenAI's `usage`.
-fn usage(n_prompt_tokens: usize, finished: Finished) -> Value {
+/// OpenAI's `usage`. A prompt with several answers counts once.
+fn usage(n_prompt_tokens: usize, all: &[Finished]) -> Value {
+    let n_new_tokens: usize = all.iter().map(|one| one.n_new_tokens).sum();
+    let n_cached_tokens: usize = all.iter().map(|one| one.n_cached_tokens).sum();
     json!({
         "prompt_tokens": n_prompt_tokens,
-        "completion_tokens": finished.completion_tokens,
-        "total_tokens": n_prompt_tokens + finished.completion_tokens,
+        "completion_tokens": n_new_tokens,
+        "total_tokens": n_prompt_tokens + n_new_tokens,
+        "prompt_tokens_details": {"cached_tokens": n_cached_tokens.min(n_prompt_tokens)},
     })
 }
 
-/// OpenAI's `finish_reason`. A cancelled generation has no reader, so its word is never seen.
-fn reason(finished: Finished) -> &'static str {
-    match finished.finish_reason {
+/// OpenAI's `finish_reason`.
+fn reason(finished: &Finished) -> &'static str {
+    match finished.reason {
         FinishReason::Length => "length",
-        FinishReason::Stop | FinishReason::Cancelled => "stop",
+        FinishReason::Stop => "stop",
     }
 }

@@ -2,24 +2,21 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use tokio::sync::watch;
 
 use crate::{
-    ServerConfig, ServerMetrics, TextGenerator,
+    ServedModel, ServerConfig, ServerMetrics,
     error::{ApiError, clipped},
 };
 
 /// The state of a running server.
 pub(crate) struct App {
     pub(crate) config: ServerConfig,
-    pub(crate) generator: Arc<dyn TextGenerator>,
+    pub(crate) model: ServedModel,
     pub(crate) metrics: ServerMetrics,
     /// `true` ends every generation at its next token.
     pub(crate) stop: watch::Sender<bool>,
@@ -31,14 +28,10 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(
-        config: ServerConfig,
-        generator: Arc<dyn TextGenerator>,
-        metrics: ServerMetrics,
-    ) -> Self {
+    pub(crate) fn new(config: ServerConfig, model: ServedModel, metrics: ServerMetrics) -> Self {
         Self {
             config,
-            generator,
+            model,
             metrics,
             stop: watch::Sender::new(false),
             started_unix: unix_seconds(),
@@ -47,22 +40,14 @@ impl App {
         }
     }
 
-    /// The name clients use.
-    pub(crate) fn model_name(&self) -> &str {
-        self.config
-            .model_name
-            .as_deref()
-            .unwrap_or_else(|| self.generator.model_id())
-    }
-
     /// Checks the `model` of a request; a request without one means the only model there is.
     pub(crate) fn check_model(&self, requested: Option<String>) -> Result<(), ApiError> {
         match requested {
-            Some(requested) if requested != self.model_name() => {
+            Some(requested) if requested != self.model.name() => {
                 let requested = clipped(&requested);
                 Err(ApiError::UnknownModel {
                     requested,
-                    served: self.model_name().to_owned(),
+                    served: self.model.name().to_owned(),
                 })
             }
             _ => Ok(()),

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::{
     ServerConfig,
     error::{ApiError, clipped},
+    sampling,
 };
 
 /// How much of an oversized body is read and thrown away, so that a client that sends it all
@@ -29,6 +30,8 @@ const ROOT: &str = ".";
 pub(crate) struct Schema {
     pub(crate) required: &'static [&'static str],
     pub(crate) optional: &'static [&'static str],
+    /// Whether it has those that shape an answer as well.
+    pub(crate) samples: bool,
     /// Fields that the API has and this server does not, each with the value (as JSON) that changes
     /// nothing. That value is accepted, and so is `null`.
     pub(crate) unsupported: &'static [(&'static str, &'static str)],
@@ -140,12 +143,14 @@ impl Schema {
     }
 
     fn check_field(&self, name: &str, value: &Value) -> Result<(), ApiError> {
-        if self.required.contains(&name) || self.optional.contains(&name) {
+        let of_sampling = if self.samples { sampling::FIELDS } else { &[] };
+        let known = [self.required, self.optional, of_sampling];
+        if known.iter().any(|names| names.contains(&name)) {
             return Ok(());
         }
         let param = clipped(name);
         let Some((_, neutral)) = self.unsupported.iter().find(|(known, _)| *known == name) else {
-            let fields = [self.required, self.optional].concat();
+            let fields = known.concat();
             return Err(ApiError::UnknownField { param, fields });
         };
         if value.is_null() || same(value, neutral) {

@@ -7,28 +7,23 @@ use std::{
 
 use crate::Server;
 
-/// More slots than this are refused: each is a thread.
-const MAX_CONCURRENT: usize = 256;
-
 /// A server's settings. Made by [`ServerBuilder`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerConfig {
     /// Where [`Server::bind`] listens. Default `127.0.0.1:8080`: this machine only.
     pub address: SocketAddr,
-    /// Name of the model in requests and answers. Default: the generator's own.
-    pub model_name: Option<String>,
-    /// Slots: generations that run at the same time. Default 4.
-    pub max_concurrent: usize,
-    /// Requests that may wait for a slot; one more gets 429. Default 64.
-    pub queue_limit: usize,
+    /// Connections that may be open at the same time; further ones wait to be accepted. Default
+    /// 4096.
+    pub max_connections: usize,
     /// Largest request body; a larger one gets 413. Default 1 MiB.
     pub max_body_bytes: usize,
     /// From a request's arrival to its last token, waiting included. Default 10 minutes.
     pub request_timeout: Duration,
     /// For the headers and for the body to arrive, each. Default 30 seconds.
     pub read_timeout: Duration,
-    /// How long a streaming client may read nothing before it loses its slot. Default 30 seconds.
+    /// How long a streaming client may read nothing before its answer is given up. Default 30
+    /// seconds.
     pub stall_timeout: Duration,
     /// How long running requests may take to end after a shutdown is asked for. Default 20 seconds.
     pub drain_limit: Duration,
@@ -38,9 +33,7 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
-            model_name: None,
-            max_concurrent: 4,
-            queue_limit: 64,
+            max_connections: 4096,
             max_body_bytes: 1 << 20,
             request_timeout: Duration::from_secs(600),
             read_timeout: Duration::from_secs(30),
@@ -57,18 +50,15 @@ impl ServerConfig {
     ///
     /// Names the first setting that cannot work.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        if !(1..=MAX_CONCURRENT).contains(&self.max_concurrent) {
-            return Err(ConfigError::MaxConcurrent {
-                found: self.max_concurrent,
+        if self.max_connections == 0 {
+            return Err(ConfigError::Zero {
+                setting: "max_connections",
             });
         }
         if self.max_body_bytes == 0 {
             return Err(ConfigError::Zero {
                 setting: "max_body_bytes",
             });
-        }
-        if self.model_name.as_deref() == Some("") {
-            return Err(ConfigError::EmptyModelName);
         }
         let times = [
             ("request_timeout", self.request_timeout),
@@ -86,21 +76,12 @@ impl ServerConfig {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// No slots, or too many.
-    #[error("expected `max_concurrent` from 1 to {MAX_CONCURRENT}, found {found}")]
-    MaxConcurrent {
-        /// The number given.
-        found: usize,
-    },
     /// A limit of zero would refuse everything.
     #[error("expected `{setting}` above zero, found 0")]
     Zero {
         /// The setting's name.
         setting: &'static str,
     },
-    /// No request could name the model.
-    #[error("expected a `model_name`, found an empty one (hint: leave it out for the model's own)")]
-    EmptyModelName,
 }
 
 /// Builds a [`Server`]; [`ServerConfig`] says what each setting means.
@@ -117,21 +98,9 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets [`ServerConfig::model_name`].
-    pub fn model_name(mut self, name: impl Into<String>) -> Self {
-        self.config.model_name = Some(name.into());
-        self
-    }
-
-    /// Sets [`ServerConfig::max_concurrent`].
-    pub fn max_concurrent(mut self, n_slots: usize) -> Self {
-        self.config.max_concurrent = n_slots;
-        self
-    }
-
-    /// Sets [`ServerConfig::queue_limit`].
-    pub fn queue_limit(mut self, n_requests: usize) -> Self {
-        self.config.queue_limit = n_requests;
+    /// Sets [`ServerConfig::max_connections`].
+    pub fn max_connections(mut self, n_connections: usize) -> Self {
+        self.config.max_connections = n_connections;
         self
     }
 

@@ -14,8 +14,9 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
     task::JoinSet,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{sleep, timeout},
 };
 
 use crate::{Shutdown, api, app::App};
@@ -24,7 +25,7 @@ use crate::{Shutdown, api, app::App};
 /// files.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long requests that are cut off may take to say so, and their generations to notice.
+/// How long requests that are cut off may take to say so.
 const CUT_LIMIT: Duration = Duration::from_secs(2);
 
 /// Serves until `shutdown`, then drains.
@@ -37,13 +38,22 @@ pub(crate) async fn serve(
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
-    tracing::info!(address = ?listener.local_addr().ok(), model = app.model_name(), "serving");
+    tracing::info!(address = ?listener.local_addr().ok(), model = app.model.name(), "serving");
+    let places = Arc::new(Semaphore::new(app.config.max_connections));
     loop {
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (listener.accept().await, place)
+        };
         tokio::select! {
             () = &mut shutdown => break,
-            accepted = listener.accept() => match accepted {
+            (accepted, place) = accepted => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(app, stream, router.clone(), &graceful));
+                    let connection = connection(app, stream, router.clone(), &graceful);
+                    connections.spawn(async move {
+                        connection.await;
+                        drop(place);
+                    });
                 }
                 Err(error) => pause(&error).await,
             },
@@ -65,6 +75,7 @@ fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
+    limit_unread(&stream, app.config.stall_timeout);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(app.config.read_timeout)
@@ -76,6 +87,17 @@ fn connection(
         }
     }
 }
+
+/// Has the system close a connection whose peer takes nothing of what was sent.
+#[cfg(target_os = "linux")]
+fn limit_unread(stream: &TcpStream, limit: Duration) {
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(limit)) {
+        tracing::debug!(%error, "cannot set TCP_USER_TIMEOUT");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn limit_unread(_: &TcpStream, _: Duration) {}
 
 async fn pause(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
@@ -89,27 +111,16 @@ async fn pause(error: &io::Error) {
     sleep(ACCEPT_PAUSE).await;
 }
 
-/// Waits for connections to end and slots to be free; after the time limit, makes them.
+/// Waits for connections to end; after the time limit, makes them.
 async fn drain(app: &App, graceful: GracefulShutdown, mut connections: JoinSet<()>) -> Shutdown {
     let limit = app.config.drain_limit;
     tracing::info!(n_connections = connections.len(), ?limit, "draining");
-    let deadline = Instant::now() + limit;
-    let ended = async {
-        graceful.shutdown().await;
-        app.metrics.slots.all_free().await;
-    };
-    if timeout_at(deadline, ended).await.is_ok() {
+    if timeout(limit, graceful.shutdown()).await.is_ok() {
         return Shutdown::Drained;
     }
-    tracing::warn!(
-        n_running = app.metrics.slots.n_slots() - app.metrics.slots.n_free(),
-        "cutting"
-    );
+    tracing::warn!(n_connections = connections.len(), "cutting");
     app.stop.send_replace(true);
-    let ended = async {
-        while connections.join_next().await.is_some() {}
-        app.metrics.slots.all_free().await;
-    };
+    let ended = async { while connections.join_next().await.is_some() {} };
     if timeout(CUT_LIMIT, ended).await.is_err() {
         connections.shutdown().await;
     }

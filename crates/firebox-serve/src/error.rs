@@ -7,9 +7,8 @@ use axum::{
     http::{HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use firebox_engine::EngineError;
 use serde_json::{Value, json};
-
-use crate::GenerateError;
 
 /// Seconds after which a client refused by a full queue may try again.
 const RETRY_AFTER_S: u32 = 1;
@@ -75,18 +74,34 @@ pub(crate) enum ApiError {
     Method { method: Method, path: String },
     #[error("the model `{requested}` does not exist, this server has `{served}`")]
     UnknownModel { requested: String, served: String },
+    #[error(
+        "expected a model with a chat template, found none in `{model}` (hint: use `/v1/completions`)"
+    )]
+    NoChatTemplate { model: String },
+    #[error("the prompt cannot be encoded: {reason}")]
+    Prompt { reason: String },
     #[error(transparent)]
-    Generate(#[from] GenerateError),
-    #[error("all slots are busy and {queue_limit} requests wait already (hint: try again later)")]
-    QueueFull { queue_limit: usize },
+    Engine(EngineError),
     #[error("the answer was not finished within {} s", limit.as_secs_f32())]
     TimedOut { limit: Duration },
-    #[error("the client read nothing for {} s", limit.as_secs_f32())]
-    Stalled { limit: Duration },
     #[error("the server is shutting down")]
     ShuttingDown,
     #[error("internal error (the server's log has more under this request's `x-request-id`)")]
     Internal,
+}
+
+impl From<EngineError> for ApiError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Deadline { limit } => Self::TimedOut { limit },
+            EngineError::Stopped => Self::ShuttingDown,
+            EngineError::Model(_) | EngineError::Panicked => {
+                tracing::error!(%error, "the engine failed");
+                Self::Internal
+            }
+            error => Self::Engine(error),
+        }
+    }
 }
 
 impl ApiError {
@@ -100,13 +115,9 @@ impl ApiError {
             Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::UnknownPath { .. } | Self::UnknownModel { .. } => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::QueueFull { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::TimedOut { .. } | Self::Stalled { .. } | Self::ShuttingDown => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Self::Internal | Self::Generate(GenerateError::Failed { .. }) => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            Self::Engine(EngineError::QueueFull { .. }) => StatusCode::TOO_MANY_REQUESTS,
+            Self::TimedOut { .. } | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Json { .. }
             | Self::NotAnObject { .. }
             | Self::MissingField { .. }
@@ -115,7 +126,9 @@ impl ApiError {
             | Self::UnknownField { .. }
             | Self::Unsupported { .. }
             | Self::BodyCut
-            | Self::Generate(_) => StatusCode::BAD_REQUEST,
+            | Self::NoChatTemplate { .. }
+            | Self::Prompt { .. }
+            | Self::Engine(_) => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -152,14 +165,18 @@ impl ApiError {
             Self::UnknownField { .. } => "unknown_parameter",
             Self::Unsupported { .. } => "unsupported_parameter",
             Self::BodyTooLarge { .. } => "body_too_large",
-            Self::BodyTimeout { .. } | Self::TimedOut { .. } | Self::Stalled { .. } => "timeout",
+            Self::BodyTimeout { .. } | Self::TimedOut { .. } => "timeout",
             Self::UnknownPath { .. } => "unknown_path",
             Self::Method { .. } => "method_not_allowed",
             Self::UnknownModel { .. } => "model_not_found",
-            Self::Generate(GenerateError::ContextLength { .. }) => "context_length_exceeded",
-            Self::QueueFull { .. } => "queue_full",
+            Self::Engine(EngineError::ContextLength { .. }) => "context_length_exceeded",
+            Self::Engine(EngineError::QueueFull { .. }) => "queue_full",
             Self::ShuttingDown => "shutting_down",
-            Self::BodyCut | Self::Generate(_) | Self::Internal => return None,
+            Self::BodyCut
+            | Self::NoChatTemplate { .. }
+            | Self::Prompt { .. }
+            | Self::Engine(_)
+            | Self::Internal => return None,
         })
     }
 
@@ -187,7 +204,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         self.log();
         let mut response = (self.status(), Json(self.body())).into_response();
-        if matches!(self, Self::QueueFull { .. }) {
+        if self.status() == StatusCode::TOO_MANY_REQUESTS {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));

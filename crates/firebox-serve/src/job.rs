@@ -1,191 +1,272 @@
-//! One generation: a blocking task that holds a slot, and the events it sends to the connection.
+//! The answers to one HTTP request: what the engine is asked, and the events that come back.
 //!
-//! The events' receiver is the only link to the client: when the connection goes away the
-//! receiver is dropped, and the task stops at its next token and gives its slot back.
+//! The events' receiver is the only link to the client: when the connection goes away the receiver is
+//! dropped, and the engine gives the answers up at its next step.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
 };
 
+use firebox_engine::{Event, Finished, Request, Sink, TokenLogprobs};
 use tokio::{
     sync::mpsc,
     task::{JoinError, spawn_blocking},
 };
-use tracing::Span;
 
 use crate::{
-    FinishReason, Finished, GenerateError, GenerateRequest, Prepared,
-    app::App,
-    error::ApiError,
-    limits::Limits,
-    sink::Sink,
-    slots::{Slot, Ticket},
+    app::App, error::ApiError, limits::Limits, metrics::ServerMetrics, model::Prompt,
+    sampling::Sampling,
 };
 
-/// Pieces of text that a slow reader may be behind before its generation waits for it.
-const N_BUFFERED_EVENTS: usize = 32;
+/// Events that may lie between the engine and a reader: more than any answer has.
+const MAX_EVENTS: usize = 1 << 24;
 
-/// What a generation tells the connection.
+/// Events that a reader may be behind before its time runs.
+const N_BEHIND: usize = 64;
+
+/// What the engine is asked on behalf of one HTTP request.
 #[derive(Debug)]
-pub(crate) enum Event {
-    /// More text; never empty.
-    Text(String),
-    /// The end.
-    Finished(Finished),
-    /// The other end.
-    Failed(ApiError),
+pub(crate) struct Asked {
+    pub(crate) prompts: Vec<Prompt>,
+    /// Answers to each prompt.
+    pub(crate) n: usize,
+    pub(crate) sampling: Sampling,
+    /// The likeliest tokens in the place of each new one, so many.
+    pub(crate) logprobs: Option<usize>,
+    /// The same for the prompt's tokens.
+    pub(crate) prompt_logprobs: Option<usize>,
 }
 
-/// A running generation. Dropping it stops it.
+/// Answers on their way, the first prompt's first. Dropping it gives them up.
 #[derive(Debug)]
 pub(crate) struct Job {
-    events: mpsc::Receiver<Event>,
+    events: mpsc::Receiver<(usize, Event)>,
     limits: Limits,
-    pub(crate) n_prompt_tokens: usize,
+    metrics: ServerMetrics,
+    pub(crate) prompts: Vec<Vec<u32>>,
+    pub(crate) n: usize,
+    /// Answers that are not finished.
+    n_open: usize,
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    pub(crate) text: String,
+    pub(crate) tokens: Vec<Token>,
+    /// Of the prompt's tokens after the first, where they were asked for.
+    pub(crate) prompt: Vec<TokenLogprobs>,
+    pub(crate) finished: Finished,
+}
+
+/// One token of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Token {
+    pub(crate) id: u32,
+    pub(crate) logprobs: Option<TokenLogprobs>,
 }
 
 impl Job {
-    /// Checks the prompt, waits for a slot and starts to generate.
-    pub(crate) async fn start(app: &Arc<App>, request: GenerateRequest) -> Result<Self, ApiError> {
-        let queue_limit = app.config.queue_limit;
-        let ticket = app
-            .metrics
-            .slots
-            .enter()
-            .ok_or(ApiError::QueueFull { queue_limit })?;
-        let mut limits = Limits::new(&app.config, app.stop.subscribe());
-        let (prepared, request, slot) = tokio::select! {
-            admitted = admit(app, request, ticket) => admitted?,
-            error = limits.reached() => return Err(error),
+    /// Writes out the prompts and asks the engine.
+    pub(crate) async fn start(app: &Arc<App>, asked: Asked) -> Result<Self, ApiError> {
+        let limits = Limits::new(&app.config, app.stop.subscribe());
+        let model = app.model.clone();
+        let Asked {
+            prompts,
+            n,
+            sampling,
+            logprobs,
+            prompt_logprobs,
+        } = asked;
+        let encode = move || {
+            let ids = prompts.into_iter().map(|prompt| model.prompt_ids(prompt));
+            ids.collect::<Result<Vec<_>, _>>()
         };
-        let n_prompt_tokens = prepared.n_prompt_tokens();
-        tracing::info!(n_prompt_tokens, seed = request.seed, "generating");
-        let (sender, events) = mpsc::channel(N_BUFFERED_EVENTS);
-        let sink = Sink::new(sender, limits.clone());
-        let work = Work {
-            app: Arc::clone(app),
-            prepared,
-            request,
-        };
-        let span = Span::current();
-        spawn_blocking(move || span.in_scope(|| work.run(slot, sink)));
-        Ok(Self {
+        let prompts = spawn_blocking(encode).await.map_err(panicked)??;
+        let seed = sampling.generate.sampling.seed;
+        let n_prompt_tokens: usize = prompts.iter().map(Vec::len).sum();
+        tracing::info!(n_prompt_tokens, n, seed, "generating");
+        let (sender, events) = mpsc::channel(MAX_EVENTS);
+        let mut job = Self {
             events,
             limits,
-            n_prompt_tokens,
+            metrics: app.metrics.clone(),
+            n_open: 0,
+            prompts,
+            n,
+        };
+        for (i, prompt) in job.prompts.iter().enumerate() {
+            for k in 0..n {
+                let mut generate = sampling.generate.clone();
+                generate.sampling.seed = seed.wrapping_add(k as u64);
+                if !sampling.ignore_eos {
+                    generate.eos_ids.extend(app.model.eos_ids());
+                }
+                let request = Request {
+                    min_tokens: sampling.min_tokens,
+                    logprobs,
+                    prompt_logprobs,
+                    priority: sampling.priority,
+                    time_limit: Some(app.config.request_timeout),
+                    cache_salt: sampling.cache_salt,
+                    use_prefix_cache: sampling.cache_prompt,
+                    ..Request::new(prompt.clone(), generate)
+                };
+                let sink = JobSink::new(i * n + k, sender.clone(), app);
+                app.model.engine().submit(request, Box::new(sink))?;
+                job.n_open += 1;
+            }
+        }
+        Ok(job)
+    }
+
+    pub(crate) fn n_prompt_tokens(&self) -> usize {
+        self.prompts.iter().map(Vec::len).sum()
+    }
+
+    /// The next event, and of which choice; `None` when all are finished.
+    pub(crate) async fn next(&mut self) -> Option<Result<(usize, Event), ApiError>> {
+        if self.n_open == 0 {
+            return None;
+        }
+        let event = tokio::select! {
+            biased;
+            event = self.events.recv() => event,
+            error = self.limits.reached() => return Some(Err(error)),
+        };
+        Some(match event {
+            Some((_, Event::Failed(error))) => Err(error.into()),
+            Some((choice, Event::Finished(finished))) => {
+                self.n_open -= 1;
+                self.metrics.count_finished(&finished);
+                let Finished {
+                    n_new_tokens,
+                    n_cached_tokens,
+                    reason,
+                    ..
+                } = finished;
+                tracing::info!(n_new_tokens, n_cached_tokens, ?reason, "generated");
+                Ok((choice, Event::Finished(finished)))
+            }
+            Some(event) => Ok(event),
+            None => Err(ApiError::Internal),
         })
     }
 
-    /// The next event. After [`Event::Finished`] or [`Event::Failed`] there is none.
-    pub(crate) async fn next(&mut self) -> Event {
-        tokio::select! {
-            biased;
-            event = self.events.recv() => event.unwrap_or(Event::Failed(ApiError::Internal)),
-            error = self.limits.reached() => Event::Failed(error),
-        }
-    }
-
-    /// The whole answer.
-    pub(crate) async fn collect(mut self) -> Result<(String, Finished), ApiError> {
-        let mut text = String::new();
-        loop {
-            match self.next().await {
-                Event::Text(piece) => text.push_str(&piece),
-                Event::Finished(finished) => return Ok((text, finished)),
-                Event::Failed(error) => return Err(error),
+    /// The whole answers.
+    pub(crate) async fn collect(&mut self) -> Result<Vec<Choice>, ApiError> {
+        let n_choices = self.n_open;
+        let mut open: Vec<_> = (0..n_choices)
+            .map(|_| (String::new(), Vec::new(), Vec::new()))
+            .collect();
+        let mut choices: Vec<Option<Choice>> = (0..n_choices).map(|_| None).collect();
+        while let Some(event) = self.next().await {
+            let (i, event) = event?;
+            let (text, tokens, prompt) = &mut open[i];
+            match event {
+                Event::Prompt(logprobs) => *prompt = logprobs,
+                Event::Token {
+                    id,
+                    text: piece,
+                    logprobs,
+                } => {
+                    text.push_str(&piece);
+                    tokens.push(Token { id, logprobs });
+                }
+                Event::Finished(finished) => {
+                    choices[i] = Some(Choice {
+                        text: std::mem::take(text),
+                        tokens: std::mem::take(tokens),
+                        prompt: std::mem::take(prompt),
+                        finished,
+                    });
+                }
+                Event::Failed(error) => return Err(error.into()),
             }
         }
+        choices
+            .into_iter()
+            .map(|choice| choice.ok_or(ApiError::Internal))
+            .collect()
     }
 }
 
-/// Tokenizes and then waits for a slot, so that a bad prompt is refused without waiting.
-async fn admit(
-    app: &Arc<App>,
-    request: GenerateRequest,
-    ticket: Ticket,
-) -> Result<(Prepared, GenerateRequest, Slot), ApiError> {
-    let generator = Arc::clone(&app.generator);
-    let prepare = move || (generator.prepare(&request), request);
-    let (prepared, request) = spawn_blocking(prepare).await.map_err(panicked)?;
-    Ok((prepared?, request, app.metrics.slots.acquire(ticket).await))
+impl Drop for Job {
+    fn drop(&mut self) {
+        let interrupted = &self.metrics.counters.interrupted;
+        interrupted.fetch_add(self.n_open as u64, Relaxed);
+    }
 }
 
 fn panicked(_: JoinError) -> ApiError {
-    tracing::error!("the generator panicked");
+    tracing::error!("writing out the prompt panicked");
     ApiError::Internal
 }
 
-/// What the blocking task needs.
-struct Work {
-    app: Arc<App>,
-    prepared: Prepared,
-    request: GenerateRequest,
+/// The engine's end.
+struct JobSink {
+    choice: usize,
+    events: mpsc::Sender<(usize, Event)>,
+    metrics: ServerMetrics,
+    received: Instant,
+    last_token: Option<Instant>,
+    /// How long a reader may be behind.
+    stall_timeout: std::time::Duration,
+    /// Since when it is.
+    behind_since: std::sync::Mutex<Option<Instant>>,
 }
 
-impl Work {
-    fn run(self, slot: Slot, mut sink: Sink) {
-        let generated = catch_unwind(AssertUnwindSafe(|| {
-            let Self {
-                app,
-                prepared,
-                request,
-            } = &self;
-            app.generator
-                .generate(prepared, request, &mut |text| sink.push(text))
-        }));
-        let last = match generated {
-            Ok(result) => self.ending(result, sink.interruption()),
-            Err(_) => {
-                tracing::error!("the generator panicked");
-                Event::Failed(ApiError::Internal)
-            }
-        };
-        self.count(&last);
-        // Before the last event, so that whoever has seen the end finds the slot free.
-        drop(slot);
-        sink.end(last);
-    }
-
-    fn ending(
-        &self,
-        result: Result<Finished, GenerateError>,
-        interruption: Option<ApiError>,
-    ) -> Event {
-        match (result, interruption) {
-            (_, Some(error)) => Event::Failed(error),
-            (Err(error), None) => Event::Failed(error.into()),
-            (
-                Ok(Finished {
-                    finish_reason: FinishReason::Cancelled,
-                    ..
-                }),
-                None,
-            ) => {
-                tracing::info!("the client left");
-                Event::Failed(ApiError::Internal)
-            }
-            (Ok(finished), None) => Event::Finished(finished),
+impl JobSink {
+    fn new(choice: usize, events: mpsc::Sender<(usize, Event)>, app: &App) -> Self {
+        Self {
+            choice,
+            events,
+            metrics: app.metrics.clone(),
+            received: Instant::now(),
+            last_token: None,
+            stall_timeout: app.config.stall_timeout,
+            behind_since: std::sync::Mutex::new(None),
         }
     }
 
-    fn count(&self, last: &Event) {
-        let counters = &self.app.metrics.counters;
-        let Event::Finished(Finished {
-            completion_tokens,
-            finish_reason,
-        }) = last
-        else {
-            counters.interrupted.fetch_add(1, Relaxed);
-            return;
+    fn time_token(&mut self) {
+        let now = Instant::now();
+        match self.last_token.replace(now) {
+            None => {
+                let waited = now - self.received;
+                self.metrics.times.first_token.observe(waited);
+            }
+            Some(last) => self.metrics.times.between_tokens.observe(now - last),
+        }
+    }
+
+    /// Whether the reader has taken nothing for too long.
+    fn is_stalled(&self) -> bool {
+        let n_unread = self.events.max_capacity() - self.events.capacity();
+        let Ok(mut since) = self.behind_since.lock() else {
+            return true;
         };
-        tracing::info!(completion_tokens, ?finish_reason, "generated");
-        counters.finished.fetch_add(1, Relaxed);
-        counters
-            .prompt_tokens
-            .fetch_add(self.prepared.n_prompt_tokens() as u64, Relaxed);
-        counters
-            .completion_tokens
-            .fetch_add(*completion_tokens as u64, Relaxed);
+        if n_unread <= N_BEHIND {
+            *since = None;
+            return false;
+        }
+        since.get_or_insert_with(Instant::now).elapsed() >= self.stall_timeout
+    }
+}
+
+impl Sink for JobSink {
+    fn send(&mut self, event: Event) {
+        match &event {
+            Event::Token { .. } => self.time_token(),
+            Event::Finished(_) => self.metrics.times.whole.observe(self.received.elapsed()),
+            Event::Prompt(_) | Event::Failed(_) => {}
+        }
+        // Nobody is there: the engine sees it by `is_closed`.
+        let _ = self.events.try_send((self.choice, event));
+    }
+
+    fn is_closed(&self) -> bool {
+        self.events.is_closed() || self.is_stalled()
     }
 }

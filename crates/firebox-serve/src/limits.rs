@@ -1,4 +1,4 @@
-//! What ends a generation from outside, besides the client's leaving.
+//! What ends answers from outside, besides the client's leaving.
 
 use std::time::Duration;
 
@@ -9,12 +9,14 @@ use tokio::{
 
 use crate::{ServerConfig, error::ApiError};
 
+/// How much later than the engine the server itself loses patience.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// One request's deadline, and the server's order to stop.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     deadline: Instant,
     request_timeout: Duration,
-    stall_timeout: Duration,
     stop: watch::Receiver<bool>,
 }
 
@@ -22,20 +24,10 @@ impl Limits {
     /// The deadline counts from now.
     pub(crate) fn new(config: &ServerConfig, stop: watch::Receiver<bool>) -> Self {
         Self {
-            deadline: Instant::now() + config.request_timeout,
+            deadline: Instant::now() + config.request_timeout + GRACE,
             request_timeout: config.request_timeout,
-            stall_timeout: config.stall_timeout,
             stop,
         }
-    }
-
-    /// Whether one of them is reached now.
-    pub(crate) fn check(&self) -> Option<ApiError> {
-        if *self.stop.borrow() {
-            return Some(ApiError::ShuttingDown);
-        }
-        let limit = self.request_timeout;
-        (Instant::now() >= self.deadline).then_some(ApiError::TimedOut { limit })
     }
 
     /// Waits for the first of them.
@@ -44,14 +36,6 @@ impl Limits {
             () = stopped(&mut self.stop) => ApiError::ShuttingDown,
             () = sleep_until(self.deadline) => ApiError::TimedOut { limit: self.request_timeout },
         }
-    }
-
-    /// Waits for the first of them, or until the client has read nothing for too long.
-    pub(crate) async fn reached_or_stalled(&mut self) -> ApiError {
-        let limit = self.stall_timeout;
-        tokio::time::timeout(limit, self.reached())
-            .await
-            .unwrap_or(ApiError::Stalled { limit })
     }
 }
 

@@ -1,15 +1,46 @@
 //! The fields that shape an answer, the same for every endpoint: names, ranges, defaults.
 
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use firebox_model::{GenerateConfig, SamplingConfig};
 use serde::Deserialize;
 use serde_json::Number;
 
-use crate::{GenerateRequest, Prompt, error::ApiError};
+use crate::error::ApiError;
 
 /// OpenAI's bound on `stop`.
 const MAX_STOPS: usize = 4;
 
 /// OpenAI's bound on `temperature`.
 const MAX_TEMPERATURE: f64 = 2.0;
+
+/// Names of the fields that every endpoint takes.
+pub(crate) const FIELDS: &[&str] = &[
+    "model",
+    "max_tokens",
+    "max_completion_tokens",
+    "max_new_tokens",
+    "min_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "typical_p",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "seed",
+    "stop",
+    "stream",
+    "ignore_eos",
+    "priority",
+    "cache_prompt",
+    "cache_salt",
+    // Who asks, for abuse reports: it changes nothing, and clients send it.
+    "user",
+];
 
 /// The sampling fields as they arrive.
 #[derive(Debug, Default, Deserialize)]
@@ -19,13 +50,22 @@ pub(crate) struct SamplingFields {
     max_completion_tokens: Option<Number>,
     /// transformers' name for `max_tokens`.
     max_new_tokens: Option<Number>,
+    min_tokens: Option<Number>,
     temperature: Option<Number>,
     top_p: Option<Number>,
     top_k: Option<Number>,
     min_p: Option<Number>,
+    typical_p: Option<Number>,
     repetition_penalty: Option<Number>,
+    presence_penalty: Option<Number>,
+    frequency_penalty: Option<Number>,
+    logit_bias: Option<BTreeMap<String, Number>>,
     seed: Option<Number>,
     stop: Option<Stop>,
+    ignore_eos: Option<bool>,
+    priority: Option<Number>,
+    cache_prompt: Option<bool>,
+    cache_salt: Option<String>,
 }
 
 /// One stop text, or several.
@@ -36,30 +76,45 @@ enum Stop {
     Several(Vec<String>),
 }
 
+/// How an answer is made.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Sampling {
+    /// Without the model's end tokens.
+    pub(crate) generate: GenerateConfig,
+    pub(crate) min_tokens: usize,
+    pub(crate) ignore_eos: bool,
+    pub(crate) priority: i32,
+    pub(crate) cache_prompt: bool,
+    pub(crate) cache_salt: u64,
+}
+
 /// What a request means that leaves a field out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Defaults {
     pub(crate) max_tokens: Option<usize>,
+    /// The least that may be asked for.
+    pub(crate) least_max_tokens: i64,
     pub(crate) temperature: f32,
     pub(crate) seed: u64,
 }
 
 impl SamplingFields {
-    /// Checks every field and joins them with the prompt.
-    pub(crate) fn with_prompt(
-        self,
-        prompt: Prompt,
-        defaults: Defaults,
-    ) -> Result<GenerateRequest, ApiError> {
+    /// Checks every field.
+    pub(crate) fn check(self, defaults: Defaults) -> Result<Sampling, ApiError> {
         let temperature = real(
             "temperature",
             &self.temperature,
             "a number from 0 to 2",
             |x| (0.0..=MAX_TEMPERATURE).contains(&x),
         )?;
-        let top_p = real("top_p", &self.top_p, "a number above 0 and up to 1", |x| {
-            x > 0.0 && x <= 1.0
-        })?;
+        let share = |x: f64| x > 0.0 && x <= 1.0;
+        let top_p = real("top_p", &self.top_p, "a number above 0 and up to 1", share)?;
+        let typical_p = real(
+            "typical_p",
+            &self.typical_p,
+            "a number above 0 and up to 1",
+            share,
+        )?;
         let min_p = real("min_p", &self.min_p, "a number from 0 and below 1", |x| {
             (0.0..1.0).contains(&x)
         })?;
@@ -68,20 +123,47 @@ impl SamplingFields {
         let repetition_penalty = real(name, &self.repetition_penalty, expected, |x| x > 0.0)?;
         let top_k = whole("top_k", &self.top_k, "a whole number from 0 up", |k| k >= 0)?;
         let seed = whole("seed", &self.seed, "a whole number of 64 bits", |_| true)?;
-        Ok(GenerateRequest {
-            prompt,
-            max_tokens: self.max_tokens()?.or(defaults.max_tokens),
+        let sampling = SamplingConfig {
             temperature: temperature.unwrap_or(defaults.temperature),
             top_p: top_p.unwrap_or(1.0),
             top_k: top_k.map_or(0, to_usize),
             min_p: min_p.unwrap_or(0.0),
+            typical_p: typical_p.unwrap_or(1.0),
             repetition_penalty: repetition_penalty.unwrap_or(1.0),
+            presence_penalty: penalty("presence_penalty", &self.presence_penalty)?,
+            frequency_penalty: penalty("frequency_penalty", &self.frequency_penalty)?,
+            logit_bias: biases(self.logit_bias.as_ref())?,
             seed: seed.map_or(defaults.seed, i64::cast_unsigned),
-            stop: stop_texts(self.stop)?,
+        };
+        let min_tokens = whole(
+            "min_tokens",
+            &self.min_tokens,
+            "a whole number from 0 up",
+            |n| n >= 0,
+        )?;
+        let priority = whole(
+            "priority",
+            &self.priority,
+            "a whole number of 32 bits",
+            |n| i32::try_from(n).is_ok(),
+        )?;
+        let max_tokens = self.max_tokens(defaults.least_max_tokens)?;
+        Ok(Sampling {
+            min_tokens: min_tokens.map_or(0, to_usize),
+            ignore_eos: self.ignore_eos.unwrap_or(false),
+            priority: priority.and_then(|n| i32::try_from(n).ok()).unwrap_or(0),
+            cache_prompt: self.cache_prompt.unwrap_or(true),
+            cache_salt: self.cache_salt.as_deref().map_or(0, salt),
+            generate: GenerateConfig {
+                sampling,
+                max_new_tokens: max_tokens.or(defaults.max_tokens).unwrap_or(usize::MAX),
+                eos_ids: Vec::new(),
+                stop: stop_texts(self.stop)?,
+            },
         })
     }
 
-    fn max_tokens(&self) -> Result<Option<usize>, ApiError> {
+    fn max_tokens(&self, least: i64) -> Result<Option<usize>, ApiError> {
         let names = [
             ("max_tokens", &self.max_tokens),
             ("max_completion_tokens", &self.max_completion_tokens),
@@ -95,9 +177,43 @@ impl SamplingFields {
             let expected = format!("the same value as in `{name}`");
             return Err(wrong(other, &expected, &found.to_string()));
         }
-        let n_tokens = whole(name, value, "a whole number from 1 up", |n| n >= 1)?;
+        let expected = format!("a whole number from {least} up");
+        let n_tokens = whole(name, value, &expected, |n| n >= least)?;
         Ok(n_tokens.map(to_usize))
     }
+}
+
+/// A number for a text; 0 is that of no text.
+fn salt(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish().max(1)
+}
+
+fn penalty(param: &str, value: &Option<Number>) -> Result<f32, ApiError> {
+    let found = real(param, value, "a number from -2 to 2", |x| {
+        (-2.0..=2.0).contains(&x)
+    })?;
+    Ok(found.unwrap_or(0.0))
+}
+
+fn biases(found: Option<&BTreeMap<String, Number>>) -> Result<Vec<(u32, f32)>, ApiError> {
+    let mut biases = Vec::new();
+    for (name, value) in found.into_iter().flatten() {
+        let Ok(id) = name.parse::<u32>() else {
+            let expected = "token ids as names";
+            return Err(wrong("logit_bias", expected, &format!("`{name}`")));
+        };
+        let param = format!("logit_bias.{id}");
+        let bias = real(
+            &param,
+            &Some(value.clone()),
+            "a number from -100 to 100",
+            |x| (-100.0..=100.0).contains(&x),
+        )?;
+        biases.extend(bias.map(|bias| (id, bias)));
+    }
+    Ok(biases)
 }
 
 /// A real number that `fits`, as f32.
@@ -118,7 +234,7 @@ fn real(
 }
 
 /// A whole number that `fits`.
-fn whole(
+pub(crate) fn whole(
     param: &str,
     value: &Option<Number>,
     expected: &str,
@@ -132,11 +248,11 @@ fn whole(
 }
 
 /// A number known not to be negative; more than memory can count is as good as no limit.
-fn to_usize(number: i64) -> usize {
+pub(crate) fn to_usize(number: i64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn wrong(param: &str, expected: &str, found: &str) -> ApiError {
+pub(crate) fn wrong(param: &str, expected: &str, found: &str) -> ApiError {
     ApiError::FieldValue {
         param: param.to_owned(),
         expected: expected.to_owned(),

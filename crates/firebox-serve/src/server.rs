@@ -6,8 +6,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 
 use crate::{
-    ServeError, ServerBuilder, ServerConfig, ServerMetrics, TextGenerator, api, app::App,
-    connections, slots::Slots,
+    ServeError, ServedModel, ServerBuilder, ServerConfig, ServerMetrics, api, app::App, connections,
 };
 
 /// An HTTP server for one model. Made by [`Server::builder`].
@@ -33,13 +32,9 @@ impl Server {
     }
 
     pub(crate) fn new(config: ServerConfig) -> Self {
-        let slots = Arc::new(Slots::new(config.max_concurrent, config.queue_limit));
         Self {
             config,
-            metrics: ServerMetrics {
-                slots,
-                counters: Arc::default(),
-            },
+            metrics: ServerMetrics::default(),
         }
     }
 
@@ -68,25 +63,25 @@ impl Server {
     /// The endpoints as an axum router, for a program that has a server of its own.
     ///
     /// `read_timeout` then holds for bodies alone, and `drain_limit` for nothing.
-    pub fn router(self, generator: Arc<dyn TextGenerator>) -> Router {
-        api::router(Arc::new(self.app(generator)))
+    pub fn router(self, model: ServedModel) -> Router {
+        api::router(Arc::new(self.app(model)))
     }
 
-    /// Serves `generator` until `shutdown` resolves, then lets running requests end.
+    /// Serves `model` until `shutdown` resolves, then lets running requests end.
     ///
-    /// Requests that have not ended after [`ServerConfig::drain_limit`] are cut off: their
-    /// generations stop at the next token. See [`shutdown_signal`](crate::shutdown_signal).
+    /// Requests that have not ended after [`ServerConfig::drain_limit`] are cut off: the engine
+    /// gives them up. See [`shutdown_signal`](crate::shutdown_signal).
     pub async fn serve(
         self,
         listener: TcpListener,
-        generator: Arc<dyn TextGenerator>,
+        model: ServedModel,
         shutdown: impl Future<Output = ()>,
     ) -> Shutdown {
-        let app = Arc::new(self.app(generator));
+        let app = Arc::new(self.app(model));
         connections::serve(&app, listener, shutdown).await
     }
 
-    fn app(self, generator: Arc<dyn TextGenerator>) -> App {
-        App::new(self.config, generator, self.metrics)
+    fn app(self, model: ServedModel) -> App {
+        App::new(self.config, model, self.metrics)
     }
 }

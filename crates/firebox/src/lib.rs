@@ -2,6 +2,8 @@
 
 pub use firebox_checkpoint as checkpoint;
 pub use firebox_data as data;
+#[cfg(feature = "cli")]
+pub use firebox_engine as engine;
 pub use firebox_eval as eval;
 #[cfg(feature = "cli")]
 pub use firebox_hub as hub;

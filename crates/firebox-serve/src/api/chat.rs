@@ -7,21 +7,26 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
+use firebox_data::Tokenizer;
+use firebox_engine::{Finished, TokenLogprobs};
 use serde_json::{Value, json};
 
 use super::{
-    chat_body::{ChatFields, SCHEMA, Streaming},
+    chat_body::{ChatFields, SCHEMA},
+    completions::MAX_CHOICES,
+    logprobs::of_chat,
     reason,
     sse::{self, Chunks},
+    streaming::Streaming,
     usage,
 };
 use crate::{
-    Finished, Prompt,
     app::{App, unix_seconds},
     body::JsonBody,
     error::ApiError,
-    job::Job,
-    sampling::{Defaults, SamplingFields},
+    job::{Asked, Choice, Job},
+    model::Prompt,
+    sampling::{Defaults, SamplingFields, to_usize, whole},
 };
 
 pub(crate) async fn complete(
@@ -33,27 +38,41 @@ pub(crate) async fn complete(
     let sampling: SamplingFields = body.parse()?;
     app.check_model(fields.model.take())?;
     let streaming = fields.streaming()?;
+    let logprobs = fields.n_logprobs()?;
+    let expected = format!("a whole number from 1 to {MAX_CHOICES}");
+    let n = whole("n", &fields.n, &expected, |n| {
+        (1..=MAX_CHOICES as i64).contains(&n)
+    })?;
     // OpenAI's defaults.
     let defaults = Defaults {
         max_tokens: None,
+        least_max_tokens: 1,
         temperature: 1.0,
         seed: app.fresh_seed(),
     };
-    let request = sampling.with_prompt(Prompt::Chat(fields.messages()?), defaults)?;
-    let job = Job::start(&app, request).await?;
+    let asked = Asked {
+        sampling: sampling.check(defaults)?,
+        prompts: vec![Prompt::Chat(fields.messages()?)],
+        n: n.map_or(1, to_usize),
+        logprobs,
+        prompt_logprobs: None,
+    };
+    let mut job = Job::start(&app, asked).await?;
     let answer = Answer {
         id: format!("chatcmpl-{:016x}", app.unique_number()),
         created: unix_seconds(),
-        model: app.model_name().to_owned(),
-        n_prompt_tokens: job.n_prompt_tokens,
+        model: app.model.name().to_owned(),
+        n_prompt_tokens: job.n_prompt_tokens(),
+        tokenizer: app.model.engine().tokenizer().clone(),
+        with_logprobs: logprobs.is_some(),
     };
     match streaming {
         Streaming::Streamed { with_usage } => {
             Ok(sse::response(job, ChatChunks { answer, with_usage }))
         }
         Streaming::Whole => {
-            let (text, finished) = job.collect().await?;
-            Ok(Json(answer.whole(&text, finished)).into_response())
+            let choices = job.collect().await?;
+            Ok(Json(answer.whole(&choices)).into_response())
         }
     }
 }
@@ -64,23 +83,42 @@ struct Answer {
     created: u64,
     model: String,
     n_prompt_tokens: usize,
+    tokenizer: Tokenizer,
+    with_logprobs: bool,
 }
 
 impl Answer {
-    fn whole(&self, text: &str, finished: Finished) -> Value {
+    fn whole(&self, choices: &[Choice]) -> Value {
+        let all: Vec<Finished> = choices.iter().map(|choice| choice.finished).collect();
+        let written = choices.iter().enumerate();
+        let written = written.map(|(index, choice)| self.choice(index, choice));
         json!({
             "id": self.id,
             "object": "chat.completion",
             "created": self.created,
             "model": self.model,
-            "choices": [{
-                "index": 0,
-                "message": {"role": "assistant", "content": text},
-                "logprobs": null,
-                "finish_reason": reason(finished),
-            }],
-            "usage": usage(self.n_prompt_tokens, finished),
+            "choices": written.collect::<Vec<_>>(),
+            "usage": usage(self.n_prompt_tokens, &all),
         })
+    }
+
+    fn choice(&self, index: usize, choice: &Choice) -> Value {
+        let tokens = choice.tokens.iter();
+        let found = tokens.filter_map(|token| token.logprobs.as_ref());
+        json!({
+            "index": index,
+            "message": {"role": "assistant", "content": choice.text, "refusal": null},
+            "logprobs": self.logprobs(found),
+            "finish_reason": reason(&choice.finished),
+        })
+    }
+
+    fn logprobs<'a>(&self, found: impl Iterator<Item = &'a TokenLogprobs>) -> Value {
+        if !self.with_logprobs {
+            return Value::Null;
+        }
+        let content: Vec<Value> = found.map(|token| of_chat(&self.tokenizer, token)).collect();
+        json!({"content": content, "refusal": null})
     }
 }
 
@@ -107,29 +145,43 @@ impl ChatChunks {
         chunk
     }
 
-    fn delta(&self, delta: Value, finish_reason: Option<&str>) -> Value {
+    fn delta(&self, index: usize, delta: Value, logprobs: Value, end: Option<&str>) -> Value {
         let choice =
-            json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason});
+            json!({"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": end});
         self.chunk(json!([choice]))
     }
 }
 
 impl Chunks for ChatChunks {
-    fn open(&self) -> Option<Value> {
-        Some(self.delta(json!({"role": "assistant", "content": ""}), None))
+    fn open(&self, choice: usize) -> Option<Value> {
+        let delta = json!({"role": "assistant", "content": ""});
+        Some(self.delta(choice, delta, Value::Null, None))
     }
 
-    fn text(&self, piece: &str) -> Value {
-        self.delta(json!({"content": piece}), None)
+    fn wants_all(&self) -> bool {
+        self.answer.with_logprobs
     }
 
-    fn close(&self, finished: Finished) -> Vec<Value> {
-        let mut chunks = vec![self.delta(json!({}), Some(reason(finished)))];
-        if self.with_usage {
+    fn token(
+        &mut self,
+        choice: usize,
+        _: u32,
+        text: &str,
+        logprobs: Option<&TokenLogprobs>,
+    ) -> Value {
+        let logprobs = self.answer.logprobs(logprobs.into_iter());
+        self.delta(choice, json!({"content": text}), logprobs, None)
+    }
+
+    fn close(&mut self, choice: usize, finished: &Finished) -> Option<Value> {
+        Some(self.delta(choice, json!({}), Value::Null, Some(reason(finished))))
+    }
+
+    fn end(&mut self, all: &[Finished]) -> Option<Value> {
+        self.with_usage.then(|| {
             let mut last = self.chunk(json!([]));
-            last["usage"] = usage(self.answer.n_prompt_tokens, finished);
-            chunks.push(last);
-        }
-        chunks
+            last["usage"] = usage(self.answer.n_prompt_tokens, all);
+            last
+        })
     }
 }

@@ -1,44 +1,28 @@
 //! The body of a chat completion: its fields, and the messages as OpenAI's clients write them.
 
+use firebox_data::Message;
 use serde::Deserialize;
+use serde_json::Number;
 
+use super::streaming::{StreamOptions, Streaming};
 use crate::{
-    ChatMessage,
     body::Schema,
     error::{ApiError, clipped},
+    sampling::{to_usize, whole, wrong},
 };
 
 pub(crate) const SCHEMA: Schema = Schema {
     required: &["messages"],
-    optional: &[
-        "model",
-        "max_tokens",
-        "max_completion_tokens",
-        "temperature",
-        "top_p",
-        "top_k",
-        "min_p",
-        "repetition_penalty",
-        "seed",
-        "stop",
-        "stream",
-        "stream_options",
-        // Who asks, for abuse reports: it changes nothing, and clients send it.
-        "user",
-    ],
+    optional: &["n", "logprobs", "top_logprobs", "stream_options"],
+    samples: true,
     unsupported: &[
         ("audio", "null"),
-        ("frequency_penalty", "0"),
         ("function_call", "\"none\""),
         ("functions", "[]"),
-        ("logit_bias", "{}"),
-        ("logprobs", "false"),
         ("metadata", "{}"),
         ("modalities", "[\"text\"]"),
-        ("n", "1"),
         ("parallel_tool_calls", "false"),
         ("prediction", "null"),
-        ("presence_penalty", "0"),
         ("prompt_cache_key", "null"),
         ("reasoning_effort", "\"none\""),
         ("response_format", "{\"type\":\"text\"}"),
@@ -47,7 +31,6 @@ pub(crate) const SCHEMA: Schema = Schema {
         ("store", "false"),
         ("tool_choice", "\"none\""),
         ("tools", "[]"),
-        ("top_logprobs", "0"),
         ("verbosity", "null"),
         ("web_search_options", "null"),
     ],
@@ -61,19 +44,16 @@ const ROLES: &[&str] = &["system", "user", "assistant"];
 pub(crate) struct ChatFields {
     pub(crate) model: Option<String>,
     messages: Vec<MessageFields>,
+    pub(crate) n: Option<Number>,
+    logprobs: Option<bool>,
+    top_logprobs: Option<Number>,
     stream: Option<bool>,
     stream_options: Option<StreamOptions>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StreamOptions {
-    include_usage: Option<bool>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MessageFields {
+pub(crate) struct MessageFields {
     role: String,
     content: Content,
 }
@@ -95,51 +75,48 @@ enum Part {
     Text { text: String },
 }
 
-/// Whether the answer is streamed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Streaming {
-    Whole,
-    Streamed { with_usage: bool },
-}
+/// OpenAI's bound on `top_logprobs`.
+const MAX_TOP_LOGPROBS: i64 = 20;
 
 impl ChatFields {
     /// Whether to stream, and the count of tokens at the end.
     pub(crate) fn streaming(&self) -> Result<Streaming, ApiError> {
-        match (self.stream, &self.stream_options) {
-            (Some(true), options) => Ok(Streaming::Streamed {
-                with_usage: options
-                    .as_ref()
-                    .and_then(|o| o.include_usage)
-                    .unwrap_or(false),
-            }),
-            (_, None) => Ok(Streaming::Whole),
-            (_, Some(_)) => Err(ApiError::FieldValue {
-                param: "stream_options".to_owned(),
-                expected: "none where `stream` is not true".to_owned(),
-                found: "some".to_owned(),
-            }),
+        Streaming::of(self.stream, self.stream_options.as_ref())
+    }
+
+    /// How many of the likeliest tokens go with each token; none unless `logprobs` is true.
+    pub(crate) fn n_logprobs(&self) -> Result<Option<usize>, ApiError> {
+        let expected = "a whole number from 0 to 20";
+        let n = whole("top_logprobs", &self.top_logprobs, expected, |n| {
+            (0..=MAX_TOP_LOGPROBS).contains(&n)
+        })?;
+        match (self.logprobs, n) {
+            (Some(true), n) => Ok(Some(n.map_or(0, to_usize))),
+            (_, None | Some(0)) => Ok(None),
+            (_, Some(n)) => Err(wrong(
+                "top_logprobs",
+                "none where `logprobs` is not true",
+                &n.to_string(),
+            )),
         }
     }
 
     /// The conversation.
-    pub(crate) fn messages(self) -> Result<Vec<ChatMessage>, ApiError> {
-        if self.messages.is_empty() {
-            return Err(ApiError::FieldValue {
-                param: "messages".to_owned(),
-                expected: "at least one message".to_owned(),
-                found: "none".to_owned(),
-            });
-        }
-        self.messages
-            .into_iter()
-            .enumerate()
-            .map(|(at, message)| message.check(at))
-            .collect()
+    pub(crate) fn messages(self) -> Result<Vec<Message>, ApiError> {
+        MessageFields::check_all(self.messages)
     }
 }
 
 impl MessageFields {
-    fn check(self, at: usize) -> Result<ChatMessage, ApiError> {
+    pub(crate) fn check_all(messages: Vec<Self>) -> Result<Vec<Message>, ApiError> {
+        if messages.is_empty() {
+            return Err(wrong("messages", "at least one message", "none"));
+        }
+        let messages = messages.into_iter().enumerate();
+        messages.map(|(at, message)| message.check(at)).collect()
+    }
+
+    fn check(self, at: usize) -> Result<Message, ApiError> {
         if !ROLES.contains(&self.role.as_str()) {
             return Err(ApiError::FieldValue {
                 param: format!("messages[{at}].role"),
@@ -154,7 +131,7 @@ impl MessageFields {
                 texts.join("\n")
             }
         };
-        Ok(ChatMessage {
+        Ok(Message {
             role: self.role,
             content,
         })

@@ -7,6 +7,7 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
+use firebox_engine::{Finished, TokenLogprobs};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -15,29 +16,18 @@ use super::{
     sse::{self, Chunks},
 };
 use crate::{
-    Finished, Prompt,
     app::App,
     body::{JsonBody, Schema},
     error::ApiError,
-    job::Job,
+    job::{Asked, Job},
+    model::Prompt,
     sampling::{Defaults, SamplingFields},
 };
 
 const SCHEMA: Schema = Schema {
     required: &["prompt"],
-    optional: &[
-        "model",
-        "max_tokens",
-        "max_new_tokens",
-        "temperature",
-        "top_p",
-        "top_k",
-        "min_p",
-        "repetition_penalty",
-        "seed",
-        "stop",
-        "stream",
-    ],
+    optional: &[],
+    samples: true,
     unsupported: &[],
 };
 
@@ -62,43 +52,52 @@ pub(crate) async fn generate(
     app.check_model(fields.model)?;
     let defaults = Defaults {
         max_tokens: Some(DEFAULT_MAX_TOKENS),
+        least_max_tokens: 1,
         temperature: 0.0,
         seed: app.fresh_seed(),
     };
-    let request = sampling.with_prompt(Prompt::Text(fields.prompt), defaults)?;
-    let job = Job::start(&app, request).await?;
-    let n_prompt_tokens = job.n_prompt_tokens;
+    let asked = Asked {
+        prompts: vec![Prompt::Text(fields.prompt)],
+        n: 1,
+        sampling: sampling.check(defaults)?,
+        logprobs: None,
+        prompt_logprobs: None,
+    };
+    let mut job = Job::start(&app, asked).await?;
     if fields.stream == Some(true) {
-        return Ok(sse::response(job, TextChunks { n_prompt_tokens }));
+        return Ok(sse::response(job, TextChunks));
     }
-    let (text, finished) = job.collect().await?;
-    Ok(Json(ending(&text, n_prompt_tokens, finished)).into_response())
+    let choices = job.collect().await?;
+    let choice = choices.first().ok_or(ApiError::Internal)?;
+    Ok(Json(ending(&choice.text, &choice.finished)).into_response())
 }
 
 /// The whole answer; as the last event of a stream, with an empty text.
-fn ending(text: &str, n_prompt_tokens: usize, finished: Finished) -> Value {
+fn ending(text: &str, finished: &Finished) -> Value {
     json!({
         "text": text,
-        "prompt_tokens": n_prompt_tokens,
-        "completion_tokens": finished.completion_tokens,
+        "prompt_tokens": finished.n_prompt_tokens,
+        "completion_tokens": finished.n_new_tokens,
         "finish_reason": reason(finished),
     })
 }
 
-struct TextChunks {
-    n_prompt_tokens: usize,
-}
+struct TextChunks;
 
 impl Chunks for TextChunks {
-    fn open(&self) -> Option<Value> {
+    fn open(&self, _: usize) -> Option<Value> {
         None
     }
 
-    fn text(&self, piece: &str) -> Value {
-        json!({"text": piece})
+    fn token(&mut self, _: usize, _: u32, text: &str, _: Option<&TokenLogprobs>) -> Value {
+        json!({"text": text})
     }
 
-    fn close(&self, finished: Finished) -> Vec<Value> {
-        vec![ending("", self.n_prompt_tokens, finished)]
+    fn close(&mut self, _: usize, finished: &Finished) -> Option<Value> {
+        Some(ending("", finished))
+    }
+
+    fn end(&mut self, _: &[Finished]) -> Option<Value> {
+        None
     }
 }

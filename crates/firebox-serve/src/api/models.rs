@@ -24,9 +24,10 @@ pub(crate) async fn one(
 
 fn model(app: &App) -> Value {
     json!({
-        "id": app.model_name(),
+        "id": app.model.name(),
         "object": "model",
         "created": app.started_unix,
         "owned_by": "firebox",
+        "max_model_len": app.model.engine().max_seq_len(),
     })
 }

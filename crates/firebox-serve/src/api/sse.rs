@@ -1,4 +1,4 @@
-//! A generation as server-sent events.
+//! Answers as server-sent events.
 
 use std::{collections::VecDeque, convert::Infallible};
 
@@ -6,74 +6,105 @@ use axum::response::{
     IntoResponse, Response, Sse,
     sse::{self, KeepAlive},
 };
+use firebox_engine::{Event, Finished, TokenLogprobs};
 use futures_util::{Stream, stream};
 use serde_json::Value;
 use tracing::Span;
 
-use crate::{
-    Finished,
-    job::{Event, Job},
-};
+use crate::{error::ApiError, job::Job};
 
-/// How an endpoint writes a generation's events.
+/// How an endpoint writes the events of its answers.
 pub(crate) trait Chunks: Send + 'static {
-    /// Before any text.
-    fn open(&self) -> Option<Value>;
-    /// More text.
-    fn text(&self, piece: &str) -> Value;
-    /// After all text.
-    fn close(&self, finished: Finished) -> Vec<Value>;
+    /// Before any text of a choice.
+    fn open(&self, choice: usize) -> Option<Value>;
+
+    /// Whether tokens that complete no text are written too.
+    fn wants_all(&self) -> bool {
+        false
+    }
+
+    /// A token and the text that it completes.
+    fn token(
+        &mut self,
+        choice: usize,
+        id: u32,
+        text: &str,
+        logprobs: Option<&TokenLogprobs>,
+    ) -> Value;
+
+    /// After all text of a choice.
+    fn close(&mut self, choice: usize, finished: &Finished) -> Option<Value>;
+
+    /// After all choices.
+    fn end(&mut self, all: &[Finished]) -> Option<Value>;
 }
 
 /// The response: `chunks` of `job`, then `[DONE]`; a failure midway is an event in the error shape,
-/// and the last one. Dropping the response's body drops the job, which stops it.
+/// and the last one. Dropping the response's body drops the job, which gives its answers up.
 pub(crate) fn response(job: Job, chunks: impl Chunks) -> Response {
     Sse::new(events(job, chunks))
         .keep_alive(KeepAlive::default())
         .into_response()
 }
 
-struct Streaming<C> {
+struct Answers<C> {
     /// `None` after the end.
     job: Option<Job>,
     chunks: C,
+    finished: Vec<Finished>,
     ready: VecDeque<String>,
     span: Span,
 }
 
 fn events(job: Job, chunks: impl Chunks) -> impl Stream<Item = Result<sse::Event, Infallible>> {
-    let ready = chunks.open().iter().map(Value::to_string).collect();
-    let streaming = Streaming {
+    let n_choices = job.prompts.len() * job.n;
+    let open = (0..n_choices).filter_map(|choice| chunks.open(choice));
+    let ready = open.map(|chunk| chunk.to_string()).collect();
+    let answers = Answers {
         job: Some(job),
         chunks,
+        finished: Vec::new(),
         ready,
         span: Span::current(),
     };
-    stream::unfold(streaming, |mut streaming| async {
-        while streaming.ready.is_empty() {
-            let event = streaming.job.as_mut()?.next().await;
-            streaming.take(event);
+    stream::unfold(answers, |mut answers| async {
+        while answers.ready.is_empty() {
+            let event = answers.job.as_mut()?.next().await;
+            answers.take(event);
         }
-        let data = streaming.ready.pop_front()?;
-        Some((Ok(sse::Event::default().data(data)), streaming))
+        let data = answers.ready.pop_front()?;
+        Some((Ok(sse::Event::default().data(data)), answers))
     })
 }
 
-impl<C: Chunks> Streaming<C> {
-    fn take(&mut self, event: Event) {
-        match event {
-            Event::Text(piece) => self.ready.push_back(self.chunks.text(&piece).to_string()),
-            Event::Finished(finished) => {
+impl<C: Chunks> Answers<C> {
+    fn take(&mut self, event: Option<Result<(usize, Event), ApiError>>) {
+        let chunk = match event {
+            None => {
                 self.job = None;
-                self.ready
-                    .extend(self.chunks.close(finished).iter().map(Value::to_string));
+                let end = self.chunks.end(&self.finished);
+                self.ready.extend(end.map(|chunk| chunk.to_string()));
                 self.ready.push_back("[DONE]".to_owned());
+                return;
             }
-            Event::Failed(error) => {
-                self.job = None;
-                self.span.in_scope(|| error.log());
-                self.ready.push_back(error.body().to_string());
+            Some(Err(error)) => return self.fail(&error),
+            Some(Ok((_, Event::Failed(error)))) => return self.fail(&error.into()),
+            Some(Ok((_, Event::Prompt(_)))) => None,
+            Some(Ok((choice, Event::Token { id, text, logprobs }))) => {
+                let is_written = !text.is_empty() || self.chunks.wants_all();
+                is_written.then(|| self.chunks.token(choice, id, &text, logprobs.as_ref()))
             }
-        }
+            Some(Ok((choice, Event::Finished(finished)))) => {
+                self.finished.push(finished);
+                self.chunks.close(choice, &finished)
+            }
+        };
+        self.ready.extend(chunk.map(|chunk| chunk.to_string()));
+    }
+
+    fn fail(&mut self, error: &ApiError) {
+        self.job = None;
+        self.span.in_scope(|| error.log());
+        self.ready.push_back(error.body().to_string());
     }
 }

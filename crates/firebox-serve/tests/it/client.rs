@@ -1,8 +1,8 @@
 //! A server on a free port, and an HTTP client just good enough to test it.
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, time::Duration};
 
-use firebox_serve::{Server, ServerBuilder, ServerMetrics, Shutdown, TextGenerator};
+use firebox_serve::{ServedModel, Server, ServerBuilder, ServerMetrics, Shutdown};
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -12,6 +12,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
+use crate::fake::Fake;
+
 /// Nothing in these tests takes this long; a hang fails here.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -19,31 +21,38 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) metrics: ServerMetrics,
+    model: ServedModel,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<Shutdown>,
 }
 
-pub(crate) async fn start(generator: impl TextGenerator) -> Running {
-    start_with(Server::builder(), generator).await
+pub(crate) async fn start(fake: Fake) -> Running {
+    start_with(Server::builder(), fake.served()).await
 }
 
-pub(crate) async fn start_with(builder: ServerBuilder, generator: impl TextGenerator) -> Running {
+pub(crate) async fn start_with(builder: ServerBuilder, model: ServedModel) -> Running {
     let server = builder.address(([127, 0, 0, 1], 0).into()).build().unwrap();
     let metrics = server.metrics();
     let listener = server.bind().await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
     let shutdown = async { drop(stopped.await) };
-    let served = tokio::spawn(server.serve(listener, Arc::new(generator), shutdown));
+    let served = tokio::spawn(server.serve(listener, model.clone(), shutdown));
     Running {
         address,
         metrics,
+        model,
         stop: Some(stop),
         served,
     }
 }
 
 impl Running {
+    /// Answers that are being computed.
+    pub(crate) fn n_running(&self) -> usize {
+        self.model.engine().stats().n_running
+    }
+
     /// Asks for the shutdown.
     pub(crate) fn stop(&mut self) {
         self.stop.take().unwrap().send(()).unwrap();

@@ -1,31 +1,27 @@
-//! A client that leaves frees its slot.
+//! The answer of a client that leaves is given up.
 
 use std::{
     sync::{Arc, atomic::Ordering::SeqCst},
     time::Duration,
 };
 
-use firebox_serve::Server;
 use serde_json::json;
 use tokio::time::sleep;
 
 use crate::{
-    client::{Connection, JSON, Running, eventually, request, start_with},
+    client::{Connection, JSON, Running, eventually, request, start},
     fake::{Fake, N_ANSWER_TOKENS, Seen},
 };
 
-/// A server with one slot and a second per answer at least.
+/// A server that takes seconds for an answer.
 async fn slow_server() -> (Running, Arc<Seen>) {
     let fake = Fake::slow();
     let seen = Arc::clone(&fake.seen);
-    (
-        start_with(Server::builder().max_concurrent(1), fake).await,
-        seen,
-    )
+    (start(fake).await, seen)
 }
 
 async fn check_freed(server: &Running, seen: &Seen) {
-    eventually("the slot is free", || server.metrics.n_slots_free() == 1).await;
+    eventually("it is given up", || server.n_running() == 0).await;
     let n_tokens = seen.n_tokens.load(SeqCst);
     assert!(
         n_tokens < N_ANSWER_TOKENS,
@@ -45,7 +41,7 @@ async fn check_freed(server: &Running, seen: &Seen) {
 }
 
 #[tokio::test]
-async fn leaving_a_stream_midway_frees_the_slot() {
+async fn leaving_a_stream_midway_gives_it_up() {
     let (server, seen) = slow_server().await;
     for path in ["/generate", "/v1/chat/completions"] {
         seen.n_tokens.store(0, SeqCst);
@@ -58,16 +54,16 @@ async fn leaving_a_stream_midway_frees_the_slot() {
         for _ in 0..3 {
             events.next().await.unwrap();
         }
-        assert_eq!(server.metrics.n_slots_free(), 0);
+        assert_eq!(server.n_running(), 1);
         drop(events);
-        eventually("the slot is free", || server.metrics.n_slots_free() == 1).await;
+        eventually("it is given up", || server.n_running() == 0).await;
         assert_eq!(server.metrics.n_interrupted(), interrupted + 1);
         assert!(seen.n_tokens.load(SeqCst) < N_ANSWER_TOKENS);
     }
 }
 
 #[tokio::test]
-async fn leaving_before_a_whole_answer_frees_the_slot() {
+async fn leaving_before_a_whole_answer_gives_it_up() {
     let (server, seen) = slow_server().await;
     let mut connection = Connection::open(server.address).await;
     let body = json!({"prompt": "a", "max_tokens": 900}).to_string();
@@ -75,7 +71,7 @@ async fn leaving_before_a_whole_answer_frees_the_slot() {
         .write(&request("POST", "/generate", &[JSON], body.as_bytes()))
         .await;
     eventually("generation runs", || seen.n_tokens.load(SeqCst) > 2).await;
-    assert_eq!(server.metrics.n_slots_free(), 0);
+    assert_eq!(server.n_running(), 1);
     drop(connection);
     check_freed(&server, &seen).await;
 }
@@ -89,31 +85,4 @@ async fn a_stream_left_without_a_close_is_noticed_by_reset() {
     events.connection.0.get_ref().set_zero_linger().unwrap();
     drop(events);
     check_freed(&server, &seen).await;
-}
-
-#[tokio::test]
-async fn leaving_the_queue_gives_the_place_back() {
-    let (server, _) = slow_server().await;
-    let body = json!({"prompt": "a", "max_tokens": 900, "stream": true});
-    let running = server.stream("/generate", &body).await;
-    let mut waiting = Connection::open(server.address).await;
-    waiting
-        .write(&request(
-            "POST",
-            "/generate",
-            &[JSON],
-            body.to_string().as_bytes(),
-        ))
-        .await;
-    eventually("one waits", || server.metrics.n_waiting() == 1).await;
-    drop(waiting);
-    eventually("none waits", || server.metrics.n_waiting() == 0).await;
-    assert_eq!(server.metrics.n_slots_free(), 0);
-    drop(running);
-    eventually("the slot is free", || server.metrics.n_slots_free() == 1).await;
-    assert_eq!(
-        server.metrics.n_interrupted(),
-        1,
-        "the second never started"
-    );
 }

@@ -1,18 +1,20 @@
-//! A generator without a model: a token is a character, and the answer a function of the request.
+//! An engine without a model: a token is a byte, and the answer a function of the request.
 
 use std::{
-    ops::ControlFlow,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     thread,
     time::Duration,
 };
 
-use firebox_serve::{
-    FinishReason, Finished, GenerateError, GenerateRequest, Prepared, Prompt, TextGenerator,
+use firebox_data::{ChatTemplate, Tokenizer, train_byte_level_bpe};
+use firebox_engine::{
+    EngineError, EngineStats, Event, FinishReason, Finished, Request, Sink, TextEngine,
 };
+use firebox_model::ModelError;
+use firebox_serve::ServedModel;
 
 /// Tokens that fit.
 pub(crate) const MAX_SEQ_LEN: usize = 1000;
@@ -23,25 +25,34 @@ pub(crate) const N_TOKENS_BEFORE_FAILURE: usize = 3;
 /// Where the answer ends by itself.
 pub(crate) const N_ANSWER_TOKENS: usize = 200;
 
-#[derive(Default)]
 pub(crate) struct Fake {
     /// Time a token takes.
     pub(crate) token_time: Duration,
     /// Size of a token's text, where a character is not enough.
     pub(crate) n_repeats: usize,
+    /// Further requests are refused.
+    pub(crate) max_running: usize,
     pub(crate) seen: Arc<Seen>,
+    pub(crate) tokenizer: Tokenizer,
 }
 
-/// What the fake has been asked.
+/// What the fake has done.
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) n_running: AtomicUsize,
-    pub(crate) max_running: AtomicUsize,
     pub(crate) n_tokens: AtomicUsize,
-    /// Prompts in the order they came.
-    pub(crate) prepared: Mutex<Vec<String>>,
-    /// Prompts in the order they had their turn.
-    pub(crate) generated: Mutex<Vec<String>>,
+}
+
+impl Default for Fake {
+    fn default() -> Self {
+        Self {
+            token_time: Duration::ZERO,
+            n_repeats: 1,
+            max_running: 100,
+            seen: Arc::default(),
+            tokenizer: train_byte_level_bpe(["a"], 256, &[]).unwrap(),
+        }
+    }
 }
 
 impl Fake {
@@ -51,90 +62,123 @@ impl Fake {
             ..Self::default()
         }
     }
+
+    /// As the server takes it.
+    pub(crate) fn served(self) -> ServedModel {
+        let template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}";
+        let template = ChatTemplate::new(template, "", "").unwrap();
+        ServedModel::new("fake-1", self).with_chat_template(template)
+    }
 }
 
-impl TextGenerator for Fake {
-    fn model_id(&self) -> &str {
-        "fake-1"
-    }
-
-    fn prepare(&self, request: &GenerateRequest) -> Result<Prepared, GenerateError> {
-        let text = match &request.prompt {
-            Prompt::Text(text) => text.clone(),
-            Prompt::Chat(messages) => messages
-                .iter()
-                .map(|m| format!("{}: {}\n", m.role, m.content))
-                .collect(),
-        };
-        if text.contains("refuse this") {
-            return Err(GenerateError::Prompt {
-                reason: "roles must alternate".into(),
-            });
-        }
-        assert!(!text.contains("panic early"), "asked to panic");
-        self.seen.prepared.lock().unwrap().push(text.clone());
-        let n_prompt_tokens = text.chars().count();
+impl TextEngine for Fake {
+    fn submit(&self, request: Request, sink: Box<dyn Sink>) -> Result<(), EngineError> {
+        let n_prompt_tokens = request.prompt_ids.len();
+        let max_seq_len = MAX_SEQ_LEN;
         match n_prompt_tokens {
-            0 => Err(GenerateError::EmptyPrompt),
-            MAX_SEQ_LEN.. => Err(GenerateError::ContextLength {
-                n_prompt_tokens,
-                max_seq_len: MAX_SEQ_LEN,
-            }),
-            _ => Ok(Prepared {
-                prompt_ids: text.chars().map(u32::from).collect(),
-            }),
+            0 => return Err(EngineError::EmptyPrompt),
+            MAX_SEQ_LEN.. => {
+                return Err(EngineError::ContextLength {
+                    n_prompt_tokens,
+                    max_seq_len,
+                });
+            }
+            _ => {}
+        }
+        if self.seen.n_running.load(SeqCst) >= self.max_running {
+            return Err(EngineError::QueueFull { max_waiting: 0 });
+        }
+        self.seen.n_running.fetch_add(1, SeqCst);
+        let work = Work {
+            prompt: self.tokenizer.decode(&request.prompt_ids, false),
+            request,
+            token_time: self.token_time,
+            n_repeats: self.n_repeats,
+            seen: Arc::clone(&self.seen),
+        };
+        thread::spawn(move || work.run(sink));
+        Ok(())
+    }
+
+    fn stats(&self) -> EngineStats {
+        EngineStats {
+            n_running: self.seen.n_running.load(SeqCst),
+            ..EngineStats::default()
         }
     }
 
-    fn generate(
-        &self,
-        prepared: &Prepared,
-        request: &GenerateRequest,
-        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
-    ) -> Result<Finished, GenerateError> {
-        let _running = Running::new(&self.seen);
-        let prompt: String = prepared
-            .prompt_ids
-            .iter()
-            .filter_map(|&c| char::from_u32(c))
-            .collect();
-        self.seen.generated.lock().unwrap().push(prompt.clone());
-        let limit = request.max_tokens.unwrap_or(usize::MAX);
-        let limit = limit.min(MAX_SEQ_LEN - prompt.chars().count());
-        let (pieces, finish_reason) = answer(&prompt, request, limit);
+    fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    fn max_seq_len(&self) -> usize {
+        MAX_SEQ_LEN
+    }
+
+    fn is_alive(&self) -> bool {
+        true
+    }
+}
+
+struct Work {
+    prompt: String,
+    request: Request,
+    token_time: Duration,
+    n_repeats: usize,
+    seen: Arc<Seen>,
+}
+
+impl Work {
+    fn run(&self, mut sink: Box<dyn Sink>) {
+        let n_prompt_tokens = self.request.prompt_ids.len();
+        let limit = self.request.generate.max_new_tokens;
+        let limit = limit.min(MAX_SEQ_LEN - n_prompt_tokens);
+        let (pieces, reason) = answer(&self.prompt, &self.request, limit);
+        let started = std::time::Instant::now();
+        let mut last = Event::Finished(Finished {
+            reason,
+            n_prompt_tokens,
+            n_cached_tokens: 0,
+            n_new_tokens: pieces.len(),
+            time_to_first_token: None,
+        });
         for (at, piece) in pieces.iter().enumerate() {
-            if at == N_TOKENS_BEFORE_FAILURE {
-                assert!(!prompt.contains("panic late"), "asked to panic");
-                if prompt.contains("fail late") {
-                    return Err(GenerateError::Failed {
-                        source: "secret detail".into(),
-                    });
-                }
+            if sink.is_closed() {
+                break;
+            }
+            let time_limit = self.request.time_limit.unwrap_or(Duration::MAX);
+            if started.elapsed() > time_limit {
+                last = Event::Failed(EngineError::Deadline { limit: time_limit });
+                break;
+            }
+            if at == N_TOKENS_BEFORE_FAILURE && self.prompt.contains("panic late") {
+                last = Event::Failed(EngineError::Panicked);
+                break;
+            }
+            if at == N_TOKENS_BEFORE_FAILURE && self.prompt.contains("fail late") {
+                last = Event::Failed(EngineError::Model(ModelError::NonFiniteLogits));
+                break;
             }
             thread::sleep(self.token_time);
             self.seen.n_tokens.fetch_add(1, SeqCst);
-            if on_text(&piece.repeat(self.n_repeats.max(1))).is_break() {
-                let finish_reason = FinishReason::Cancelled;
-                return Ok(Finished {
-                    completion_tokens: at + 1,
-                    finish_reason,
-                });
-            }
+            sink.send(Event::Token {
+                id: 1,
+                text: piece.repeat(self.n_repeats),
+                logprobs: None,
+            });
         }
-        Ok(Finished {
-            completion_tokens: pieces.len(),
-            finish_reason,
-        })
+        self.seen.n_running.fetch_sub(1, SeqCst);
+        sink.send(last);
     }
 }
 
 /// Letters that depend on the prompt and, unless greedy, on the seed. Every fifth character takes
 /// two tokens, as the bytes of a rare one do.
-fn answer(prompt: &str, request: &GenerateRequest, limit: usize) -> (Vec<String>, FinishReason) {
-    let seed = if request.temperature == 0.0 {
-        0
-    } else {
-        request.seed
+fn answer(prompt: &str, request: &Request, limit: usize) -> (Vec<String>, FinishReason) {
+    let sampling = &request.generate.sampling;
+    let seed = match sampling.temperature == 0.0 {
+        true => 0,
+        false => sampling.seed,
     };
     let mut state = prompt
         .chars()
@@ -157,7 +201,12 @@ fn answer(prompt: &str, request: &GenerateRequest, limit: usize) -> (Vec<String>
         text.push(piece);
         pieces.push(piece.to_string());
         // Stops of one character are all that these tests need.
-        if request.stop.iter().any(|stop| text.ends_with(stop)) {
+        if request
+            .generate
+            .stop
+            .iter()
+            .any(|stop| text.ends_with(stop))
+        {
             pieces.pop();
             pieces.push(String::new());
             return (pieces, FinishReason::Stop);
@@ -170,20 +219,4 @@ fn next(state: u64) -> u64 {
     state
         .wrapping_mul(6_364_136_223_846_793_005)
         .wrapping_add(1_442_695_040_888_963_407)
-}
-
-struct Running<'a>(&'a Seen);
-
-impl<'a> Running<'a> {
-    fn new(seen: &'a Seen) -> Self {
-        let n_running = seen.n_running.fetch_add(1, SeqCst) + 1;
-        seen.max_running.fetch_max(n_running, SeqCst);
-        Self(seen)
-    }
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.0.n_running.fetch_sub(1, SeqCst);
-    }
 }

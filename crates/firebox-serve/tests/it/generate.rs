@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    client::{Connection, JSON, eventually, request, start},
+    client::{Connection, JSON, request, start},
     fake::Fake,
 };
 
@@ -39,25 +39,19 @@ async fn it_is_greedy_and_short_unless_told_otherwise() {
 }
 
 #[tokio::test]
-async fn health_is_ok_also_while_every_slot_is_busy() {
+async fn health_and_readiness_are_told_also_while_it_is_busy() {
     let server = start(Fake::slow()).await;
-    let body = json!({"prompt": "Once"}).to_string();
-    let mut connections = Vec::new();
-    for _ in 0..6 {
-        let mut connection = Connection::open(server.address).await;
-        connection
-            .write(&request("POST", "/generate", &[JSON], body.as_bytes()))
-            .await;
-        connections.push(connection);
-    }
-    eventually("four run and two wait", || {
-        server.metrics.n_slots_free() == 0 && server.metrics.n_waiting() == 2
-    })
-    .await;
+    let body = json!({"prompt": "Once", "stream": true});
+    let _running = server.stream("/generate", &body).await;
     let health = server.get("/health").await;
     assert_eq!(
         (health.status, health.json()),
         (200, json!({"status": "ok"}))
+    );
+    let ready = server.get("/ready").await;
+    assert_eq!(
+        (ready.status, ready.json()),
+        (200, json!({"status": "ready"}))
     );
     assert_eq!(server.metrics.n_finished(), 0);
 }

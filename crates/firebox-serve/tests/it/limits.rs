@@ -1,7 +1,7 @@
 //! Limits on the queue and on time.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::SeqCst},
     time::{Duration, Instant},
 };
 
@@ -10,26 +10,19 @@ use serde_json::json;
 use tokio::io::AsyncReadExt;
 
 use crate::{
-    client::{Connection, JSON, eventually, request, start_with},
-    fake::Fake,
+    client::{Connection, eventually, request, start, start_with},
+    fake::{Fake, N_ANSWER_TOKENS},
 };
 
 #[tokio::test]
 async fn a_full_queue_refuses_and_says_when_to_come_back() {
-    let builder = Server::builder().max_concurrent(1).queue_limit(1);
-    let server = start_with(builder, Fake::slow()).await;
+    let fake = Fake {
+        max_running: 1,
+        ..Fake::slow()
+    };
+    let server = start(fake).await;
     let body = json!({"prompt": "a", "max_tokens": 900, "stream": true});
     let _running = server.stream("/generate", &body).await;
-    let mut waiting = Connection::open(server.address).await;
-    waiting
-        .write(&request(
-            "POST",
-            "/generate",
-            &[JSON],
-            body.to_string().as_bytes(),
-        ))
-        .await;
-    eventually("one waits", || server.metrics.n_waiting() == 1).await;
     let refused = server.post("/generate", &body).await;
     assert_eq!(refused.status, 429);
     assert_eq!(refused.header("retry-after"), Some("1"));
@@ -37,45 +30,27 @@ async fn a_full_queue_refuses_and_says_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn waiters_are_served_in_order() {
-    let fake = Fake::slow();
-    let seen = Arc::clone(&fake.seen);
-    let server = start_with(Server::builder().max_concurrent(1), fake).await;
-    let mut connections = Vec::new();
-    for prompt in ["first", "second", "third", "fourth"] {
-        let body = json!({"prompt": prompt, "max_tokens": 20}).to_string();
-        let mut connection = Connection::open(server.address).await;
-        connection
-            .write(&request("POST", "/generate", &[JSON], body.as_bytes()))
-            .await;
-        connections.push(connection);
-        // Each is in its place before the next comes.
-        eventually("it is in", || {
-            seen.prepared.lock().unwrap().contains(&prompt.to_owned())
-        })
-        .await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    for connection in &mut connections {
-        assert_eq!(connection.read().await.status, 200);
-    }
-    assert_eq!(
-        *seen.generated.lock().unwrap(),
-        ["first", "second", "third", "fourth"]
-    );
+async fn further_connections_wait_for_a_place() {
+    let builder = Server::builder().max_connections(1);
+    let server = start_with(builder, Fake::default().served()).await;
+    let first = Connection::open(server.address).await;
+    let mut second = Connection::open(server.address).await;
+    second.write(&request("GET", "/health", &[], b"")).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(server.metrics.n_requests(), 0);
+    drop(first);
+    assert_eq!(second.read().await.status, 200);
 }
 
 #[tokio::test]
 async fn an_answer_out_of_time_is_cut() {
-    let builder = Server::builder()
-        .max_concurrent(1)
-        .request_timeout(Duration::from_millis(200));
-    let server = start_with(builder, Fake::slow()).await;
+    let builder = Server::builder().request_timeout(Duration::from_millis(200));
+    let server = start_with(builder, Fake::slow().served()).await;
     let mut body = json!({"prompt": "a", "max_tokens": 900});
     let whole = server.post("/generate", &body).await;
     assert_eq!(whole.status, 503);
     insta::assert_json_snapshot!(whole.json());
-    eventually("the slot is free", || server.metrics.n_slots_free() == 1).await;
+    eventually("it is given up", || server.n_running() == 0).await;
     body["stream"] = json!(true);
     let mut events = server.stream("/generate", &body).await;
     let mut last = String::new();
@@ -83,40 +58,36 @@ async fn an_answer_out_of_time_is_cut() {
         last = data;
     }
     assert!(last.contains("\"code\":\"timeout\""), "{last}");
-    eventually("the slot is free", || server.metrics.n_slots_free() == 1).await;
+    eventually("it is given up", || server.n_running() == 0).await;
 }
 
 #[tokio::test]
-async fn a_client_that_reads_nothing_loses_its_slot() {
-    let builder = Server::builder()
-        .max_concurrent(1)
-        .stall_timeout(Duration::from_millis(200));
+async fn a_client_that_reads_nothing_loses_its_answer() {
+    let builder = Server::builder().stall_timeout(Duration::from_millis(200));
     // A token of 100 kB: the sockets' buffers are full long before the answer's end.
-    let server = start_with(
-        builder,
-        Fake {
-            n_repeats: 100_000,
-            ..Fake::default()
-        },
-    )
-    .await;
+    let fake = Fake {
+        n_repeats: 100_000,
+        token_time: Duration::from_millis(3),
+        ..Fake::default()
+    };
+    let seen = Arc::clone(&fake.seen);
+    let server = start_with(builder, fake.served()).await;
     let body = json!({"prompt": "a", "max_tokens": 900, "stream": true});
     let events = server.stream("/generate", &body).await;
-    eventually("the slot is free", || server.metrics.n_slots_free() == 1).await;
-    assert_eq!(server.metrics.n_interrupted(), 1);
+    eventually("it is given up", || server.n_running() == 0).await;
+    assert!(seen.n_tokens.load(SeqCst) < N_ANSWER_TOKENS);
+    // The system closes the connection, which nobody reads.
+    eventually("it is over", || server.metrics.n_interrupted() == 1).await;
     drop(events);
 }
 
 #[tokio::test]
 async fn a_client_that_reads_late_loses_nothing() {
-    let server = start_with(
-        Server::builder(),
-        Fake {
-            n_repeats: 100_000,
-            ..Fake::default()
-        },
-    )
-    .await;
+    let fake = Fake {
+        n_repeats: 100_000,
+        ..Fake::default()
+    };
+    let server = start(fake).await;
     let body = json!({"prompt": "a", "max_tokens": 128, "stream": true});
     let events = server.stream("/generate", &body).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -131,7 +102,7 @@ async fn a_client_that_reads_late_loses_nothing() {
 #[tokio::test]
 async fn headers_and_bodies_that_never_end_are_dropped() {
     let builder = Server::builder().read_timeout(Duration::from_millis(200));
-    let server = start_with(builder, Fake::default()).await;
+    let server = start_with(builder, Fake::default().served()).await;
     let started = Instant::now();
     let mut headers = Connection::open(server.address).await;
     headers
@@ -159,8 +130,8 @@ fn settings_that_cannot_work_are_refused() {
     };
     let builder = Server::builder;
     check(
-        builder().max_concurrent(0),
-        "expected `max_concurrent` from 1 to 256, found 0",
+        builder().max_connections(0),
+        "expected `max_connections` above zero, found 0",
     );
     check(
         builder().request_timeout(Duration::ZERO),
@@ -169,9 +140,5 @@ fn settings_that_cannot_work_are_refused() {
     check(
         builder().max_body_bytes(0),
         "expected `max_body_bytes` above zero, found 0",
-    );
-    check(
-        builder().model_name(""),
-        "expected a `model_name`, found an empty one (hint: leave it out for the model's own)",
     );
 }

@@ -1,16 +1,10 @@
 //! A real decoder behind the server: tiny, with random weights and a byte-level tokenizer.
 
-use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use burn::tensor::Device;
 use firebox_data::{ChatTemplate, Tokenizer, train_byte_level_bpe};
+use firebox_engine::{Engine, EngineConfig};
 use firebox_model::{Llama, LlamaConfig};
-use firebox_serve::{
-    FinishReason, Finished, GenerateError, GenerateRequest, LocalModel, LocalModelError, Prepared,
-    Server, TextGenerator,
-};
+use firebox_serve::{ServedModel, Server};
 use serde_json::{Value, json};
 
 use crate::client::{Running, eventually, start_with};
@@ -36,11 +30,16 @@ fn model(vocab_size: usize) -> Llama {
     config.init(7, &Device::flex())
 }
 
-async fn server() -> Running {
+fn served() -> ServedModel {
     let tokenizer = tokenizer();
-    let local = LocalModel::new("tiny", model(tokenizer.vocab_size()), tokenizer).unwrap();
-    let local = local.with_chat_template(ChatTemplate::chatml());
-    start_with(Server::builder(), local).await
+    let model = model(tokenizer.vocab_size());
+    let engine = Engine::start(model, tokenizer, EngineConfig::default()).unwrap();
+    ServedModel::new("tiny", engine)
+}
+
+pub(crate) async fn server() -> Running {
+    let model = served().with_chat_template(ChatTemplate::chatml());
+    start_with(Server::builder(), model).await
 }
 
 fn question(number: usize) -> Value {
@@ -82,7 +81,7 @@ async fn sixteen_clients_at_once_each_get_the_greedy_answer_they_get_alone() {
     assert_eq!(whole.await, alone);
     let streams = (0..N_CLIENTS).map(|number| streamed(&server, question(number)));
     assert_eq!(futures_util::future::join_all(streams).await, alone);
-    assert_eq!(server.metrics.n_slots_free(), server.metrics.n_slots());
+    assert_eq!(server.n_running(), 0);
 }
 
 #[tokio::test]
@@ -128,10 +127,8 @@ async fn end_ids_end_the_answer_and_leave_no_text() {
     let whole = whole["text"].as_str().unwrap();
     // A letter of the answer that is one token, made an end token.
     let at = whole.find(|c: char| c.is_ascii_uppercase()).unwrap();
-    let tokenizer = tokenizer();
-    let end = tokenizer.encode(&whole[at..=at]).unwrap();
-    let local = LocalModel::new("tiny", model(tokenizer.vocab_size()), tokenizer).unwrap();
-    let server = start_with(Server::builder(), local.with_eos_ids(end)).await;
+    let end = tokenizer().encode(&whole[at..=at]).unwrap();
+    let server = start_with(Server::builder(), served().with_eos_ids(end)).await;
     let ended = server.post("/generate", &body).await.json();
     assert_eq!(ended["text"], whole[..at]);
     assert_eq!(ended["finish_reason"], "stop");
@@ -139,16 +136,14 @@ async fn end_ids_end_the_answer_and_leave_no_text() {
 
 #[tokio::test]
 async fn a_model_without_a_template_takes_text_and_no_conversation() {
-    let tokenizer = tokenizer();
-    let local = LocalModel::new("tiny", model(tokenizer.vocab_size()), tokenizer).unwrap();
-    let server = start_with(Server::builder(), local).await;
+    let server = start_with(Server::builder(), served()).await;
     let refused = server.post(CHAT, &question(0)).await;
     assert_eq!(refused.status, 400);
     assert!(
         refused.json()["error"]["message"]
             .as_str()
             .unwrap()
-            .contains("`/generate`")
+            .contains("`/v1/completions`")
     );
     assert_eq!(
         server
@@ -160,74 +155,15 @@ async fn a_model_without_a_template_takes_text_and_no_conversation() {
 }
 
 #[tokio::test]
-async fn leaving_frees_the_slot_of_a_real_model() {
+async fn leaving_gives_up_the_answer_of_a_real_model() {
     let server = server().await;
     let body = json!({"prompt": "abc", "max_tokens": 250, "stream": true});
     let mut events = server.stream("/generate", &body).await;
     events.next().await.unwrap();
     drop(events);
-    eventually("the slot is free", || server.metrics.n_slots_free() == 4).await;
+    eventually("it is given up", || server.n_running() == 0).await;
     assert_eq!(
         server.metrics.n_finished() + server.metrics.n_interrupted(),
         1
     );
-}
-
-#[tokio::test]
-async fn leaving_during_a_long_prompt_ends_it_between_two_pieces() {
-    let tokenizer = tokenizer();
-    let config = LlamaConfig {
-        max_seq_len: 4096,
-        ..LlamaConfig::new(tokenizer.vocab_size(), 32, 32, 1, 2)
-    };
-    let local = LocalModel::new("tiny", config.init(7, &Device::flex()), tokenizer).unwrap();
-    let pieces = Arc::new(AtomicUsize::new(0));
-    let counted = Leaves {
-        local,
-        pieces: Arc::clone(&pieces),
-    };
-    let server = start_with(Server::builder(), counted).await;
-    let body = json!({"prompt": "a long prompt ".repeat(250), "max_tokens": 5});
-    server.post("/generate", &body).await;
-    assert_eq!(pieces.load(Ordering::Relaxed), 1, "of seven");
-}
-
-/// A model whose client is gone after the first piece of the prompt.
-struct Leaves {
-    local: LocalModel,
-    pieces: Arc<AtomicUsize>,
-}
-
-impl TextGenerator for Leaves {
-    fn model_id(&self) -> &str {
-        self.local.model_id()
-    }
-
-    fn prepare(&self, request: &GenerateRequest) -> Result<Prepared, GenerateError> {
-        self.local.prepare(request)
-    }
-
-    fn generate(
-        &self,
-        prepared: &Prepared,
-        request: &GenerateRequest,
-        _on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
-    ) -> Result<Finished, GenerateError> {
-        let finished = self.local.generate(prepared, request, &mut |text| {
-            assert!(text.is_empty(), "the prompt is not done");
-            self.pieces.fetch_add(1, Ordering::Relaxed);
-            ControlFlow::Break(())
-        })?;
-        assert_eq!(finished.finish_reason, FinishReason::Cancelled);
-        Ok(finished)
-    }
-}
-
-#[test]
-fn a_tokenizer_larger_than_the_embedding_is_refused() {
-    let error = LocalModel::new("tiny", model(100), tokenizer()).unwrap_err();
-    let LocalModelError::VocabSize { model, tokenizer } = error else {
-        panic!("{error}")
-    };
-    assert_eq!((model, tokenizer), (100, 260));
 }

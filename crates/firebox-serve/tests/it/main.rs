@@ -4,12 +4,12 @@
 
 mod chat;
 mod client;
+mod completions;
 mod disconnect;
 mod errors;
 mod fake;
 mod generate;
 mod limits;
-#[cfg(feature = "local")]
 mod local_model;
 mod log;
 mod shutdown;

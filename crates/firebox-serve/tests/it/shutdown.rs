@@ -26,10 +26,7 @@ async fn running_requests_end_and_new_ones_find_no_server() {
     whole
         .write(&request("POST", "/generate", &[JSON], body.as_bytes()))
         .await;
-    eventually("both run", || {
-        server.metrics.n_slots_free() == server.metrics.n_slots() - 2
-    })
-    .await;
+    eventually("both run", || server.n_running() == 2).await;
     let idle = Connection::open(address).await;
     server.stop();
     let events = streamed.all().await;
@@ -47,10 +44,10 @@ async fn running_requests_end_and_new_ones_find_no_server() {
 
 #[tokio::test]
 async fn what_does_not_end_in_time_is_cut_and_told() {
-    let builder = Server::builder()
-        .max_concurrent(2)
-        .drain_limit(Duration::from_millis(100));
-    let mut server = start_with(builder, Fake::slow()).await;
+    let builder = Server::builder().drain_limit(Duration::from_millis(100));
+    let fake = Fake::slow();
+    let seen = std::sync::Arc::clone(&fake.seen);
+    let mut server = start_with(builder, fake.served()).await;
     let body = json!({"prompt": "a", "max_tokens": 900, "stream": true});
     let mut streamed = server.stream("/generate", &body).await;
     let mut connections = Vec::new();
@@ -62,10 +59,7 @@ async fn what_does_not_end_in_time_is_cut_and_told() {
             .await;
         connections.push(connection);
     }
-    eventually("two run and one waits", || {
-        server.metrics.n_slots_free() == 0 && server.metrics.n_waiting() == 1
-    })
-    .await;
+    eventually("three run", || server.n_running() == 3).await;
     server.stop();
     for connection in &mut connections {
         let answer = connection.read().await;
@@ -79,9 +73,9 @@ async fn what_does_not_end_in_time_is_cut_and_told() {
         last = data;
     }
     assert!(last.contains("\"code\":\"shutting_down\""), "{last}");
-    let metrics = server.metrics.clone();
     assert_eq!(server.ended().await, Shutdown::Cut);
-    assert_eq!(metrics.n_slots_free(), 2);
+    let n_running = || seen.n_running.load(std::sync::atomic::Ordering::SeqCst);
+    eventually("all are given up", || n_running() == 0).await;
 }
 
 /// A signal goes to a whole process, so the server has one of its own: this test program, run
@@ -152,7 +146,7 @@ async fn child_serves_until_a_signal() {
         tokio::select! { biased; () = signal => {} () = ready => {} }
     };
     let ended = server
-        .serve(listener, std::sync::Arc::new(Fake::default()), shutdown)
+        .serve(listener, Fake::default().served(), shutdown)
         .await;
     assert_eq!(ended, Shutdown::Drained);
 }

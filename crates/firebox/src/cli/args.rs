@@ -16,6 +16,7 @@ pub(crate) use self::quantize::{
 };
 use super::corpus::DataCommand;
 use super::diagnose::DiagnoseCommand;
+use super::serve::args::ServeArgs;
 use super::tokenizer_args::TokenizerCommand;
 
 /// The learning loop for language models: data, training, quantizing, serving.
@@ -542,21 +543,6 @@ pub(crate) struct BenchTrainArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ServeArgs {
-    #[command(flatten)]
-    pub(crate) model: UseArgs,
-    /// Address to listen on; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:8080")]
-    pub(crate) address: std::net::SocketAddr,
-    /// Requests that generate at the same time
-    #[arg(long, default_value_t = 4, value_parser = count::<1, 1_000_000>)]
-    pub(crate) max_concurrent: usize,
-    /// Name under which the model is served; the last part of its path unless given
-    #[arg(long, value_name = "NAME")]
-    pub(crate) name: Option<String>,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct LoopArgs {
     /// A checkpoint, instead of a small model trained from scratch on the embedded texts
     #[arg(long, value_name = "MODEL", requires = "data")]
@@ -591,7 +577,7 @@ pub(crate) struct LoopArgs {
 }
 
 /// A whole number in a range; what lies outside would only fail later, and worse.
-fn count<const MIN: usize, const MAX: usize>(text: &str) -> Result<usize, String> {
+pub(crate) fn count<const MIN: usize, const MAX: usize>(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n) if (MIN..=MAX).contains(&n) => Ok(n),
         _ => Err(format!("expected a whole number from {MIN} to {MAX}")),

@@ -9,11 +9,11 @@ use firebox_data::{
     CleanError, DataError, DedupError, PackingError, RecipeError, ShardError,
     SourceError as FileError, TokenizerTrainingError, WriteError,
 };
+use firebox_engine::EngineError;
 use firebox_hub::HubError;
 use firebox_hub::SourceError;
 use firebox_model::ModelError;
 use firebox_quant::QuantError;
-use firebox_serve::LocalModelError;
 use firebox_tensor::DeviceError;
 use firebox_tensor::host::UnknownSimdLevel;
 use firebox_train::{RunError, TrainError};
@@ -87,7 +87,7 @@ fn is_user_error(error: &(dyn std::error::Error + 'static)) -> bool {
         || error.is::<SourceError>()
         || error.is::<firebox_train::ConfigError>()
         || error.is::<firebox_serve::ConfigError>()
-        || error.is::<LocalModelError>()
+        || error.is::<EngineError>()
         || error.is::<UnknownSimdLevel>()
 }
 

@@ -118,5 +118,6 @@ pub(crate) fn sampling(args: &SamplingArgs) -> SamplingConfig {
         min_p: args.min_p,
         repetition_penalty: args.repetition_penalty,
         seed: args.seed,
+        ..SamplingConfig::default()
     }
 }

@@ -1,12 +1,16 @@
 //! `firebox serve`.
 
+pub(crate) mod args;
+
 use std::io::IsTerminal;
-use std::sync::Arc;
+use std::time::Duration;
 
-use firebox_model::InferenceModel;
-use firebox_serve::{LocalModel, Server, Shutdown};
+use firebox_engine::{Engine, EngineConfig};
+use firebox_model::{CausalLm, InferenceModel};
+use firebox_serve::{ServedModel, Server, Shutdown};
 
-use super::args::{Globals, ServeArgs};
+use self::args::{ServeArgs, usual_engine};
+use super::args::Globals;
 use super::model::{Loaded, LoadedModel};
 use super::output;
 
@@ -19,10 +23,10 @@ pub(crate) fn run(globals: &Globals, args: &ServeArgs) -> anyhow::Result<()> {
         .unwrap_or_else(|| model_name(&args.model.model.model));
     let server = Server::builder()
         .address(args.address)
-        .model_name(&name)
-        .max_concurrent(args.max_concurrent)
+        .request_timeout(Duration::from_secs(args.request_timeout as u64))
         .build()?;
-    let generator = Arc::new(local_model(loaded, name)?);
+    let engine = args.engine(loaded.model.config());
+    let model = served(loaded, name, engine)?;
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         let listener = server.bind().await?;
@@ -31,7 +35,7 @@ pub(crate) fn run(globals: &Globals, args: &ServeArgs) -> anyhow::Result<()> {
             format!("serving on {url}")
         })?;
         match server
-            .serve(listener, generator, firebox_serve::shutdown_signal())
+            .serve(listener, model, firebox_serve::shutdown_signal())
             .await
         {
             Shutdown::Drained => eprintln!("all requests answered; bye"),
@@ -39,18 +43,27 @@ pub(crate) fn run(globals: &Globals, args: &ServeArgs) -> anyhow::Result<()> {
         }
         Ok(())
     });
-    // A generation that was cut off ends at its next token; nobody waits for it.
     runtime.shutdown_background();
     result
 }
 
-/// The loaded model as the server wants it.
-pub(crate) fn local_model(
+/// The loaded model as the server wants it, on an engine as it usually is.
+pub(crate) fn usually_served(
     loaded: Loaded<impl Into<InferenceModel>>,
     name: String,
-) -> anyhow::Result<LocalModel> {
+) -> anyhow::Result<ServedModel> {
+    let loaded = Loaded {
+        files: loaded.files,
+        model: loaded.model.into(),
+    };
+    let engine = usual_engine(loaded.model.config());
+    served(loaded, name, engine)
+}
+
+fn served(loaded: LoadedModel, name: String, engine: EngineConfig) -> anyhow::Result<ServedModel> {
     let eos_ids = loaded.files.eos_ids();
-    let model = LocalModel::new(name, loaded.model, loaded.files.tokenizer)?.with_eos_ids(eos_ids);
+    let engine = Engine::start(loaded.model, loaded.files.tokenizer, engine)?;
+    let model = ServedModel::new(name, engine).with_eos_ids(eos_ids);
     Ok(match loaded.files.chat_template {
         Some(template) => model.with_chat_template(template),
         None => model,

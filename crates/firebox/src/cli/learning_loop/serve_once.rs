@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -13,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::super::model::Loaded;
-use super::super::serve::{local_model, runtime};
+use super::super::serve::{runtime, usually_served};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -48,16 +47,15 @@ pub(super) fn ask(
         None => ("/generate", "/text", json!({ "prompt": question })),
     };
     let body = sampling(body, name, max_tokens);
-    let generator = Arc::new(local_model(loaded, name.to_owned())?);
+    let model = usually_served(loaded, name.to_owned())?;
     let server = Server::builder()
         .address(SocketAddr::from(([127, 0, 0, 1], 0)))
-        .model_name(name)
         .build()?;
     let runtime = runtime()?;
     let listener = runtime.block_on(server.bind())?;
     let address = listener.local_addr()?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = runtime.spawn(server.serve(listener, generator, async {
+    let serving = runtime.spawn(server.serve(listener, model, async {
         // The sender is dropped or sends: both end the server.
         let _ = stopped.await;
     }));

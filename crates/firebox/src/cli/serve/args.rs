@@ -1,0 +1,70 @@
+//! What `firebox serve` takes.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use firebox_engine::{EngineConfig, Speculation};
+use firebox_model::LlamaConfig;
+
+use crate::cli::args::{UseArgs, count};
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) model: UseArgs,
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub(crate) address: SocketAddr,
+    /// Name under which the model is served; the last part of its path unless given
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// The most answers that are computed at the same time
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = count::<1, 4096>)]
+    pub(crate) max_concurrent: usize,
+    /// The most requests that wait; further ones are refused with 429
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = count::<1, 1_000_000>)]
+    pub(crate) max_waiting: usize,
+    /// The most tokens of a step: what a long prompt may keep other answers waiting for
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = count::<1, 1_000_000>)]
+    pub(crate) batch_tokens: usize,
+    /// Tokens that the KV cache holds, of all answers together; 16384 or one whole context unless given
+    #[arg(long, value_name = "N", value_parser = count::<1, 1_000_000_000>)]
+    pub(crate) cache_tokens: Option<usize>,
+    /// Compute every prompt from its beginning
+    #[arg(long)]
+    pub(crate) no_prefix_cache: bool,
+    /// Guess up to so many tokens from what the text said before; the answer stays the same
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = count::<0, 64>)]
+    pub(crate) speculate: usize,
+    /// The most seconds from a request to its last token
+    #[arg(long, value_name = "S", default_value_t = 600, value_parser = count::<1, 1_000_000>)]
+    pub(crate) request_timeout: usize,
+}
+
+impl ServeArgs {
+    pub(crate) fn engine(&self, model: &LlamaConfig) -> EngineConfig {
+        let usual = usual_engine(model);
+        let speculation = Speculation {
+            max_draft: self.speculate,
+            ..Speculation::default()
+        };
+        EngineConfig {
+            max_sequences: self.max_concurrent,
+            max_batch_tokens: self.batch_tokens.max(self.max_concurrent),
+            max_waiting: self.max_waiting,
+            cache_tokens: self.cache_tokens.unwrap_or(usual.cache_tokens),
+            prefix_cache: !self.no_prefix_cache,
+            speculation: (self.speculate > 0).then_some(speculation),
+        }
+    }
+}
+
+/// The engine's own settings, with room for one whole context.
+pub(crate) fn usual_engine(model: &LlamaConfig) -> EngineConfig {
+    let usual = EngineConfig::default();
+    let context = model.max_seq_len.next_multiple_of(64);
+    EngineConfig {
+        cache_tokens: usual.cache_tokens.max(context),
+        ..usual
+    }
+}
