@@ -193,7 +193,7 @@ impl HostLlama {
             &work.positions,
         );
         let keys_at = n_heads * self.config.head_dim;
-        blocks.write(segments, i, stride, keys_at);
+        blocks.write(i, stride);
         let (segments, work) = blocks.of_layer(segments, i);
         work.narrow.resize(n_rows * keys_at, 0.0);
         attend(&self.shape, &work.wide, stride, &segments, &mut work.narrow);

@@ -2,6 +2,7 @@
 
 use firebox_tensor::host::{
     Arena, AttentionShape, KvPage, MatmulScratch, RotaryTable, Segment, SimdLevel, rms_norm,
+    write_pages,
 };
 
 use super::HostSegment;
@@ -34,6 +35,8 @@ pub struct HostBlocks {
 pub(super) struct Workspace {
     /// Position of each row.
     pub(super) positions: Vec<usize>,
+    /// Block of each row, and the place in it.
+    places: Vec<(u32, usize)>,
     /// The residual stream, `[rows, d_model]`.
     pub(super) x: Vec<f32>,
     /// `x` after a norm.
@@ -89,6 +92,7 @@ impl HostBlocks {
             pages: vec![Vec::new(); n_layers],
             work: Workspace {
                 positions: Vec::new(),
+                places: Vec::new(),
                 x: Vec::new(),
                 normed: Vec::new(),
                 wide: Vec::new(),
@@ -140,8 +144,11 @@ impl HostBlocks {
     pub(super) fn begin(&mut self, segments: &[HostSegment<'_>], d_model: usize) {
         let work = &mut self.work;
         work.positions.clear();
+        work.places.clear();
         for segment in segments {
             work.positions.extend(segment.positions());
+            let place = |token| (segment.table[token / Self::TOKENS], token % Self::TOKENS);
+            work.places.extend(segment.positions().map(place));
         }
         let n_rows = work.positions.len();
         work.x.resize(n_rows * d_model, 0.0);
@@ -151,24 +158,10 @@ impl HostBlocks {
     }
 
     /// Puts the keys and values of the rows, `[queries, keys, values]` in `wide`, into the pages of a
-    /// layer; the keys begin at `keys_at` of a row.
-    pub(super) fn write(
-        &mut self,
-        segments: &[HostSegment<'_>],
-        layer: usize,
-        stride: usize,
-        keys_at: usize,
-    ) {
-        let pages = &mut self.pages[layer];
-        let mut rows = self.work.wide.chunks_exact(stride);
-        for segment in segments {
-            // The tokens first: a row that is taken must be written.
-            for (token, row) in segment.positions().zip(&mut rows) {
-                let page = segment.table[token / Self::TOKENS];
-                let (keys, values) = row[keys_at..].split_at((stride - keys_at) / 2);
-                pages[page as usize].write(&self.shape, token % Self::TOKENS, keys, values);
-            }
-        }
+    /// layer.
+    pub(super) fn write(&mut self, layer: usize, stride: usize) {
+        let Workspace { wide, places, .. } = &self.work;
+        write_pages(&self.shape, &mut self.pages[layer], wide, stride, places);
     }
 
     /// The segments as attention takes them, and the buffers beside their pages.

@@ -11,7 +11,7 @@ pub(crate) const BLOCK: usize = crate::packed::GGML_BLOCK_SIZE;
 const HALF: usize = BLOCK / 2;
 
 /// Rows that one task quantizes.
-const ROWS_PER_TASK: usize = 16;
+const ROWS_PER_TASK: usize = 4;
 
 /// `x ≈ q * scale` in blocks of 32 along a row, `scale = max |x| / 127`; never -128.
 #[derive(Debug, Default)]

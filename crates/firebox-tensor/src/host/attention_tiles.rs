@@ -9,6 +9,7 @@ use super::panel_matrix::Start;
 use super::simd::Simd;
 
 /// Puts a token's vector into its place among panels of keys, `[tokens / width, head_dim, width]`.
+#[inline(always)]
 pub(crate) fn put_key<E: KvElement>(
     panels: &mut [E],
     width: usize,
@@ -23,6 +24,7 @@ pub(crate) fn put_key<E: KvElement>(
 }
 
 /// Puts a token's vector into its place among panels of values, `[panels, 64, width]`.
+#[inline(always)]
 pub(crate) fn put_value<E: KvElement>(
     panels: &mut [E],
     width: usize,

@@ -63,6 +63,7 @@ impl KvElement for f32 {
         F32Panel { values, stride }
     }
 
+    #[inline(always)]
     fn encode(x: f32, _: f32) -> f32 {
         x
     }
@@ -78,6 +79,7 @@ impl KvElement for u16 {
         HalfPanel { values, stride }
     }
 
+    #[inline(always)]
     fn encode(x: f32, _: f32) -> u16 {
         let (min, max) = (f16::MIN.to_f32(), f16::MAX.to_f32());
         f16::from_f32(x.clamp(min, max)).to_bits()
@@ -94,6 +96,7 @@ impl KvElement for i8 {
     }
 
     /// What is no number stays none: the scale is not one either.
+    #[inline(always)]
     fn scale(vector: &[f32]) -> f32 {
         if vector.iter().any(|x| x.is_nan()) {
             return f32::NAN;
@@ -102,6 +105,7 @@ impl KvElement for i8 {
         max / LARGEST_CODE
     }
 
+    #[inline(always)]
     fn encode(x: f32, scale: f32) -> i8 {
         if scale == 0.0 {
             return 0;

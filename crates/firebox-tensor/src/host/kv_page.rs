@@ -112,6 +112,7 @@ pub(crate) fn part_of(tokens: &Range<usize>, first: usize, n: usize) -> Range<us
 #[derive(Clone, Debug)]
 pub struct KvPage(AlignedBuffer);
 
+#[inline(always)]
 fn encoded<E: KvElement>(vector: &[f32], scale: f32) -> impl ExactSizeIterator<Item = E> {
     vector.iter().map(move |x| E::encode(*x, scale))
 }
@@ -166,6 +167,7 @@ impl KvPage {
     ///
     /// # Panics
     /// When the place is not below 64, or a length is wrong.
+    #[inline]
     pub fn write(&mut self, shape: &AttentionShape, place: usize, keys: &[f32], values: &[f32]) {
         assert!(
             place < PAGE_TOKENS,
@@ -199,6 +201,7 @@ impl KvPage {
         }
     }
 
+    #[inline(always)]
     fn write_as<E: KvElement>(
         &mut self,
         shape: &AttentionShape,

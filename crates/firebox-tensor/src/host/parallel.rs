@@ -66,8 +66,15 @@ fn in_lanes(n: usize, lane: &(impl Fn() + Sync)) {
 
 /// A pointer that threads may share. Whoever makes one promises that no two of them touch the same
 /// element.
-#[derive(Clone, Copy)]
 pub(crate) struct SharedMut<T>(*mut T);
+
+impl<T> Clone for SharedMut<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for SharedMut<T> {}
 
 #[expect(unsafe_code, reason = "threads write disjoint parts of one output")]
 // SAFETY: only the pointer is moved; see the type.

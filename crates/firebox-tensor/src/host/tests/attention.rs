@@ -227,3 +227,59 @@ fn what_is_no_number_stays_none_in_every_form() {
         assert!(out[40 + 7].is_nan() && out[80 + 7].is_nan(), "{format}");
     }
 }
+
+#[test]
+fn pages_written_together_are_those_written_one_by_one() {
+    for format in KvFormat::ALL {
+        let shape = AttentionShape::new(4, 2, 40).with_kv_format(format);
+        let stride = 4 * 40 + 2 * 80;
+        // Two runs, a single token, and a page that comes twice.
+        let mut places: Vec<(u32, usize)> = (50..64).map(|place| (2, place)).collect();
+        places.extend((0..9).map(|place| (0, place)));
+        places.push((3, 33));
+        for again in [false, true] {
+            if again {
+                places.push((0, 9));
+            }
+            let rows = normal(places.len() * stride, 1);
+            let mut together: Vec<KvPage> = (0..4).map(|_| KvPage::new(&shape)).collect();
+            let mut apart = together.clone();
+            write_pages(&shape, &mut together, &rows, stride, &places);
+            for ((page, place), row) in places.iter().zip(rows.chunks_exact(stride)) {
+                let (keys, values) = row[160..].split_at(80);
+                apart[*page as usize].write(&shape, *place, keys, values);
+            }
+            for (together, apart) in together.iter().zip(&apart) {
+                for head in 0..2 {
+                    assert_eq!(together.bytes(&shape, head), apart.bytes(&shape, head));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn pages_may_lie_anywhere_among_others() {
+    let shape = AttentionShape::new(2, 1, 16);
+    let (q, k, v) = (
+        normal(200 * 32, 0),
+        normal(200 * 16, 1),
+        normal(200 * 16, 2),
+    );
+    let own = pages(&shape, &k, &v, 16);
+    let expected = attend_in_chunks(&shape, &q, &own, 200);
+    let mut pool: Vec<KvPage> = (0..9).map(|_| KvPage::new(&shape)).collect();
+    let table = [7, 2, 8, 0];
+    for (page, at) in own.iter().zip(table) {
+        pool[at as usize].copy_from(page);
+    }
+    let mut found = vec![0.0; q.len()];
+    let segment = Segment {
+        rows: 0..200,
+        n_past: 0,
+        pages: &pool,
+        table: &table,
+    };
+    attend(&shape, &q, 32, &[segment], &mut found);
+    assert_eq!(found, expected);
+}
