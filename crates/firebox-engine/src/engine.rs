@@ -12,6 +12,7 @@ use firebox_model::{CausalLm, InferenceModel, LlamaConfig};
 use crate::config::EngineConfig;
 use crate::error::EngineError;
 use crate::event::{Events, Sink, channel};
+use crate::grammar::Parsers;
 use crate::request::Request;
 use crate::scheduler::Scheduler;
 use crate::sequence::Sequence;
@@ -46,6 +47,7 @@ pub trait TextEngine: Send + Sync + 'static {
 pub struct Engine {
     model: LlamaConfig,
     tokenizer: Tokenizer,
+    parsers: Parsers,
     config: EngineConfig,
     counters: Arc<Counters>,
     n_arrived: AtomicU64,
@@ -90,6 +92,11 @@ impl Engine {
         };
         let thread = thread::Builder::new().name("firebox-engine".to_owned());
         Ok(Self {
+            parsers: Parsers::new(
+                tokenizer.clone(),
+                vocab_size,
+                sizes.eos_ids.first().copied(),
+            ),
             model: sizes,
             tokenizer,
             config,
@@ -126,7 +133,10 @@ impl TextEngine for Engine {
         request.check(&self.model)?;
         let arrival = self.n_arrived.fetch_add(1, Relaxed);
         let max_seq_len = self.model.max_seq_len;
-        let sequence = Sequence::new(request, arrival, max_seq_len, &self.tokenizer, sink)?;
+        let grammar = request.grammar.as_ref();
+        let parser = grammar.map(|grammar| self.parsers.parser(grammar));
+        let mut sequence = Sequence::new(request, arrival, max_seq_len, &self.tokenizer, sink)?;
+        sequence.parser = parser.transpose()?;
         let max_waiting = self.config.max_waiting;
         let n_waiting = &self.counters.n_waiting;
         let enter = |n| (n < max_waiting).then_some(n + 1);

@@ -47,6 +47,12 @@ pub enum EngineError {
     /// A value of the request is out of its range, or an id is not in the vocabulary.
     #[error(transparent)]
     Request(ModelError),
+    /// A grammar cannot be used.
+    #[error("the grammar cannot be used: {reason}")]
+    Grammar {
+        /// What the parser said.
+        reason: String,
+    },
     /// Too many requests wait.
     #[error("{max_waiting} requests wait already (hint: try again later)")]
     QueueFull {

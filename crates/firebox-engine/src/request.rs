@@ -6,6 +6,7 @@ use std::time::Duration;
 use firebox_model::{GenerateConfig, LlamaConfig, Sampler};
 
 use crate::error::EngineError;
+use crate::grammar::Grammar;
 
 /// A prompt to be continued.
 #[derive(Clone, Debug)]
@@ -15,7 +16,10 @@ pub struct Request {
     /// How tokens are drawn, and what ends the answer. With `max_new_tokens` 0 only the prompt is
     /// read.
     pub generate: GenerateConfig,
-    /// Neither an end token nor a stop text ends the answer before so many tokens.
+    /// What the answer must look like. It may still be cut by a limit; what ends by itself is whole.
+    pub grammar: Option<Grammar>,
+    /// Neither an end token nor a stop text ends the answer before so many tokens, unless a
+    /// grammar does.
     pub min_tokens: usize,
     /// For each new token the logarithm of its probability, and the likeliest others, so many.
     pub logprobs: Option<usize>,
@@ -39,6 +43,7 @@ impl Request {
         Self {
             prompt_ids,
             generate,
+            grammar: None,
             min_tokens: 0,
             logprobs: None,
             prompt_logprobs: None,

@@ -9,6 +9,7 @@ use firebox_model::{HostSegment, ModelError, Sampler, StopMatcher};
 use crate::blocks::{Parent, Root};
 use crate::error::EngineError;
 use crate::event::{Event, FinishReason, Finished, Sink};
+use crate::grammar::Parser;
 use crate::logprobs::TokenLogprobs;
 use crate::request::Request;
 
@@ -39,6 +40,8 @@ pub(crate) struct Sequence {
     /// wanted any more.
     prompt_logprobs: Option<Vec<TokenLogprobs>>,
     sampler: Sampler,
+    /// Follows the grammar, if there is one.
+    pub(crate) parser: Option<Parser>,
     stops: StopMatcher,
     decode: Decode,
     sink: Box<dyn Sink>,
@@ -73,6 +76,7 @@ impl Sequence {
             n_cached: None,
             prompt_logprobs: request.prompt_logprobs.map(|_| Vec::new()),
             sampler,
+            parser: None,
             stops: StopMatcher::new(request.generate.stop.clone()),
             decode: Box::new(tokenizer.decoder(true)),
             sink,
@@ -232,7 +236,11 @@ impl Sequence {
     fn draw(&mut self, logits: &mut [f32]) {
         // Probabilities are those before penalties.
         let untouched = self.request.logprobs.map(|n_top| (n_top, logits.to_vec()));
-        if self.n_new() < self.request.min_tokens {
+        if let Some(parser) = &mut self.parser {
+            if let Err(error) = parser.mask(logits) {
+                return self.fail(error);
+            }
+        } else if self.n_new() < self.request.min_tokens {
             for id in &self.request.generate.eos_ids {
                 if let Some(logit) = logits.get_mut(*id as usize) {
                     *logit = f32::NEG_INFINITY;
@@ -249,7 +257,16 @@ impl Sequence {
     fn push(&mut self, id: u32, logprobs: Option<TokenLogprobs>) {
         self.tokens.push(id);
         self.first_token.get_or_insert_with(Instant::now);
-        let (text, reason) = self.text_of(id);
+        let is_whole = match self.parser.as_mut().map(|parser| parser.push(id)) {
+            None => false,
+            Some(Ok(is_whole)) => is_whole,
+            Some(Err(error)) => return self.fail(error),
+        };
+        let (mut text, mut reason) = self.text_of(id);
+        if is_whole && reason != Some(FinishReason::Stop) {
+            text.push_str(&self.rest());
+            reason = Some(FinishReason::Stop);
+        }
         self.unsent.push(Event::Token { id, text, logprobs });
         if let Some(reason) = reason {
             self.finish(reason);

@@ -1,6 +1,6 @@
 //! An answer depends on the request alone.
 
-use firebox_engine::{Engine, EngineConfig, Events, Request, Speculation, TextEngine};
+use firebox_engine::{Engine, EngineConfig, Events, Grammar, Request, Speculation, TextEngine};
 use firebox_model::CausalLm;
 
 use crate::common::{
@@ -226,4 +226,52 @@ fn min_tokens_holds_off_the_end() {
     let held = answer(engine.generate(request).unwrap());
     assert!(held.ids.len() >= 12, "{held:?}");
     assert!(!held.ids[..11].contains(&free.ids[2]));
+}
+
+#[test]
+fn an_answer_follows_its_grammar() {
+    let engine = engine(EngineConfig::default());
+    let schema = serde_json::json!({
+        "type": "object",
+        "properties": {"name": {"enum": ["ann", "bob"]}, "old": {"type": "boolean"}},
+        "required": ["name", "old"],
+        "additionalProperties": false,
+    });
+    let ask = |grammar: Grammar, seed: u64| {
+        let mut generate = greedy(60);
+        generate.sampling.temperature = 1.0;
+        generate.sampling.seed = seed;
+        let request = Request {
+            grammar: Some(grammar),
+            ..Request::new(ids(seed, 20), generate)
+        };
+        answer(engine.generate(request).unwrap())
+    };
+    for seed in 0..10 {
+        let found = ask(Grammar::JsonSchema(schema.clone()), seed);
+        assert_eq!(found.reason, "Stop", "{found:?}");
+        let json: serde_json::Value = serde_json::from_str(&found.text).unwrap();
+        assert!(json["old"].is_boolean() && json["name"].as_str().unwrap().len() == 3);
+        let found = ask(
+            Grammar::Choice(vec!["yes".into(), "no \"way\"".into()]),
+            seed,
+        );
+        assert!(["yes", "no \"way\""].contains(&&*found.text), "{found:?}");
+        let found = ask(Grammar::Regex("[a-c]{3}x+y".into()), seed);
+        assert!(
+            found.reason == "Length" || found.text.ends_with("xy"),
+            "{found:?}"
+        );
+        let found = ask(
+            Grammar::Lark("start: \"a\" (\"b\" | \"c\") \"d\"".into()),
+            seed,
+        );
+        assert!(["abd", "acd"].contains(&&*found.text), "{found:?}");
+    }
+    let request = Request {
+        grammar: Some(Grammar::Regex("(".into())),
+        ..Request::new(ids(1, 5), greedy(5))
+    };
+    let refused = engine.generate(request).unwrap_err().to_string();
+    assert!(refused.contains("the grammar cannot be used"), "{refused}");
 }

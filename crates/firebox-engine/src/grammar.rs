@@ -1,0 +1,153 @@
+//! Answers that follow a grammar: at every step only tokens that can go on are drawn.
+//!
+//! Source: Willard and Louf (2023), <https://arxiv.org/abs/2307.09702>; the parser is llguidance's.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use firebox_data::Tokenizer;
+use llguidance::api::TopLevelGrammar;
+use llguidance::toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie};
+use llguidance::{Matcher, ParserFactory};
+use serde_json::{Value, json};
+
+use crate::error::EngineError;
+
+/// What an answer must look like.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Grammar {
+    /// A JSON text that the schema allows, without needless blanks.
+    JsonSchema(Value),
+    /// A text that matches a regular expression as a whole.
+    Regex(String),
+    /// A text of a grammar in llguidance's variant of Lark.
+    Lark(String),
+    /// One of some texts.
+    Choice(Vec<String>),
+}
+
+impl Grammar {
+    fn compiled(&self) -> TopLevelGrammar {
+        match self {
+            Self::JsonSchema(schema) => TopLevelGrammar::from_json_schema(compact(schema.clone())),
+            Self::Regex(regex) => TopLevelGrammar::from_regex(regex),
+            Self::Lark(lark) => TopLevelGrammar::from_lark(lark.clone()),
+            Self::Choice(texts) => {
+                let quoted = texts.iter().map(|text| json!(text).to_string());
+                let all = quoted.collect::<Vec<_>>().join(" | ");
+                TopLevelGrammar::from_lark(format!("start: {all}"))
+            }
+        }
+    }
+}
+
+/// Has the parser take no more blanks than one between items, where the schema says nothing else.
+fn compact(mut schema: Value) -> Value {
+    if let Value::Object(fields) = &mut schema {
+        fields
+            .entry("x-guidance")
+            .or_insert_with(|| json!({"whitespace_flexible": false}));
+    }
+    schema
+}
+
+/// Makes parsers for one tokenizer. What they share is made when the first is asked for.
+pub(crate) struct Parsers {
+    tokenizer: Tokenizer,
+    /// Columns of the logits.
+    vocab_size: usize,
+    eos_id: Option<u32>,
+    factory: OnceLock<Result<ParserFactory, String>>,
+}
+
+impl Parsers {
+    pub(crate) fn new(tokenizer: Tokenizer, vocab_size: usize, eos_id: Option<u32>) -> Self {
+        Self {
+            tokenizer,
+            vocab_size,
+            eos_id,
+            factory: OnceLock::new(),
+        }
+    }
+
+    /// # Errors
+    /// [`EngineError::Grammar`] when it cannot be compiled.
+    pub(crate) fn parser(&self, grammar: &Grammar) -> Result<Parser, EngineError> {
+        let refused = |reason: String| EngineError::Grammar { reason };
+        let factory = self.factory.get_or_init(|| self.factory());
+        let factory = factory
+            .as_ref()
+            .map_err(|reason| refused(reason.to_owned()))?;
+        let parser = factory
+            .create_parser(grammar.compiled())
+            .map_err(|error| refused(error.to_string()))?;
+        let matcher = Matcher::new(Ok(parser));
+        match matcher.get_error() {
+            Some(reason) => Err(refused(reason)),
+            None => Ok(Parser(matcher)),
+        }
+    }
+
+    fn factory(&self) -> Result<ParserFactory, String> {
+        // What no text of an answer can be: special tokens, and columns without a token.
+        let word = |id: u32| match self.tokenizer.is_special(id) {
+            true => [
+                &[TokTrie::SPECIAL_TOKEN_MARKER][..],
+                &self.tokenizer.token_bytes(id),
+            ]
+            .concat(),
+            false => self.tokenizer.token_bytes(id),
+        };
+        let mut words: Vec<Vec<u8>> = (0..self.vocab_size as u32).map(word).collect();
+        // A model without an end token gets a column more, which is never drawn.
+        let eos_id = self.eos_id.unwrap_or_else(|| {
+            words.push(b"\xff<|end|>".to_vec());
+            words.len() as u32 - 1
+        });
+        let info = TokRxInfo::new(words.len() as u32, eos_id);
+        let env: TokEnv = Arc::new(ApproximateTokEnv::new(TokTrie::from(&info, &words)));
+        let mut factory = ParserFactory::new_simple(&env).map_err(|error| error.to_string())?;
+        factory.quiet();
+        Ok(factory)
+    }
+}
+
+impl fmt::Debug for Parsers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parsers").finish_non_exhaustive()
+    }
+}
+
+/// Follows one answer.
+pub(crate) struct Parser(Matcher);
+
+impl Parser {
+    /// Sets the logits of tokens that cannot come next to minus infinity.
+    ///
+    /// # Errors
+    /// [`EngineError::Grammar`] when the parser gives up, such as over a limit of its own.
+    pub(crate) fn mask(&mut self, logits: &mut [f32]) -> Result<(), EngineError> {
+        let mask = self.0.compute_mask_or_eos().map_err(gave_up)?;
+        for (id, logit) in (0..).zip(logits) {
+            if !mask.is_allowed(id) {
+                *logit = f32::NEG_INFINITY;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the token that was drawn; `true` when nothing can come after it.
+    ///
+    /// # Errors
+    /// As [`Self::mask`].
+    pub(crate) fn push(&mut self, id: u32) -> Result<bool, EngineError> {
+        self.0.consume_token(id).map_err(gave_up)?;
+        Ok(self.0.is_stopped())
+    }
+}
+
+fn gave_up(error: impl fmt::Display) -> EngineError {
+    EngineError::Grammar {
+        reason: error.to_string(),
+    }
+}
