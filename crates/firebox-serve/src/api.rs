@@ -27,6 +27,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     app::App,
+    auth,
     error::{ApiError, clipped},
     request_id,
 };
@@ -59,6 +60,10 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/metrics", get(prometheus::metrics))
         .fallback(unknown_path)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&app),
+            auth::check,
+        ))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&app),

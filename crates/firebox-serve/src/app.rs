@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    ServedModel, ServerConfig, ServerMetrics,
+    Keys, ServedModel, ServerConfig, ServerMetrics,
     error::{ApiError, clipped},
 };
 
@@ -17,6 +17,8 @@ use crate::{
 pub(crate) struct App {
     pub(crate) config: ServerConfig,
     pub(crate) model: ServedModel,
+    /// Anyone may ask where there are none.
+    pub(crate) keys: Option<Keys>,
     pub(crate) metrics: ServerMetrics,
     /// `true` ends every generation at its next token.
     pub(crate) stop: watch::Sender<bool>,
@@ -28,10 +30,16 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(config: ServerConfig, model: ServedModel, metrics: ServerMetrics) -> Self {
+    pub(crate) fn new(
+        config: ServerConfig,
+        model: ServedModel,
+        keys: Option<Keys>,
+        metrics: ServerMetrics,
+    ) -> Self {
         Self {
             config,
             model,
+            keys,
             metrics,
             stop: watch::Sender::new(false),
             started_unix: unix_seconds(),

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::Server;
+use crate::{Keys, Server, Tls};
 
 /// A server's settings. Made by [`ServerBuilder`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,12 @@ use crate::Server;
 pub struct ServerConfig {
     /// Where [`Server::bind`] listens. Default `127.0.0.1:8080`: this machine only.
     pub address: SocketAddr,
+    /// Whether anyone who reaches the server may ask, without a key. Default false: without keys it
+    /// listens on the loopback address alone.
+    pub allow_anyone: bool,
+    /// Whether requests of different keys find each other's texts in the prefix cache. Default false:
+    /// how fast an answer begins would tell what others asked.
+    pub share_prefixes: bool,
     /// Connections that may be open at the same time; further ones wait to be accepted. Default
     /// 4096.
     pub max_connections: usize,
@@ -33,6 +39,8 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            allow_anyone: false,
+            share_prefixes: false,
             max_connections: 4096,
             max_body_bytes: 1 << 20,
             request_timeout: Duration::from_secs(600),
@@ -76,6 +84,15 @@ impl ServerConfig {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
+    /// Others could reach the server, and nothing would ask who they are.
+    #[error(
+        "expected keys where others can reach the server, found none for `{address}` (hint: make keys, \
+         or listen on 127.0.0.1, or say that anyone may ask)"
+    )]
+    Open {
+        /// Where it would listen.
+        address: SocketAddr,
+    },
     /// A limit of zero would refuse everything.
     #[error("expected `{setting}` above zero, found 0")]
     Zero {
@@ -89,12 +106,38 @@ pub enum ConfigError {
 #[must_use]
 pub struct ServerBuilder {
     config: ServerConfig,
+    keys: Option<Keys>,
+    tls: Option<Tls>,
 }
 
 impl ServerBuilder {
     /// Sets [`ServerConfig::address`].
     pub fn address(mut self, address: SocketAddr) -> Self {
         self.config.address = address;
+        self
+    }
+
+    /// Takes only requests with one of these keys.
+    pub fn keys(mut self, keys: Keys) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// Speaks TLS.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Sets [`ServerConfig::allow_anyone`].
+    pub fn allow_anyone(mut self, allow: bool) -> Self {
+        self.config.allow_anyone = allow;
+        self
+    }
+
+    /// Sets [`ServerConfig::share_prefixes`].
+    pub fn share_prefixes(mut self, share: bool) -> Self {
+        self.config.share_prefixes = share;
         self
     }
 
@@ -141,6 +184,10 @@ impl ServerBuilder {
     /// When a setting cannot work; see [`ServerConfig::validate`].
     pub fn build(self) -> Result<Server, ConfigError> {
         self.config.validate()?;
-        Ok(Server::new(self.config))
+        let address = self.config.address;
+        if self.keys.is_none() && !self.config.allow_anyone && !address.ip().is_loopback() {
+            return Err(ConfigError::Open { address });
+        }
+        Ok(Server::new(self.config, self.keys, self.tls))
     }
 }

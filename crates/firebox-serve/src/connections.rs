@@ -9,17 +9,18 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+    server::graceful::{GracefulShutdown, Watcher},
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinSet,
     time::{sleep, timeout},
 };
 
-use crate::{Shutdown, api, app::App};
+use crate::{Shutdown, Tls, api, app::App};
 
 /// Rest after a failure to accept that is the system's and not the client's, such as too many open
 /// files.
@@ -32,6 +33,7 @@ const CUT_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) async fn serve(
     app: &Arc<App>,
     listener: TcpListener,
+    tls: Option<Tls>,
     shutdown: impl Future<Output = ()>,
 ) -> Shutdown {
     let router = api::router(Arc::clone(app));
@@ -49,7 +51,7 @@ pub(crate) async fn serve(
             () = &mut shutdown => break,
             (accepted, place) = accepted => match accepted {
                 Ok((stream, _)) => {
-                    let connection = connection(app, stream, router.clone(), &graceful);
+                    let connection = connection(app, stream, tls.clone(), router.clone(), &graceful);
                     connections.spawn(async move {
                         connection.await;
                         drop(place);
@@ -68,6 +70,7 @@ pub(crate) async fn serve(
 fn connection(
     app: &App,
     stream: TcpStream,
+    tls: Option<Tls>,
     router: Router,
     graceful: &GracefulShutdown,
 ) -> impl Future<Output = ()> + use<> {
@@ -76,15 +79,32 @@ fn connection(
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
     limit_unread(&stream, app.config.stall_timeout);
+    let read_timeout = app.config.read_timeout;
+    let watcher = graceful.watcher();
+    async move {
+        let Some(tls) = tls else {
+            return speak(stream, read_timeout, router, watcher).await;
+        };
+        match timeout(read_timeout, tls.accept(stream)).await {
+            Ok(Ok(stream)) => speak(stream, read_timeout, router, watcher).await,
+            Ok(Err(error)) => tracing::debug!(%error, "no TLS"),
+            Err(_) => tracing::debug!("no TLS in time"),
+        }
+    }
+}
+
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    read_timeout: Duration,
+    router: Router,
+    watcher: Watcher,
+) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(app.config.read_timeout)
+        .header_read_timeout(read_timeout)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let connection = graceful.watch(connection);
-    async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "connection ended");
-        }
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "connection ended");
     }
 }
 

@@ -11,7 +11,7 @@ use firebox_engine::EngineError;
 use serde_json::{Value, json};
 
 /// Seconds after which a client refused by a full queue may try again.
-const RETRY_AFTER_S: u32 = 1;
+const RETRY_AFTER_S: u64 = 1;
 
 /// Why a server cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +65,14 @@ pub(crate) enum ApiError {
     BodyTimeout { limit: Duration },
     #[error("the body ended early")]
     BodyCut,
+    #[error("expected a key of this server as `authorization: Bearer …`, found none or another")]
+    Unauthorized,
+    #[error("this key has a limit of {limit} {what} (hint: try again in {} s)", seconds(*retry_after))]
+    TooMuch {
+        what: &'static str,
+        limit: u32,
+        retry_after: Duration,
+    },
     #[error("unknown path `{path}`, expected one of {}", backticked(paths))]
     UnknownPath {
         path: String,
@@ -115,7 +123,10 @@ impl ApiError {
             Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::UnknownPath { .. } | Self::UnknownModel { .. } => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Engine(EngineError::QueueFull { .. }) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Engine(EngineError::QueueFull { .. }) | Self::TooMuch { .. } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::TimedOut { .. } | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Json { .. }
@@ -136,6 +147,7 @@ impl ApiError {
     fn kind(&self) -> &'static str {
         match self.status() {
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            StatusCode::UNAUTHORIZED => "authentication_error",
             status if status.is_server_error() => "server_error",
             _ => "invalid_request_error",
         }
@@ -166,6 +178,8 @@ impl ApiError {
             Self::Unsupported { .. } => "unsupported_parameter",
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodyTimeout { .. } | Self::TimedOut { .. } => "timeout",
+            Self::Unauthorized => "invalid_api_key",
+            Self::TooMuch { .. } => "rate_limit_exceeded",
             Self::UnknownPath { .. } => "unknown_path",
             Self::Method { .. } => "method_not_allowed",
             Self::UnknownModel { .. } => "model_not_found",
@@ -204,13 +218,25 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         self.log();
         let mut response = (self.status(), Json(self.body())).into_response();
+        let headers = response.headers_mut();
         if self.status() == StatusCode::TOO_MANY_REQUESTS {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+            let after = match self {
+                Self::TooMuch { retry_after, .. } => seconds(retry_after),
+                _ => RETRY_AFTER_S,
+            };
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(after));
+        }
+        if matches!(self, Self::Unauthorized) {
+            let scheme = HeaderValue::from_static("Bearer");
+            headers.insert(header::WWW_AUTHENTICATE, scheme);
         }
         response
     }
+}
+
+/// Whole seconds, at least one.
+fn seconds(time: Duration) -> u64 {
+    time.as_secs_f64().ceil().max(1.0) as u64
 }
 
 /// What a client sent, short enough to be sent back.

@@ -10,12 +10,18 @@ use std::{
 
 use firebox_engine::{Event, Finished, Request, Sink, TokenLogprobs};
 use tokio::{
-    sync::mpsc,
+    sync::{OwnedSemaphorePermit, mpsc},
     task::{JoinError, spawn_blocking},
 };
 
 use crate::{
-    app::App, error::ApiError, limits::Limits, metrics::ServerMetrics, model::Prompt,
+    app::App,
+    auth::Caller,
+    error::ApiError,
+    keys::{Key, TooMuch},
+    limits::Limits,
+    metrics::ServerMetrics,
+    model::Prompt,
     sampling::Sampling,
 };
 
@@ -48,6 +54,9 @@ pub(crate) struct Job {
     pub(crate) n: usize,
     /// Answers that are not finished.
     n_open: usize,
+    /// Who pays.
+    key: Option<Arc<Key>>,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// A whole answer.
@@ -69,7 +78,16 @@ pub(crate) struct Token {
 
 impl Job {
     /// Writes out the prompts and asks the engine.
-    pub(crate) async fn start(app: &Arc<App>, asked: Asked) -> Result<Self, ApiError> {
+    pub(crate) async fn start(
+        app: &Arc<App>,
+        caller: Caller,
+        asked: Asked,
+    ) -> Result<Self, ApiError> {
+        let key = caller.key;
+        let place = match &key {
+            None => None,
+            Some(key) => Some(key.begin()?),
+        };
         let limits = Limits::new(&app.config, app.stop.subscribe());
         let model = app.model.clone();
         let Asked {
@@ -86,7 +104,16 @@ impl Job {
         let prompts = spawn_blocking(encode).await.map_err(panicked)??;
         let seed = sampling.generate.sampling.seed;
         let n_prompt_tokens: usize = prompts.iter().map(Vec::len).sum();
-        tracing::info!(n_prompt_tokens, n, seed, "generating");
+        let name = key.as_ref().map(|key| key.name());
+        tracing::info!(n_prompt_tokens, n, seed, key = name, "generating");
+        let tenant: Arc<str> = Arc::from(name.unwrap_or(""));
+        let own_salt = match &key {
+            Some(key) if !app.config.share_prefixes => key.cache_salt(),
+            _ => 0,
+        };
+        if let Some(key) = &key {
+            key.pay_tokens(n_prompt_tokens);
+        }
         let (sender, events) = mpsc::channel(MAX_EVENTS);
         let mut job = Self {
             events,
@@ -95,6 +122,8 @@ impl Job {
             n_open: 0,
             prompts,
             n,
+            key,
+            _place: place,
         };
         for (i, prompt) in job.prompts.iter().enumerate() {
             for k in 0..n {
@@ -104,12 +133,14 @@ impl Job {
                     generate.eos_ids.extend(app.model.eos_ids());
                 }
                 let request = Request {
+                    grammar: sampling.grammar.clone(),
                     min_tokens: sampling.min_tokens,
                     logprobs,
                     prompt_logprobs,
                     priority: sampling.priority,
                     time_limit: Some(app.config.request_timeout),
-                    cache_salt: sampling.cache_salt,
+                    tenant: Arc::clone(&tenant),
+                    cache_salt: sampling.cache_salt.wrapping_add(own_salt),
                     use_prefix_cache: sampling.cache_prompt,
                     ..Request::new(prompt.clone(), generate)
                 };
@@ -149,7 +180,12 @@ impl Job {
                 tracing::info!(n_new_tokens, n_cached_tokens, ?reason, "generated");
                 Ok((choice, Event::Finished(finished)))
             }
-            Some(event) => Ok(event),
+            Some((choice, event)) => {
+                if let (Some(key), Event::Token { .. }) = (&self.key, &event) {
+                    key.pay_tokens(1);
+                }
+                Ok((choice, event))
+            }
             None => Err(ApiError::Internal),
         })
     }
@@ -196,6 +232,21 @@ impl Drop for Job {
     fn drop(&mut self) {
         let interrupted = &self.metrics.counters.interrupted;
         interrupted.fetch_add(self.n_open as u64, Relaxed);
+    }
+}
+
+impl From<TooMuch> for ApiError {
+    fn from(refused: TooMuch) -> Self {
+        let TooMuch {
+            what,
+            limit,
+            retry_after,
+        } = refused;
+        Self::TooMuch {
+            what,
+            limit,
+            retry_after,
+        }
     }
 }
 

@@ -2,11 +2,13 @@
 
 mod api;
 mod app;
+mod auth;
 mod body;
 mod config;
 mod connections;
 mod error;
 mod job;
+mod keys;
 mod limits;
 mod metrics;
 mod model;
@@ -14,10 +16,14 @@ mod request_id;
 mod sampling;
 mod server;
 mod shutdown;
+mod structured;
+mod tls;
 
 pub use config::{ConfigError, ServerBuilder, ServerConfig};
 pub use error::ServeError;
+pub use keys::{KeyEntry, KeyError, Keys, add_key, new_key};
 pub use metrics::ServerMetrics;
 pub use model::ServedModel;
 pub use server::{Server, Shutdown};
-pub use shutdown::shutdown_signal;
+pub use shutdown::{reload_at_hangup, shutdown_signal};
+pub use tls::{Tls, TlsError};

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use firebox_engine::Grammar;
 use firebox_model::{GenerateConfig, SamplingConfig};
 use serde::Deserialize;
 use serde_json::Number;
 
 use crate::error::ApiError;
+use crate::structured::StructuredOutputs;
 
 /// OpenAI's bound on `stop`.
 const MAX_STOPS: usize = 4;
@@ -38,6 +40,7 @@ pub(crate) const FIELDS: &[&str] = &[
     "priority",
     "cache_prompt",
     "cache_salt",
+    "structured_outputs",
     // Who asks, for abuse reports: it changes nothing, and clients send it.
     "user",
 ];
@@ -66,6 +69,7 @@ pub(crate) struct SamplingFields {
     priority: Option<Number>,
     cache_prompt: Option<bool>,
     cache_salt: Option<String>,
+    structured_outputs: Option<StructuredOutputs>,
 }
 
 /// One stop text, or several.
@@ -81,6 +85,7 @@ enum Stop {
 pub(crate) struct Sampling {
     /// Without the model's end tokens.
     pub(crate) generate: GenerateConfig,
+    pub(crate) grammar: Option<Grammar>,
     pub(crate) min_tokens: usize,
     pub(crate) ignore_eos: bool,
     pub(crate) priority: i32,
@@ -148,7 +153,10 @@ impl SamplingFields {
             |n| i32::try_from(n).is_ok(),
         )?;
         let max_tokens = self.max_tokens(defaults.least_max_tokens)?;
+        let structured = self.structured_outputs;
+        let grammar = structured.map(StructuredOutputs::grammar).transpose()?;
         Ok(Sampling {
+            grammar,
             min_tokens: min_tokens.map_or(0, to_usize),
             ignore_eos: self.ignore_eos.unwrap_or(false),
             priority: priority.and_then(|n| i32::try_from(n).ok()).unwrap_or(0),

@@ -6,13 +6,16 @@ use axum::Router;
 use tokio::net::TcpListener;
 
 use crate::{
-    ServeError, ServedModel, ServerBuilder, ServerConfig, ServerMetrics, api, app::App, connections,
+    Keys, ServeError, ServedModel, ServerBuilder, ServerConfig, ServerMetrics, Tls, api, app::App,
+    connections,
 };
 
 /// An HTTP server for one model. Made by [`Server::builder`].
 #[derive(Debug)]
 pub struct Server {
     config: ServerConfig,
+    keys: Option<Keys>,
+    tls: Option<Tls>,
     metrics: ServerMetrics,
 }
 
@@ -31,9 +34,11 @@ impl Server {
         ServerBuilder::default()
     }
 
-    pub(crate) fn new(config: ServerConfig) -> Self {
+    pub(crate) fn new(config: ServerConfig, keys: Option<Keys>, tls: Option<Tls>) -> Self {
         Self {
             config,
+            keys,
+            tls,
             metrics: ServerMetrics::default(),
         }
     }
@@ -62,7 +67,7 @@ impl Server {
 
     /// The endpoints as an axum router, for a program that has a server of its own.
     ///
-    /// `read_timeout` then holds for bodies alone, and `drain_limit` for nothing.
+    /// `read_timeout` then holds for bodies alone; `drain_limit` and TLS are that server's own.
     pub fn router(self, model: ServedModel) -> Router {
         api::router(Arc::new(self.app(model)))
     }
@@ -72,16 +77,17 @@ impl Server {
     /// Requests that have not ended after [`ServerConfig::drain_limit`] are cut off: the engine
     /// gives them up. See [`shutdown_signal`](crate::shutdown_signal).
     pub async fn serve(
-        self,
+        mut self,
         listener: TcpListener,
         model: ServedModel,
         shutdown: impl Future<Output = ()>,
     ) -> Shutdown {
+        let tls = self.tls.take();
         let app = Arc::new(self.app(model));
-        connections::serve(&app, listener, shutdown).await
+        connections::serve(&app, listener, tls, shutdown).await
     }
 
     fn app(self, model: ServedModel) -> App {
-        App::new(self.config, model, self.metrics)
+        App::new(self.config, model, self.keys, self.metrics)
     }
 }

@@ -1,4 +1,8 @@
-//! The signals that end the server.
+//! The signals that end the server, and the one that has it read its keys again.
+
+use std::path::PathBuf;
+
+use crate::Keys;
 
 /// Resolves at SIGTERM or Ctrl-C: the future to give to [`Server::serve`](crate::Server::serve).
 ///
@@ -32,5 +36,34 @@ async fn sigterm() {
 
 #[cfg(not(unix))]
 async fn sigterm() {
+    std::future::pending().await
+}
+
+/// Reads the file of keys again at every SIGHUP, for as long as it is polled. Keys that cannot be read
+/// leave those there are, and say so in the log.
+///
+/// Where the system gives no signals, it waits for ever. Must be polled inside a tokio runtime.
+#[cfg(unix)]
+pub async fn reload_at_hangup(keys: Keys, file: PathBuf) {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => {
+            tracing::warn!(%error, "cannot listen for SIGHUP");
+            return;
+        }
+    };
+    while hangups.recv().await.is_some() {
+        match keys.reload(&file) {
+            Ok(()) => tracing::info!(n_keys = keys.len(), "keys read again"),
+            Err(error) => tracing::error!(%error, "the keys stay as they were"),
+        }
+    }
+}
+
+/// Waits for ever: the system gives no signals.
+#[cfg(not(unix))]
+pub async fn reload_at_hangup(_: Keys, _: PathBuf) {
     std::future::pending().await
 }

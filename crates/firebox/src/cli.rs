@@ -80,6 +80,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Bench(BenchCommand::Linear(args)) => bench_kernels::linear(&globals, &args),
         Command::Bench(BenchCommand::Machine) => bench_kernels::machine(&globals),
         Command::Serve(args) => serve::run(&globals, &args),
+        Command::Key(args) => serve::make_key(&globals, &args),
         Command::Loop(args) => learning_loop::run(&globals, &args),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
@@ -22,15 +22,17 @@ use super::{
 };
 use crate::{
     app::{App, unix_seconds},
+    auth::Caller,
     body::JsonBody,
     error::ApiError,
     job::{Asked, Choice, Job},
     model::Prompt,
-    sampling::{Defaults, SamplingFields, to_usize, whole},
+    sampling::{Defaults, SamplingFields, to_usize, whole, wrong},
 };
 
 pub(crate) async fn complete(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let body = JsonBody::read(request, &app.config, &SCHEMA).await?;
@@ -50,14 +52,22 @@ pub(crate) async fn complete(
         temperature: 1.0,
         seed: app.fresh_seed(),
     };
+    let mut sampling = sampling.check(defaults)?;
+    if let Some(grammar) = fields.response_format.take().and_then(|f| f.grammar()) {
+        if sampling.grammar.is_some() {
+            let expected = "none beside `response_format`";
+            return Err(wrong("structured_outputs", expected, "one"));
+        }
+        sampling.grammar = Some(grammar);
+    }
     let asked = Asked {
-        sampling: sampling.check(defaults)?,
+        sampling,
         prompts: vec![Prompt::Chat(fields.messages()?)],
         n: n.map_or(1, to_usize),
         logprobs,
         prompt_logprobs: None,
     };
-    let mut job = Job::start(&app, asked).await?;
+    let mut job = Job::start(&app, caller, asked).await?;
     let answer = Answer {
         id: format!("chatcmpl-{:016x}", app.unique_number()),
         created: unix_seconds(),

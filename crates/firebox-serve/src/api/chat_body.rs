@@ -9,11 +9,18 @@ use crate::{
     body::Schema,
     error::{ApiError, clipped},
     sampling::{to_usize, whole, wrong},
+    structured::ResponseFormat,
 };
 
 pub(crate) const SCHEMA: Schema = Schema {
     required: &["messages"],
-    optional: &["n", "logprobs", "top_logprobs", "stream_options"],
+    optional: &[
+        "n",
+        "logprobs",
+        "top_logprobs",
+        "response_format",
+        "stream_options",
+    ],
     samples: true,
     unsupported: &[
         ("audio", "null"),
@@ -25,7 +32,6 @@ pub(crate) const SCHEMA: Schema = Schema {
         ("prediction", "null"),
         ("prompt_cache_key", "null"),
         ("reasoning_effort", "\"none\""),
-        ("response_format", "{\"type\":\"text\"}"),
         ("safety_identifier", "null"),
         ("service_tier", "null"),
         ("store", "false"),
@@ -47,6 +53,7 @@ pub(crate) struct ChatFields {
     pub(crate) n: Option<Number>,
     logprobs: Option<bool>,
     top_logprobs: Option<Number>,
+    pub(crate) response_format: Option<ResponseFormat>,
     stream: Option<bool>,
     stream_options: Option<StreamOptions>,
 }

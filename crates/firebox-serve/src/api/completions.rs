@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     app::{App, unix_seconds},
+    auth::Caller,
     body::{JsonBody, Schema},
     error::ApiError,
     job::{Asked, Choice, Job},
@@ -81,6 +82,7 @@ impl PromptField {
 
 pub(crate) async fn complete(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let body = JsonBody::read(request, &app.config, &SCHEMA).await?;
@@ -121,7 +123,7 @@ pub(crate) async fn complete(
         logprobs: logprobs.or(ranks.then_some(0)),
         prompt_logprobs: logprobs.filter(|_| echo),
     };
-    let mut job = Job::start(&app, asked).await?;
+    let mut job = Job::start(&app, caller, asked).await?;
     let answer = Answer {
         id: format!("cmpl-{:016x}", app.unique_number()),
         created: unix_seconds(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     app::App,
+    auth::Caller,
     body::{JsonBody, Schema},
     error::ApiError,
     job::{Asked, Job},
@@ -44,6 +45,7 @@ struct Fields {
 /// Greedy unless a temperature is given, as transformers' `generate`.
 pub(crate) async fn generate(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let body = JsonBody::read(request, &app.config, &SCHEMA).await?;
@@ -63,7 +65,7 @@ pub(crate) async fn generate(
         logprobs: None,
         prompt_logprobs: None,
     };
-    let mut job = Job::start(&app, asked).await?;
+    let mut job = Job::start(&app, caller, asked).await?;
     if fields.stream == Some(true) {
         return Ok(sse::response(job, TextChunks));
     }

@@ -258,3 +258,58 @@ async fn metrics_have_vllms_names() {
         assert!(page.contains(&format!("# TYPE {base} ")), "{line}");
     }
 }
+
+#[tokio::test]
+async fn answers_take_the_form_that_is_asked_for() {
+    let server = server().await;
+    let schema = json!({
+        "type": "object", "required": ["ok"], "additionalProperties": false,
+        "properties": {"ok": {"type": "boolean"}},
+    });
+    let formats = [
+        json!({"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": schema, "strict": true}}}),
+        json!({"structured_outputs": {"json": schema}}),
+    ];
+    for format in formats {
+        let mut body =
+            json!({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 40});
+        for (name, value) in format.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        let answer = server.post("/v1/chat/completions", &body).await.json();
+        let choice = &answer["choices"][0];
+        assert_eq!(choice["finish_reason"], "stop", "{answer}");
+        let found: Value =
+            serde_json::from_str(choice["message"]["content"].as_str().unwrap()).unwrap();
+        assert!(found["ok"].is_boolean(), "{found}");
+    }
+    let choice = json!({"structured_outputs": {"choice": ["left", "right"]}});
+    let answer = server.post(PATH, &greedy(&choice)).await.json();
+    assert!(["left", "right"].contains(&answer["choices"][0]["text"].as_str().unwrap()));
+    for (wrong, expected) in [
+        (
+            json!({"structured_outputs": {}}),
+            "expected one of `json`, `regex`",
+        ),
+        (
+            json!({"structured_outputs": {"regex": "("}}),
+            "the grammar cannot be used",
+        ),
+        (
+            json!({"structured_outputs": {"regex": "a", "choice": ["a"]}}),
+            "found several",
+        ),
+        (
+            json!({"structured_outputs": {"yaml": 1}}),
+            "unknown field `yaml`",
+        ),
+    ] {
+        let refused = server.post(PATH, &greedy(&wrong)).await;
+        let message = refused.json()["error"]["message"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        assert_eq!(refused.status, 400);
+        assert!(message.contains(expected), "{message}");
+    }
+}

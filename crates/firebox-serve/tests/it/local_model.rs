@@ -37,9 +37,34 @@ fn served() -> ServedModel {
     ServedModel::new("tiny", engine)
 }
 
+/// On the engine that batches and keeps texts.
+pub(crate) fn chatty() -> ServedModel {
+    use firebox_checkpoint::{Checkpoint, Dtype, HfWriter};
+    use firebox_model::{HostLlama, HostWeights};
+
+    let tokenizer = tokenizer();
+    let model = model(tokenizer.vocab_size());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model");
+    let mut writer = HfWriter::create(&path).unwrap();
+    writer.set_config(model.config().to_hf());
+    let weights = model.named_weights();
+    for weight in &weights {
+        writer
+            .declare(&weight.name, Dtype::F32, &weight.shape)
+            .unwrap();
+    }
+    for weight in &weights {
+        writer.write_tensor(&weight.name, &weight.values()).unwrap();
+    }
+    writer.finish().unwrap();
+    let model = HostLlama::load(&Checkpoint::open(&path).unwrap(), HostWeights::Stored).unwrap();
+    let engine = Engine::start(model, tokenizer, EngineConfig::default()).unwrap();
+    ServedModel::new("tiny", engine).with_chat_template(ChatTemplate::chatml())
+}
+
 pub(crate) async fn server() -> Running {
-    let model = served().with_chat_template(ChatTemplate::chatml());
-    start_with(Server::builder(), model).await
+    start_with(Server::builder(), chatty()).await
 }
 
 fn question(number: usize) -> Value {

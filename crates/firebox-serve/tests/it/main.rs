@@ -9,6 +9,7 @@ mod disconnect;
 mod errors;
 mod fake;
 mod generate;
+mod keys;
 mod limits;
 mod local_model;
 mod log;

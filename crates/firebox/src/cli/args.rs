@@ -16,7 +16,7 @@ pub(crate) use self::quantize::{
 };
 use super::corpus::DataCommand;
 use super::diagnose::DiagnoseCommand;
-use super::serve::args::ServeArgs;
+use super::serve::args::{KeyArgs, ServeArgs};
 use super::tokenizer_args::TokenizerCommand;
 
 /// The learning loop for language models: data, training, quantizing, serving.
@@ -91,6 +91,8 @@ pub(crate) enum Command {
     Bench(BenchCommand),
     /// Serve a model over HTTP
     Serve(ServeArgs),
+    /// Make a key for the server
+    Key(KeyArgs),
     /// Once round the learning loop, with a report
     Loop(LoopArgs),
 }

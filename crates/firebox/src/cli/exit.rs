@@ -87,6 +87,8 @@ fn is_user_error(error: &(dyn std::error::Error + 'static)) -> bool {
         || error.is::<SourceError>()
         || error.is::<firebox_train::ConfigError>()
         || error.is::<firebox_serve::ConfigError>()
+        || error.is::<firebox_serve::KeyError>()
+        || error.is::<firebox_serve::TlsError>()
         || error.is::<EngineError>()
         || error.is::<UnknownSimdLevel>()
 }

@@ -7,30 +7,36 @@ use std::time::Duration;
 
 use firebox_engine::{Engine, EngineConfig};
 use firebox_model::{CausalLm, InferenceModel};
-use firebox_serve::{ServedModel, Server, Shutdown};
+use firebox_serve::{KeyEntry, Keys, ServedModel, Server, Shutdown, Tls};
 
-use self::args::{ServeArgs, usual_engine};
+use self::args::{KeyArgs, ServeArgs, usual_engine};
 use super::args::Globals;
 use super::model::{Loaded, LoadedModel};
 use super::output;
 
 pub(crate) fn run(globals: &Globals, args: &ServeArgs) -> anyhow::Result<()> {
     start_log();
+    let keys = args.keys.as_deref().map(Keys::load).transpose()?;
+    let server = server(args, keys.as_ref())?;
     let loaded = LoadedModel::open(globals, &args.model)?;
     let name = args
         .name
         .clone()
         .unwrap_or_else(|| model_name(&args.model.model.model));
-    let server = Server::builder()
-        .address(args.address)
-        .request_timeout(Duration::from_secs(args.request_timeout as u64))
-        .build()?;
     let engine = args.engine(loaded.model.config());
     let model = served(loaded, name, engine)?;
     let runtime = runtime()?;
     let result = runtime.block_on(async {
+        if let (Some(keys), Some(file)) = (keys, &args.keys) {
+            tokio::spawn(firebox_serve::reload_at_hangup(keys, file.clone()));
+        }
         let listener = server.bind().await?;
-        let url = format!("http://{}", listener.local_addr()?);
+        let scheme = if args.tls_key.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        let url = format!("{scheme}://{}", listener.local_addr()?);
         output::print(globals.json, &serde_json::json!({ "url": url }), || {
             format!("serving on {url}")
         })?;
@@ -45,6 +51,38 @@ pub(crate) fn run(globals: &Globals, args: &ServeArgs) -> anyhow::Result<()> {
     });
     runtime.shutdown_background();
     result
+}
+
+fn server(args: &ServeArgs, keys: Option<&Keys>) -> anyhow::Result<Server> {
+    let mut builder = Server::builder()
+        .address(args.address)
+        .allow_anyone(args.allow_anyone)
+        .share_prefixes(args.share_prefixes)
+        .request_timeout(Duration::from_secs(args.request_timeout as u64));
+    if let Some(keys) = keys {
+        builder = builder.keys(keys.clone());
+    }
+    if let (Some(certificate), Some(key)) = (&args.tls_certificate, &args.tls_key) {
+        builder = builder.tls(Tls::load(certificate, key)?);
+    }
+    Ok(builder.build()?)
+}
+
+/// Makes a key and shows it, once.
+pub(crate) fn make_key(globals: &Globals, args: &KeyArgs) -> anyhow::Result<()> {
+    let (secret, entry) = firebox_serve::new_key(&args.name)?;
+    let entry = KeyEntry {
+        requests_per_minute: args.requests_per_minute,
+        tokens_per_minute: args.tokens_per_minute,
+        max_concurrent: args.max_concurrent,
+        ..entry
+    };
+    firebox_serve::add_key(&args.file, entry)?;
+    let shown = serde_json::json!({ "name": args.name, "key": secret });
+    output::print(globals.json, &shown, || {
+        eprintln!("the key of `{}`; it is not kept anywhere:", args.name);
+        secret.clone()
+    })
 }
 
 /// The loaded model as the server wants it, on an engine as it usually is.

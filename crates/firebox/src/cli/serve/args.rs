@@ -1,6 +1,7 @@
 //! What `firebox serve` takes.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::Args;
 use firebox_engine::{EngineConfig, Speculation};
@@ -36,9 +37,45 @@ pub(crate) struct ServeArgs {
     /// Guess up to so many tokens from what the text said before; the answer stays the same
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = count::<0, 64>)]
     pub(crate) speculate: usize,
+    /// Only requests with a key of this file are answered; `firebox key` makes keys, SIGHUP has the file
+    /// read again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keys: Option<PathBuf>,
+    /// Listen where others can reach it, without keys
+    #[arg(long)]
+    pub(crate) allow_anyone: bool,
+    /// Let requests of different keys find each other's texts in the prefix cache
+    #[arg(long)]
+    pub(crate) share_prefixes: bool,
+    /// Speak TLS with this chain of certificates in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// The certificate's private key in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub(crate) tls_key: Option<PathBuf>,
     /// The most seconds from a request to its last token
     #[arg(long, value_name = "S", default_value_t = 600, value_parser = count::<1, 1_000_000>)]
     pub(crate) request_timeout: usize,
+}
+
+/// Where a new key goes, and what it may.
+#[derive(Debug, Args)]
+pub(crate) struct KeyArgs {
+    /// The file of keys, made where it is not there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Whose key it is
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: String,
+    /// Requests it may begin in a minute
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) requests_per_minute: Option<u32>,
+    /// Tokens in a minute, of prompts and answers together
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) tokens_per_minute: Option<u32>,
+    /// Requests under way at the same time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_concurrent: Option<u32>,
 }
 
 impl ServeArgs {

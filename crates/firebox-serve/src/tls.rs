@@ -1,0 +1,85 @@
+//! TLS for connections.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        self, ServerConfig,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    },
+};
+
+/// A certificate and its key.
+#[derive(Clone)]
+pub struct Tls(TlsAcceptor);
+
+/// Why they cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A file cannot be read, or is not PEM of its kind.
+    #[error("{what} `{}`: {reason}", path.display())]
+    File {
+        /// `certificate` or `private key`.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What was wrong.
+        reason: String,
+    },
+    /// The key does not fit the certificate, or is of a kind that is not known.
+    #[error("the private key and the certificate cannot be used together: {0}")]
+    Pair(#[from] rustls::Error),
+}
+
+impl Tls {
+    /// Reads a chain of certificates, the server's first, and its private key.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn load(certificates: &Path, private_key: &Path) -> Result<Self, TlsError> {
+        let unusable = |what, path: &Path, reason: String| TlsError::File {
+            what,
+            path: path.to_owned(),
+            reason,
+        };
+        let chain: Result<Vec<_>, _> =
+            CertificateDer::pem_file_iter(certificates).and_then(Iterator::collect);
+        let chain =
+            chain.map_err(|error| unusable("certificate", certificates, error.to_string()))?;
+        if chain.is_empty() {
+            let reason = "expected a certificate in PEM, found none".to_owned();
+            return Err(unusable("certificate", certificates, reason));
+        }
+        let key = PrivateKeyDer::from_pem_file(private_key)
+            .map_err(|error| unusable("private key", private_key, error.to_string()))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self(TlsAcceptor::from(Arc::new(config))))
+    }
+
+    pub(crate) async fn accept<S>(
+        &self,
+        stream: S,
+    ) -> io::Result<tokio_rustls::server::TlsStream<S>>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    {
+        self.0.accept(stream).await
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}
