@@ -4,8 +4,8 @@
 //! dropped, and the engine gives the answers up at its next step.
 
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
+    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
 };
 
 use firebox_engine::{Event, Finished, Request, Sink, TokenLogprobs};
@@ -13,6 +13,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
     task::{JoinError, spawn_blocking},
 };
+use tracing::Span;
 
 use crate::{
     app::App,
@@ -84,72 +85,31 @@ impl Job {
         asked: Asked,
     ) -> Result<Self, ApiError> {
         let key = caller.key;
-        let place = match &key {
-            None => None,
-            Some(key) => Some(key.begin()?),
-        };
+        let place = key.as_ref().map(|key| key.begin()).transpose()?;
         let limits = Limits::new(&app.config, app.stop.subscribe());
-        let model = app.model.clone();
-        let Asked {
-            prompts,
-            n,
-            sampling,
-            logprobs,
-            prompt_logprobs,
-        } = asked;
-        let encode = move || {
-            let ids = prompts.into_iter().map(|prompt| model.prompt_ids(prompt));
-            ids.collect::<Result<Vec<_>, _>>()
-        };
-        let prompts = spawn_blocking(encode).await.map_err(panicked)??;
-        let seed = sampling.generate.sampling.seed;
-        let n_prompt_tokens: usize = prompts.iter().map(Vec::len).sum();
-        let name = key.as_ref().map(|key| key.name());
-        tracing::info!(n_prompt_tokens, n, seed, key = name, "generating");
-        let tenant: Arc<str> = Arc::from(name.unwrap_or(""));
-        let own_salt = match &key {
-            Some(key) if !app.config.share_prefixes => key.cache_salt(),
-            _ => 0,
-        };
-        if let Some(key) = &key {
-            key.pay_tokens(n_prompt_tokens);
-        }
         let (sender, events) = mpsc::channel(MAX_EVENTS);
-        let mut job = Self {
+        let n = asked.n;
+        let asking = Asking {
+            app: Arc::clone(app),
+            key: key.clone(),
+            received: Instant::now(),
+            sender,
+            asked,
+        };
+        let span = Span::current();
+        // Templates, tokenizers and grammars take their time.
+        let asking = spawn_blocking(move || span.in_scope(|| asking.submit()));
+        let prompts = asking.await.map_err(panicked)??;
+        Ok(Self {
             events,
             limits,
             metrics: app.metrics.clone(),
-            n_open: 0,
+            n_open: prompts.len() * n,
             prompts,
             n,
             key,
             _place: place,
-        };
-        for (i, prompt) in job.prompts.iter().enumerate() {
-            for k in 0..n {
-                let mut generate = sampling.generate.clone();
-                generate.sampling.seed = seed.wrapping_add(k as u64);
-                if !sampling.ignore_eos {
-                    generate.eos_ids.extend(app.model.eos_ids());
-                }
-                let request = Request {
-                    grammar: sampling.grammar.clone(),
-                    min_tokens: sampling.min_tokens,
-                    logprobs,
-                    prompt_logprobs,
-                    priority: sampling.priority,
-                    time_limit: Some(app.config.request_timeout),
-                    tenant: Arc::clone(&tenant),
-                    cache_salt: sampling.cache_salt.wrapping_add(own_salt),
-                    use_prefix_cache: sampling.cache_prompt,
-                    ..Request::new(prompt.clone(), generate)
-                };
-                let sink = JobSink::new(i * n + k, sender.clone(), app);
-                app.model.engine().submit(request, Box::new(sink))?;
-                job.n_open += 1;
-            }
-        }
-        Ok(job)
+        })
     }
 
     pub(crate) fn n_prompt_tokens(&self) -> usize {
@@ -228,6 +188,84 @@ impl Job {
     }
 }
 
+/// A request on its way to the engine.
+struct Asking {
+    app: Arc<App>,
+    key: Option<Arc<Key>>,
+    received: Instant,
+    sender: mpsc::Sender<(usize, Event)>,
+    asked: Asked,
+}
+
+impl Asking {
+    /// Asks for every answer to every prompt; gives the prompts' ids.
+    fn submit(mut self) -> Result<Vec<Vec<u32>>, ApiError> {
+        let model = &self.app.model;
+        let texts = std::mem::take(&mut self.asked.prompts);
+        let ids = texts.into_iter().map(|prompt| model.prompt_ids(prompt));
+        let prompts = ids.collect::<Result<Vec<_>, _>>()?;
+        let seed = self.asked.sampling.generate.sampling.seed;
+        let n_prompt_tokens: usize = prompts.iter().map(Vec::len).sum();
+        let name = self.key.as_ref().map(|key| key.name());
+        tracing::info!(
+            n_prompt_tokens,
+            n = self.asked.n,
+            seed,
+            key = name,
+            "generating"
+        );
+        if let Some(key) = &self.key {
+            key.pay_tokens(n_prompt_tokens);
+        }
+        for (i, prompt) in prompts.iter().enumerate() {
+            for k in 0..self.asked.n {
+                let sink = JobSink {
+                    choice: i * self.asked.n + k,
+                    events: self.sender.clone(),
+                    metrics: self.app.metrics.clone(),
+                    received: self.received,
+                    last_token: None,
+                    stall_timeout: self.app.config.stall_timeout,
+                    behind_since: Mutex::new(None),
+                };
+                let request = self.request(prompt.clone(), k as u64);
+                model.engine().submit(request, Box::new(sink))?;
+            }
+        }
+        Ok(prompts)
+    }
+
+    fn request(&self, prompt: Vec<u32>, k: u64) -> Request {
+        let Asked {
+            sampling,
+            logprobs,
+            prompt_logprobs,
+            ..
+        } = &self.asked;
+        let mut generate = sampling.generate.clone();
+        generate.sampling.seed = generate.sampling.seed.wrapping_add(k);
+        if !sampling.ignore_eos {
+            generate.eos_ids.extend(self.app.model.eos_ids());
+        }
+        let own_salt = match &self.key {
+            Some(key) if !self.app.config.share_prefixes => key.cache_salt(),
+            _ => 0,
+        };
+        Request {
+            grammar: sampling.grammar.clone(),
+            min_tokens: sampling.min_tokens,
+            logprobs: *logprobs,
+            prompt_logprobs: *prompt_logprobs,
+            tenant: Arc::from(self.key.as_ref().map_or("", |key| key.name())),
+            priority: sampling.priority,
+            time_limit: Some(self.app.config.request_timeout),
+            cache_salt: sampling.cache_salt.wrapping_add(own_salt),
+            use_prefix_cache: sampling.cache_prompt,
+            ..Request::new(prompt, generate)
+        }
+    }
+}
+
 impl Drop for Job {
     fn drop(&mut self) {
         let interrupted = &self.metrics.counters.interrupted;
@@ -263,24 +301,12 @@ struct JobSink {
     received: Instant,
     last_token: Option<Instant>,
     /// How long a reader may be behind.
-    stall_timeout: std::time::Duration,
+    stall_timeout: Duration,
     /// Since when it is.
-    behind_since: std::sync::Mutex<Option<Instant>>,
+    behind_since: Mutex<Option<Instant>>,
 }
 
 impl JobSink {
-    fn new(choice: usize, events: mpsc::Sender<(usize, Event)>, app: &App) -> Self {
-        Self {
-            choice,
-            events,
-            metrics: app.metrics.clone(),
-            received: Instant::now(),
-            last_token: None,
-            stall_timeout: app.config.stall_timeout,
-            behind_since: std::sync::Mutex::new(None),
-        }
-    }
-
     fn time_token(&mut self) {
         let now = Instant::now();
         match self.last_token.replace(now) {

@@ -18,6 +18,7 @@ mod server;
 mod shutdown;
 mod structured;
 mod tls;
+mod tools;
 
 pub use config::{ConfigError, ServerBuilder, ServerConfig};
 pub use error::ServeError;

@@ -1,6 +1,6 @@
 //! `POST /v1/chat/completions`, as OpenAI's clients speak it.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Extension, Json,
@@ -28,6 +28,7 @@ use crate::{
     job::{Asked, Choice, Job},
     model::Prompt,
     sampling::{Defaults, SamplingFields, to_usize, whole, wrong},
+    tools,
 };
 
 pub(crate) async fn complete(
@@ -60,9 +61,17 @@ pub(crate) async fn complete(
         }
         sampling.grammar = Some(grammar);
     }
+    let tools = fields.tools()?;
+    if let Some(tools) = &tools {
+        if sampling.grammar.is_some() {
+            let expected = "none beside another form of the answer";
+            return Err(wrong("tools", expected, "some"));
+        }
+        sampling.grammar = Some(tools.grammar());
+    }
     let asked = Asked {
         sampling,
-        prompts: vec![Prompt::Chat(fields.messages()?)],
+        prompts: vec![Prompt::Chat(fields.messages(tools.as_ref())?)],
         n: n.map_or(1, to_usize),
         logprobs,
         prompt_logprobs: None,
@@ -75,10 +84,17 @@ pub(crate) async fn complete(
         n_prompt_tokens: job.n_prompt_tokens(),
         tokenizer: app.model.engine().tokenizer().clone(),
         with_logprobs: logprobs.is_some(),
+        may_call: tools.is_some(),
+        salt: app.unique_number(),
     };
     match streaming {
         Streaming::Streamed { with_usage } => {
-            Ok(sse::response(job, ChatChunks { answer, with_usage }))
+            let chunks = ChatChunks {
+                answer,
+                with_usage,
+                held: BTreeMap::new(),
+            };
+            Ok(sse::response(job, chunks))
         }
         Streaming::Whole => {
             let choices = job.collect().await?;
@@ -95,6 +111,10 @@ struct Answer {
     n_prompt_tokens: usize,
     tokenizer: Tokenizer,
     with_logprobs: bool,
+    /// Whether a text may be calls of functions.
+    may_call: bool,
+    /// For the names of calls.
+    salt: u64,
 }
 
 impl Answer {
@@ -115,12 +135,31 @@ impl Answer {
     fn choice(&self, index: usize, choice: &Choice) -> Value {
         let tokens = choice.tokens.iter();
         let found = tokens.filter_map(|token| token.logprobs.as_ref());
+        let mut message = json!({"role": "assistant", "content": choice.text, "refusal": null});
+        let mut end = reason(&choice.finished);
+        if let Some(calls) = self.calls(index, &choice.text) {
+            (message["content"], end) = (Value::Null, "tool_calls");
+            message["tool_calls"] = calls;
+        }
         json!({
             "index": index,
-            "message": {"role": "assistant", "content": choice.text, "refusal": null},
+            "message": message,
             "logprobs": self.logprobs(found),
-            "finish_reason": reason(&choice.finished),
+            "finish_reason": end,
         })
+    }
+
+    /// The calls that a choice's text is.
+    fn calls(&self, choice: usize, text: &str) -> Option<Value> {
+        let calls = tools::parse(text).filter(|_| self.may_call)?;
+        let calls = calls.into_iter().enumerate().map(|(i, call)| {
+            json!({
+                "id": format!("call_{:016x}_{choice}_{i}", self.salt),
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments.to_string()},
+            })
+        });
+        Some(calls.collect())
     }
 
     fn logprobs<'a>(&self, found: impl Iterator<Item = &'a TokenLogprobs>) -> Value {
@@ -135,6 +174,9 @@ impl Answer {
 struct ChatChunks {
     answer: Answer,
     with_usage: bool,
+    /// Texts that may be calls, of which nothing is shown before they are whole; none where a text is
+    /// not held any more.
+    held: BTreeMap<usize, Option<String>>,
 }
 
 impl ChatChunks {
@@ -162,6 +204,27 @@ impl ChatChunks {
     }
 }
 
+impl ChatChunks {
+    /// What of the text so far is shown with this piece of it.
+    fn shown(&mut self, choice: usize, piece: &str) -> Option<String> {
+        if !self.answer.may_call {
+            return Some(piece.to_owned());
+        }
+        let held = self
+            .held
+            .entry(choice)
+            .or_insert_with(|| Some(String::new()));
+        let Some(text) = held else {
+            return Some(piece.to_owned());
+        };
+        text.push_str(piece);
+        match tools::may_be_call(text) {
+            true => None,
+            false => held.take(),
+        }
+    }
+}
+
 impl Chunks for ChatChunks {
     fn open(&self, choice: usize) -> Option<Value> {
         let delta = json!({"role": "assistant", "content": ""});
@@ -178,13 +241,30 @@ impl Chunks for ChatChunks {
         _: u32,
         text: &str,
         logprobs: Option<&TokenLogprobs>,
-    ) -> Value {
+    ) -> Option<Value> {
+        let text = self.shown(choice, text)?;
         let logprobs = self.answer.logprobs(logprobs.into_iter());
-        self.delta(choice, json!({"content": text}), logprobs, None)
+        Some(self.delta(choice, json!({"content": text}), logprobs, None))
     }
 
-    fn close(&mut self, choice: usize, finished: &Finished) -> Option<Value> {
-        Some(self.delta(choice, json!({}), Value::Null, Some(reason(finished))))
+    fn close(&mut self, choice: usize, finished: &Finished) -> Vec<Value> {
+        let mut chunks = Vec::new();
+        let mut end = reason(finished);
+        if let Some(Some(text)) = self.held.remove(&choice) {
+            let delta = match self.answer.calls(choice, &text) {
+                None => json!({"content": text}),
+                Some(mut calls) => {
+                    for (i, call) in calls.as_array_mut().into_iter().flatten().enumerate() {
+                        call["index"] = json!(i);
+                    }
+                    end = "tool_calls";
+                    json!({"tool_calls": calls})
+                }
+            };
+            chunks.push(self.delta(choice, delta, Value::Null, None));
+        }
+        chunks.push(self.delta(choice, json!({}), Value::Null, Some(end)));
+        chunks
     }
 
     fn end(&mut self, all: &[Finished]) -> Option<Value> {

@@ -10,6 +10,7 @@ use crate::{
     error::{ApiError, clipped},
     sampling::{to_usize, whole, wrong},
     structured::ResponseFormat,
+    tools::{Call, Tool, ToolChoice, Tools},
 };
 
 pub(crate) const SCHEMA: Schema = Schema {
@@ -18,8 +19,11 @@ pub(crate) const SCHEMA: Schema = Schema {
         "n",
         "logprobs",
         "top_logprobs",
+        "parallel_tool_calls",
         "response_format",
         "stream_options",
+        "tool_choice",
+        "tools",
     ],
     samples: true,
     unsupported: &[
@@ -28,22 +32,19 @@ pub(crate) const SCHEMA: Schema = Schema {
         ("functions", "[]"),
         ("metadata", "{}"),
         ("modalities", "[\"text\"]"),
-        ("parallel_tool_calls", "false"),
         ("prediction", "null"),
         ("prompt_cache_key", "null"),
         ("reasoning_effort", "\"none\""),
         ("safety_identifier", "null"),
         ("service_tier", "null"),
         ("store", "false"),
-        ("tool_choice", "\"none\""),
-        ("tools", "[]"),
         ("verbosity", "null"),
         ("web_search_options", "null"),
     ],
 };
 
 /// Roles a chat template knows.
-const ROLES: &[&str] = &["system", "user", "assistant"];
+const ROLES: &[&str] = &["system", "developer", "user", "assistant", "tool"];
 
 /// The fields that are not about sampling.
 #[derive(Debug, Deserialize)]
@@ -54,6 +55,9 @@ pub(crate) struct ChatFields {
     logprobs: Option<bool>,
     top_logprobs: Option<Number>,
     pub(crate) response_format: Option<ResponseFormat>,
+    tools: Option<Vec<Tool>>,
+    tool_choice: Option<ToolChoice>,
+    parallel_tool_calls: Option<bool>,
     stream: Option<bool>,
     stream_options: Option<StreamOptions>,
 }
@@ -62,7 +66,28 @@ pub(crate) struct ChatFields {
 #[serde(deny_unknown_fields)]
 pub(crate) struct MessageFields {
     role: String,
-    content: Content,
+    content: Option<Content>,
+    /// What the assistant called.
+    tool_calls: Option<Vec<CallFields>>,
+    /// Which call a `tool` answers: calls are answered in their order.
+    #[serde(rename = "tool_call_id")]
+    _tool_call_id: Option<String>,
+    /// What an answer of this server had; `null`.
+    #[serde(rename = "refusal")]
+    _refusal: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum CallFields {
+    Function { function: CalledFunction },
+}
+
+#[derive(Debug, Deserialize)]
+struct CalledFunction {
+    name: String,
+    /// JSON as a text.
+    arguments: String,
 }
 
 /// A text, or parts to be joined.
@@ -108,9 +133,26 @@ impl ChatFields {
         }
     }
 
-    /// The conversation.
-    pub(crate) fn messages(self) -> Result<Vec<Message>, ApiError> {
-        MessageFields::check_all(self.messages)
+    /// The functions that may be called.
+    pub(crate) fn tools(&mut self) -> Result<Option<Tools>, ApiError> {
+        let tools = self.tools.take().unwrap_or_default();
+        Tools::new(tools, self.tool_choice.take(), self.parallel_tool_calls)
+    }
+
+    /// The conversation, with what the model is told of functions.
+    pub(crate) fn messages(self, tools: Option<&Tools>) -> Result<Vec<Message>, ApiError> {
+        let mut messages = MessageFields::check_all(self.messages)?;
+        if let Some(tools) = tools {
+            let instructions = tools.instructions();
+            match messages.first_mut().filter(|first| first.role == "system") {
+                Some(system) => {
+                    system.content.push_str("\n\n");
+                    system.content.push_str(&instructions);
+                }
+                None => messages.insert(0, Message::system(&instructions)),
+            }
+        }
+        Ok(messages)
     }
 }
 
@@ -127,20 +169,43 @@ impl MessageFields {
         if !ROLES.contains(&self.role.as_str()) {
             return Err(ApiError::FieldValue {
                 param: format!("messages[{at}].role"),
-                expected: "`system`, `user` or `assistant`".to_owned(),
+                expected: "`system`, `developer`, `user`, `assistant` or `tool`".to_owned(),
                 found: format!("`{}`", clipped(&self.role)),
             });
         }
-        let content = match self.content {
-            Content::Text(text) => text,
-            Content::Parts(parts) => {
+        let calls = self.tool_calls.unwrap_or_default();
+        let text = match self.content {
+            Some(Content::Text(text)) => text,
+            Some(Content::Parts(parts)) => {
                 let texts: Vec<_> = parts.into_iter().map(|Part::Text { text }| text).collect();
                 texts.join("\n")
             }
+            None if calls.is_empty() => {
+                return Err(wrong(&format!("messages[{at}].content"), "a text", "none"));
+            }
+            None => String::new(),
         };
-        Ok(Message {
-            role: self.role,
-            content,
+        let mut lines: Vec<String> = Some(text)
+            .filter(|text| !text.is_empty())
+            .into_iter()
+            .collect();
+        for CallFields::Function { function } in calls {
+            let arguments = serde_json::from_str(&function.arguments).map_err(|_| {
+                let param = format!("messages[{at}].tool_calls");
+                wrong(&param, "JSON as `arguments`", "something else")
+            })?;
+            let name = function.name;
+            lines.push(Call { name, arguments }.text());
+        }
+        let content = lines.join("\n");
+        // Templates know three roles.
+        Ok(match self.role.as_str() {
+            "developer" => Message::system(&content),
+            "tool" => Message::user(&format!("<tool_response>\n{content}\n</tool_response>")),
+            _ => Message {
+                role: self.role,
+                content,
+            },
         })
     }
 }

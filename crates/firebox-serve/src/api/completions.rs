@@ -300,22 +300,21 @@ impl Chunks for CompletionChunks {
         id: u32,
         text: &str,
         logprobs: Option<&TokenLogprobs>,
-    ) -> Value {
+    ) -> Option<Value> {
         let lists = self.answer.with_logprobs.then(|| {
             let mut lists = Lists::default();
             lists.push(&self.answer.tokenizer, id, logprobs, &mut 0);
             lists.json()
         });
-        self.chunk(json!({"index": choice, "text": text, "logprobs": lists, "finish_reason": null}))
+        let choice =
+            json!({"index": choice, "text": text, "logprobs": lists, "finish_reason": null});
+        Some(self.chunk(choice))
     }
 
-    fn close(&mut self, choice: usize, finished: &Finished) -> Option<Value> {
+    fn close(&mut self, choice: usize, finished: &Finished) -> Vec<Value> {
         let end = reason(finished);
-        Some(
-            self.chunk(
-                json!({"index": choice, "text": "", "logprobs": null, "finish_reason": end}),
-            ),
-        )
+        let choice = json!({"index": choice, "text": "", "logprobs": null, "finish_reason": end});
+        vec![self.chunk(choice)]
     }
 
     fn end(&mut self, all: &[Finished]) -> Option<Value> {

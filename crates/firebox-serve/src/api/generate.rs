@@ -91,12 +91,12 @@ impl Chunks for TextChunks {
         None
     }
 
-    fn token(&mut self, _: usize, _: u32, text: &str, _: Option<&TokenLogprobs>) -> Value {
-        json!({"text": text})
+    fn token(&mut self, _: usize, _: u32, text: &str, _: Option<&TokenLogprobs>) -> Option<Value> {
+        Some(json!({"text": text}))
     }
 
-    fn close(&mut self, _: usize, finished: &Finished) -> Option<Value> {
-        Some(ending("", finished))
+    fn close(&mut self, _: usize, finished: &Finished) -> Vec<Value> {
+        vec![ending("", finished)]
     }
 
     fn end(&mut self, _: &[Finished]) -> Option<Value> {

@@ -23,17 +23,17 @@ pub(crate) trait Chunks: Send + 'static {
         false
     }
 
-    /// A token and the text that it completes.
+    /// A token and the text that it completes; none where it is held back.
     fn token(
         &mut self,
         choice: usize,
         id: u32,
         text: &str,
         logprobs: Option<&TokenLogprobs>,
-    ) -> Value;
+    ) -> Option<Value>;
 
     /// After all text of a choice.
-    fn close(&mut self, choice: usize, finished: &Finished) -> Option<Value>;
+    fn close(&mut self, choice: usize, finished: &Finished) -> Vec<Value>;
 
     /// After all choices.
     fn end(&mut self, all: &[Finished]) -> Option<Value>;
@@ -79,7 +79,7 @@ fn events(job: Job, chunks: impl Chunks) -> impl Stream<Item = Result<sse::Event
 
 impl<C: Chunks> Answers<C> {
     fn take(&mut self, event: Option<Result<(usize, Event), ApiError>>) {
-        let chunk = match event {
+        let chunks = match event {
             None => {
                 self.job = None;
                 let end = self.chunks.end(&self.finished);
@@ -89,17 +89,21 @@ impl<C: Chunks> Answers<C> {
             }
             Some(Err(error)) => return self.fail(&error),
             Some(Ok((_, Event::Failed(error)))) => return self.fail(&error.into()),
-            Some(Ok((_, Event::Prompt(_)))) => None,
+            Some(Ok((_, Event::Prompt(_)))) => Vec::new(),
             Some(Ok((choice, Event::Token { id, text, logprobs }))) => {
                 let is_written = !text.is_empty() || self.chunks.wants_all();
-                is_written.then(|| self.chunks.token(choice, id, &text, logprobs.as_ref()))
+                let chunk = match is_written {
+                    true => self.chunks.token(choice, id, &text, logprobs.as_ref()),
+                    false => None,
+                };
+                chunk.into_iter().collect()
             }
             Some(Ok((choice, Event::Finished(finished)))) => {
                 self.finished.push(finished);
                 self.chunks.close(choice, &finished)
             }
         };
-        self.ready.extend(chunk.map(|chunk| chunk.to_string()));
+        self.ready.extend(chunks.iter().map(Value::to_string));
     }
 
     fn fail(&mut self, error: &ApiError) {

@@ -313,3 +313,87 @@ async fn answers_take_the_form_that_is_asked_for() {
         assert!(message.contains(expected), "{message}");
     }
 }
+
+#[tokio::test]
+async fn calls_of_functions_always_parse() {
+    let server = server().await;
+    let path = "/v1/chat/completions";
+    let tool = |name: &str| {
+        json!({"type": "function", "function": {
+            "name": name, "description": "does it",
+            "parameters": {
+                "type": "object", "required": ["on"], "additionalProperties": false,
+                "properties": {"on": {"type": "boolean"}},
+            },
+        }})
+    };
+    let ask = |choice: Value, seed: usize| {
+        json!({
+            "messages": [{"role": "user", "content": "hello"}], "seed": seed, "max_tokens": 150,
+            "tools": [tool("lamp"), tool("door")], "tool_choice": choice, "parallel_tool_calls": false,
+        })
+    };
+    let mut names = std::collections::BTreeSet::new();
+    for seed in 0..6 {
+        let mut body = ask(json!("required"), seed);
+        let answer = server.post(path, &body).await.json();
+        let choice = &answer["choices"][0];
+        assert_eq!(choice["finish_reason"], "tool_calls", "{answer}");
+        let call = &choice["message"]["tool_calls"][0];
+        let name = call["function"]["name"].as_str().unwrap();
+        names.insert(name.to_owned());
+        let arguments = call["function"]["arguments"].as_str().unwrap();
+        let arguments: Value = serde_json::from_str(arguments).unwrap();
+        assert!(arguments["on"].is_boolean(), "{arguments}");
+        body["stream"] = json!(true);
+        let chunks = server.stream(path, &body).await.all().await;
+        let deltas: Vec<&Value> = chunks.iter().map(|c| &c["choices"][0]["delta"]).collect();
+        let streamed = deltas.iter().find(|d| d["tool_calls"].is_array()).unwrap();
+        assert_eq!(streamed["tool_calls"][0]["function"], call["function"]);
+        assert!(
+            deltas
+                .iter()
+                .all(|d| d["content"].as_str().is_none_or(str::is_empty))
+        );
+        let last = chunks.last().unwrap();
+        assert_eq!(last["choices"][0]["finish_reason"], "tool_calls");
+    }
+    assert!(names.iter().all(|name| name == "lamp" || name == "door"));
+    let named = json!({"type": "function", "function": {"name": "door"}});
+    let answer = server.post(path, &ask(named, 1)).await.json();
+    let call = &answer["choices"][0]["message"]["tool_calls"][0];
+    assert_eq!(call["function"]["name"], "door");
+
+    // What was called goes back, with what came of it.
+    let mut body = ask(json!("none"), 1);
+    let messages = body["messages"].as_array_mut().unwrap();
+    messages.push(json!({"role": "assistant", "content": null, "tool_calls": [call]}));
+    messages.push(json!({"role": "tool", "tool_call_id": call["id"], "content": "it is open"}));
+    let answer = server.post(path, &body).await.json();
+    assert!(
+        answer["choices"][0]["message"]["content"].is_string(),
+        "{answer}"
+    );
+    let mut body = ask(json!("auto"), 2);
+    body["stream"] = json!(true);
+    let free = server.stream(path, &body).await.all().await;
+    assert!(free.last().unwrap()["choices"][0]["finish_reason"].is_string());
+
+    for (choice, expected) in [
+        (json!("always"), "expected `none`, `auto`, `required`"),
+        (
+            json!({"type": "function", "function": {"name": "window"}}),
+            "a function that is among `tools`",
+        ),
+    ] {
+        let refused = server.post(path, &ask(choice, 1)).await;
+        let message = refused.json()["error"]["message"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        assert!(
+            refused.status == 400 && message.contains(expected),
+            "{message}"
+        );
+    }
+}

@@ -79,7 +79,7 @@ async fn wrong_fields() {
         r#"{"messages": [{"role": "user", "content": "a", "name": "b"}]}"#,
         r#"{"messages": [{"role": "user", "content": 1}]}"#,
         r#"{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}"#,
-        r#"{"messages": [{"role": "tool", "content": "a"}]}"#,
+        r#"{"messages": [{"role": "robot", "content": "a"}]}"#,
         r#"{"messages": [], "messages": []}"#,
         r#"{"messages": [], "temprature": 1}"#,
         r#"{"messages": [], "n": 0}"#,

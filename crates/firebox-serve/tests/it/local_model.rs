@@ -11,7 +11,7 @@ use crate::client::{Running, eventually, start_with};
 
 const CHAT: &str = "/v1/chat/completions";
 
-const MAX_SEQ_LEN: usize = 256;
+const MAX_SEQ_LEN: usize = 1024;
 
 const N_CLIENTS: usize = 16;
 

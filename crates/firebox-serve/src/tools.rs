@@ -1,0 +1,251 @@
+//! Functions that a model may call: told to it in words, and its calls made to parse by a grammar.
+//!
+//! What chat templates write for functions differs from model to model, and many write nothing. Here
+//! every model reads the same instructions and writes a call between `<tool_call>` and `</tool_call>`,
+//! as Hermes and Qwen models are trained to.
+//!
+//! Source: <https://github.com/NousResearch/Hermes-Function-Calling>.
+
+use firebox_engine::Grammar;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    error::{ApiError, clipped},
+    sampling::wrong,
+};
+
+const OPEN: &str = "<tool_call>\n";
+const CLOSE: &str = "\n</tool_call>";
+
+/// OpenAI's bounds.
+const MAX_TOOLS: usize = 128;
+const MAX_NAME_BYTES: usize = 64;
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Tool {
+    Function { function: Function },
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Function {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<Value>,
+    /// Every schema is followed strictly here.
+    #[serde(skip_serializing)]
+    #[expect(dead_code, reason = "it changes nothing")]
+    strict: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected `none`, `auto`, `required` or `{\"type\":\"function\",\"function\":{\"name\":…}}`"
+)]
+pub(crate) enum ToolChoice {
+    Mode(Mode),
+    Named(NamedTool),
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Mode {
+    None,
+    Auto,
+    Required,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum NamedTool {
+    Function { function: FunctionName },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FunctionName {
+    name: String,
+}
+
+/// One call, as a model wrote it or as a client sends it back.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+pub(crate) struct Call {
+    pub(crate) name: String,
+    pub(crate) arguments: Value,
+}
+
+impl Call {
+    pub(crate) fn text(&self) -> String {
+        format!("{OPEN}{}{CLOSE}", json!(self))
+    }
+}
+
+/// The functions that may be called in an answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Tools {
+    functions: Vec<Function>,
+    is_required: bool,
+    /// Whether an answer may have several calls.
+    parallel: bool,
+}
+
+impl Tools {
+    /// None where nothing may be called.
+    pub(crate) fn new(
+        tools: Vec<Tool>,
+        choice: Option<ToolChoice>,
+        parallel: Option<bool>,
+    ) -> Result<Option<Self>, ApiError> {
+        let mut functions: Vec<Function> = Vec::new();
+        for Tool::Function { function } in tools {
+            check(&function, &functions)?;
+            functions.push(function);
+        }
+        if functions.len() > MAX_TOOLS {
+            let expected = format!("at most {MAX_TOOLS} functions");
+            return Err(wrong("tools", &expected, &functions.len().to_string()));
+        }
+        let mut mode = Mode::Auto;
+        match choice {
+            None => {}
+            Some(ToolChoice::Mode(chosen)) => mode = chosen,
+            Some(ToolChoice::Named(NamedTool::Function { function })) => {
+                functions.retain(|one| one.name == function.name);
+                mode = Mode::Required;
+            }
+        }
+        match (mode, functions.is_empty()) {
+            (Mode::None, _) | (Mode::Auto, true) => Ok(None),
+            (Mode::Required, true) => {
+                let expected = "a function that is among `tools`";
+                Err(wrong("tool_choice", expected, "none of that name"))
+            }
+            (mode, false) => Ok(Some(Self {
+                functions,
+                is_required: mode == Mode::Required,
+                parallel: parallel.unwrap_or(true),
+            })),
+        }
+    }
+
+    /// What the model is told.
+    pub(crate) fn instructions(&self) -> String {
+        let listed = self.functions.iter().map(|one| json!(one).to_string());
+        let listed = listed.collect::<Vec<_>>().join("\n");
+        let when = match self.is_required {
+            true => "Answer with a call of one of them",
+            false => "Where one of them helps, answer with a call of it",
+        };
+        let example = r#"{"name": "…", "arguments": {…}}"#;
+        format!(
+            "You can call functions:\n{listed}\n{when}, and nothing else:\n{OPEN}{example}{CLOSE}"
+        )
+    }
+
+    /// Calls that parse and whose arguments their schemas allow; or, unless one is required, any text
+    /// that does not begin like a call.
+    pub(crate) fn grammar(&self) -> Grammar {
+        let of_function = |one: &Function| {
+            let any = || json!({"type": "object"});
+            json!({
+                "type": "object",
+                "properties": {
+                    "name": {"const": one.name},
+                    "arguments": one.parameters.clone().unwrap_or_else(any),
+                },
+                "required": ["name", "arguments"],
+                "additionalProperties": false,
+            })
+        };
+        let rules = (0..).zip(&self.functions).map(|(i, one)| {
+            let mut schema = of_function(one);
+            schema["x-guidance"] = json!({"whitespace_flexible": false});
+            format!("body_{i}: %json {schema}")
+        });
+        let bodies = (0..self.functions.len()).map(|i| format!("body_{i}"));
+        let [open, close] = [OPEN, CLOSE].map(|text| json!(text).to_string());
+        let start = match self.is_required {
+            true => "start: calls",
+            false => "start: calls | TEXT",
+        };
+        let calls = match self.parallel {
+            true => r#"calls: call ("\n" call)*"#,
+            false => "calls: call",
+        };
+        let lark = [
+            start.to_owned(),
+            calls.to_owned(),
+            format!("call: {open} body {close}"),
+            format!("body: {}", bodies.collect::<Vec<_>>().join(" | ")),
+            rules.collect::<Vec<_>>().join("\n"),
+            r"TEXT: /([^<]|<[^t])(.|\n)*/".to_owned(),
+        ];
+        Grammar::Lark(lark.join("\n"))
+    }
+}
+
+fn check(function: &Function, before: &[Function]) -> Result<(), ApiError> {
+    let name = &function.name;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    let is_name = (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(is_plain);
+    if !is_name || before.iter().any(|one| one.name == *name) {
+        let expected = "names of their own, of at most 64 letters, digits, `_` and `-`";
+        return Err(wrong("tools", expected, &format!("`{}`", clipped(name))));
+    }
+    match &function.parameters {
+        None | Some(Value::Object(_)) => Ok(()),
+        Some(_) => Err(wrong(
+            "tools",
+            "a JSON schema as `parameters`",
+            "something else",
+        )),
+    }
+}
+
+/// Whether a text may still become a call.
+pub(crate) fn may_be_call(text: &str) -> bool {
+    let n = text.len().min(OPEN.len());
+    text.as_bytes()[..n] == OPEN.as_bytes()[..n]
+}
+
+/// The calls that a whole answer is.
+pub(crate) fn parse(text: &str) -> Option<Vec<Call>> {
+    let mut calls = Vec::new();
+    let mut rest = text.trim_end();
+    while !rest.is_empty() {
+        let (body, after) = rest.strip_prefix(OPEN)?.split_once(CLOSE)?;
+        calls.push(serde_json::from_str(body).ok()?);
+        rest = after.trim_start();
+    }
+    (!calls.is_empty()).then_some(calls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_read_as_they_are_written() {
+        let call = |name: &str| Call {
+            name: name.to_owned(),
+            arguments: json!({"text": "a\n</tool_call>"}),
+        };
+        let text = format!("{}\n{}", call("a").text(), call("b").text());
+        assert_eq!(parse(&text), Some(vec![call("a"), call("b")]));
+        for other in [
+            "",
+            "hello",
+            "<tool_call>\n{}",
+            "<tool_call>\n{\"name\": 1}\n</tool_call>",
+        ] {
+            assert_eq!(parse(other), None, "{other}");
+        }
+        assert!(may_be_call("<tool") && may_be_call("<tool_call>\n{") && may_be_call(""));
+        assert!(!may_be_call("<b>") && !may_be_call("call"));
+    }
+}
