@@ -12,5 +12,6 @@ mod generate;
 mod limits;
 mod local_model;
 mod log;
+mod page;
 mod shutdown;
 mod streaming;
