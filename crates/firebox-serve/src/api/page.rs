@@ -12,8 +12,8 @@ const PAGE: &str = include_str!("../../assets/chat.html");
 /// The hashes are those of the page's `<script>` and `<style>`; a test computes them and says what
 /// they have to be. With trusted types, no text can become HTML, not even by mistake.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-6EGd/HW2PWFIBGhTgnZxAuWi/jri0rWq1SbDZLhZoKs='; \
-    style-src 'sha256-yf//8SGGRsHQ3WaQ9AXaGCEsMu7+qNjjYip34ghdVbI='; \
+    script-src 'sha256-9VjZuL6b8V0+fO+zMgwQxRe/ZqK5q4erYZHVYMm24Ws='; \
+    style-src 'sha256-vKxeNxmJ23U9dRS8z66qnz4AKdIYPlS4X2TJQtVMF6U='; \
     img-src data:; \
     connect-src 'self'; \
     base-uri 'none'; \
