@@ -6,6 +6,7 @@ mod completions;
 mod generate;
 mod logprobs;
 mod models;
+mod page;
 mod prometheus;
 mod sse;
 mod streaming;
@@ -34,6 +35,7 @@ use crate::{
 
 /// Every path there is, for the answer to one that there is not.
 const PATHS: &[&str] = &[
+    "/",
     "/v1/chat/completions",
     "/v1/completions",
     "/generate",
@@ -48,6 +50,7 @@ const PATHS: &[&str] = &[
 /// The endpoints, with request ids and the catching of panics around them.
 pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
+        .route("/", get(page::chat))
         .route("/generate", post(generate::generate))
         .route("/v1/chat/completions", post(chat::complete))
         .route("/v1/completions", post(completions::complete))

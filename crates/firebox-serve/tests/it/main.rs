@@ -13,5 +13,6 @@ mod keys;
 mod limits;
 mod local_model;
 mod log;
+mod page;
 mod shutdown;
 mod streaming;
