@@ -90,7 +90,8 @@ def follower(draw):
 
 def arithmetic(draw):
     a, b = draw.randint(2, 60), draw.randint(2, 60)
-    question, result = draw.choice([(f"{a} + {b} =", a + b), (f"{a + b} - {b} =", a), (f"{a} * {b % 10} =", a * (b % 10))])
+    question, result = draw.choice(
+        [(f"{a} + {b} =", a + b), (f"{a + b} - {b} =", a), (f"{a} * {b % 10} =", a * (b % 10))])
     return question, str(result), [str(result + off) for off in (-10, -3, -2, -1, 1, 2, 3, 10, 11)]
 
 
@@ -98,7 +99,7 @@ def story(draw):
     name = draw.choice(["Anna", "Tom", "Mary", "Peter"])
     n, more = draw.randint(3, 19), draw.randint(2, 9)
     what = draw.choice(["apples", "books", "coins", "marbles"])
-    question = (f"{name} had {n} {what} and bought {more} more at the market on her way home.\n"
+    question = (f"{name} had {n} {what} and bought {more} more at the market on the way home.\n"
                 f"Question: How many {what} are there now?\nAnswer: There are now")
     return question, f"{n + more} {what}.", [f"{n + more + off} {what}." for off in (-5, -2, -1, 1, 2, 5)]
 
@@ -119,7 +120,7 @@ def items():
 def evaluate(work, name, *args):
     """The log-likelihoods and whether greedy gives that answer, for every choice of every item."""
     out = work / name
-    offline = {"HF_HOME": str(work / "home"), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    offline = {"HF_HOME": str(work / "home"), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
     command = [sys.executable, "-m", "lm_eval", "run", "--tasks", TASK, "--include_path", work, "--log_samples",
                "--output_path", out, *args]
     ended = subprocess.run([str(arg) for arg in command], capture_output=True, text=True, env=os.environ | offline)
@@ -139,7 +140,7 @@ def chosen(lls, lengths):
 
 
 def compare(name, made, found, expected):
-    good, off, right = True, 0.0, 0
+    off, right = 0.0, 0
     different = [0, 0, 0]
     for item, ours, theirs in zip(made, found, expected):
         by_bytes = [len(choice.encode()) for choice in item["choices"]]

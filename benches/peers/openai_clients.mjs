@@ -55,7 +55,8 @@ const checks = {
     const bytes = logprobs.content.flatMap((token) => token.bytes);
     assert.equal(new TextDecoder().decode(new Uint8Array(bytes)), message.content);
     for (const token of logprobs.content) assert.equal(token.top_logprobs[0].logprob, token.logprob);
-    const completion = await client.completions.create({ model, prompt: "Water boils at", max_tokens: 4, logprobs: 1, echo: true });
+    const fields = { model, prompt: "Water boils at", max_tokens: 4, logprobs: 1, echo: true };
+    const completion = await client.completions.create(fields);
     assert.equal(completion.choices[0].logprobs.tokens.join(""), completion.choices[0].text);
   },
 
