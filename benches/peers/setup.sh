@@ -49,12 +49,12 @@ build_llama() {
   cmake -S llama-src/vendor/llama.cpp -B llama -G Ninja -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON \
     -DBUILD_SHARED_LIBS=ON -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF \
     -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_WEBUI=OFF "$@" >/dev/null
-  cmake --build llama --target llama-bench llama-imatrix llama-quantize llama >/dev/null
+  cmake --build llama --target llama-bench llama-imatrix llama-quantize llama-server llama >/dev/null
 }
 try_llama() {
   llama/bin/llama-bench -m models/smollm2-q8_0.gguf -t 1 -p 16 -n 0 -r 1 >/dev/null 2>&1
 }
-[[ -x llama/bin/llama-bench && -x llama/bin/llama-quantize ]] || build_llama
+[[ -x llama/bin/llama-bench && -x llama/bin/llama-quantize && -x llama/bin/llama-server ]] || build_llama
 if ! try_llama; then
   # On virtual machines with AMX it uses tiles before the system has been asked for them.
   no_amx='-mno-amx-tile -mno-amx-int8 -mno-amx-bf16'

@@ -84,13 +84,17 @@ impl Parsers {
         let matcher = Matcher::new(Ok(parser));
         match matcher.get_error() {
             Some(reason) => Err(refused(reason)),
-            None => Ok(Parser(matcher)),
+            None => Ok(Parser {
+                matcher,
+                eos_id: self.eos_id,
+            }),
         }
     }
 
     fn factory(&self) -> Result<ParserFactory, String> {
         // What no text of an answer can be: special tokens, and columns without a token.
-        let word = |id: u32| match self.tokenizer.is_special(id) {
+        let is_special = |id| self.eos_id == Some(id) || self.tokenizer.is_special(id);
+        let word = |id: u32| match is_special(id) {
             true => [
                 &[TokTrie::SPECIAL_TOKEN_MARKER][..],
                 &self.tokenizer.token_bytes(id),
@@ -119,17 +123,27 @@ impl fmt::Debug for Parsers {
 }
 
 /// Follows one answer.
-pub(crate) struct Parser(Matcher);
+pub(crate) struct Parser {
+    matcher: Matcher,
+    /// The only token that ends a text here.
+    eos_id: Option<u32>,
+}
 
 impl Parser {
-    /// Sets the logits of tokens that cannot come next to minus infinity.
+    /// Sets the logits of tokens that cannot come next to minus infinity; those of `eos_ids` cannot,
+    /// but for the one that it knows.
     ///
     /// # Errors
     /// [`EngineError::Grammar`] when the parser gives up, such as over a limit of its own.
-    pub(crate) fn mask(&mut self, logits: &mut [f32]) -> Result<(), EngineError> {
-        let mask = self.0.compute_mask_or_eos().map_err(gave_up)?;
-        for (id, logit) in (0..).zip(logits) {
+    pub(crate) fn mask(&mut self, logits: &mut [f32], eos_ids: &[u32]) -> Result<(), EngineError> {
+        let mask = self.matcher.compute_mask_or_eos().map_err(gave_up)?;
+        for (id, logit) in (0..).zip(logits.iter_mut()) {
             if !mask.is_allowed(id) {
+                *logit = f32::NEG_INFINITY;
+            }
+        }
+        for id in eos_ids.iter().filter(|id| self.eos_id != Some(**id)) {
+            if let Some(logit) = logits.get_mut(*id as usize) {
                 *logit = f32::NEG_INFINITY;
             }
         }
@@ -141,8 +155,8 @@ impl Parser {
     /// # Errors
     /// As [`Self::mask`].
     pub(crate) fn push(&mut self, id: u32) -> Result<bool, EngineError> {
-        self.0.consume_token(id).map_err(gave_up)?;
-        Ok(self.0.is_stopped())
+        self.matcher.consume_token(id).map_err(gave_up)?;
+        Ok(self.matcher.is_stopped())
     }
 }
 

@@ -237,7 +237,7 @@ impl Sequence {
         // Probabilities are those before penalties.
         let untouched = self.request.logprobs.map(|n_top| (n_top, logits.to_vec()));
         if let Some(parser) = &mut self.parser {
-            if let Err(error) = parser.mask(logits) {
+            if let Err(error) = parser.mask(logits, &self.request.generate.eos_ids) {
                 return self.fail(error);
             }
         } else if self.n_new() < self.request.min_tokens {

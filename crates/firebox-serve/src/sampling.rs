@@ -126,12 +126,15 @@ impl SamplingFields {
         let name = "repetition_penalty";
         let expected = "a number above 0 that fits 32 bits";
         let repetition_penalty = real(name, &self.repetition_penalty, expected, |x| x > 0.0)?;
-        let top_k = whole("top_k", &self.top_k, "a whole number from 0 up", |k| k >= 0)?;
+        let top_k = whole("top_k", &self.top_k, "a whole number from 0 up", |k| {
+            k >= -1
+        })?;
         let seed = whole("seed", &self.seed, "a whole number of 64 bits", |_| true)?;
         let sampling = SamplingConfig {
             temperature: temperature.unwrap_or(defaults.temperature),
             top_p: top_p.unwrap_or(1.0),
-            top_k: top_k.map_or(0, to_usize),
+            // As vLLM has it, -1 keeps all too.
+            top_k: top_k.map_or(0, |k| to_usize(k.max(0))),
             min_p: min_p.unwrap_or(0.0),
             typical_p: typical_p.unwrap_or(1.0),
             repetition_penalty: repetition_penalty.unwrap_or(1.0),

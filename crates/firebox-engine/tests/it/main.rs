@@ -3,3 +3,4 @@
 mod answers;
 mod common;
 mod life;
+mod schemas;

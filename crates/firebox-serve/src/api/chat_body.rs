@@ -36,7 +36,8 @@ pub(crate) const SCHEMA: Schema = Schema {
         ("prompt_cache_key", "null"),
         ("reasoning_effort", "\"none\""),
         ("safety_identifier", "null"),
-        ("service_tier", "null"),
+        ("prompt_cache_retention", "null"),
+        ("service_tier", "\"auto\""),
         ("store", "false"),
         ("verbosity", "null"),
         ("web_search_options", "null"),
@@ -72,9 +73,17 @@ pub(crate) struct MessageFields {
     /// Which call a `tool` answers: calls are answered in their order.
     #[serde(rename = "tool_call_id")]
     _tool_call_id: Option<String>,
-    /// What an answer of this server had; `null`.
+    /// What clients send back of an answer: nothing in it is for the model.
     #[serde(rename = "refusal")]
-    _refusal: Option<String>,
+    _refusal: Option<()>,
+    #[serde(rename = "annotations")]
+    _annotations: Option<Vec<serde::de::IgnoredAny>>,
+    #[serde(rename = "audio")]
+    _audio: Option<()>,
+    #[serde(rename = "function_call")]
+    _function_call: Option<()>,
+    #[serde(rename = "name")]
+    _name: Option<()>,
 }
 
 #[derive(Debug, Deserialize)]

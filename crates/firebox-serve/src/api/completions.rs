@@ -1,6 +1,6 @@
 //! `POST /v1/completions`, as OpenAI's older clients and evaluation harnesses speak it.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Extension, Json,
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Number, Value, json};
 
 use super::{
-    logprobs::Lists,
+    logprobs::{Lists, TextOffset},
     reason,
     sse::{self, Chunks},
     streaming::{StreamOptions, Streaming},
@@ -33,7 +33,7 @@ const SCHEMA: Schema = Schema {
     required: &["prompt"],
     optional: &["n", "best_of", "echo", "logprobs", "stream_options"],
     samples: true,
-    unsupported: &[("suffix", "null")],
+    unsupported: &[("suffix", "\"\"")],
 };
 
 /// New tokens where the request does not say how many: OpenAI's number.
@@ -133,7 +133,11 @@ pub(crate) async fn complete(
         with_logprobs: logprobs.is_some(),
     };
     if let Streaming::Streamed { with_usage } = streaming {
-        let chunks = CompletionChunks { answer, with_usage };
+        let chunks = CompletionChunks {
+            answer,
+            with_usage,
+            offsets: BTreeMap::new(),
+        };
         return Ok(sse::response(job, chunks));
     }
     let choices = job.collect().await?;
@@ -246,17 +250,17 @@ impl Answer {
 
     fn choice(&self, index: usize, choice: &Choice, prompt: &[u32], echo: Option<&str>) -> Value {
         let mut lists = Lists::default();
-        let mut offset = 0;
+        let mut offset = TextOffset::default();
         if echo.is_some() {
             let before = std::iter::once(None).chain(choice.prompt.iter().map(Some));
             for (id, logprobs) in prompt.iter().zip(before) {
-                lists.push(&self.tokenizer, *id, logprobs, &mut offset);
+                lists.push(&self.tokenizer, (*id, true), logprobs, &mut offset);
             }
         }
         for token in &choice.tokens {
             lists.push(
                 &self.tokenizer,
-                token.id,
+                (token.id, false),
                 token.logprobs.as_ref(),
                 &mut offset,
             );
@@ -273,6 +277,8 @@ impl Answer {
 struct CompletionChunks {
     answer: Answer,
     with_usage: bool,
+    /// Where each choice's text is.
+    offsets: BTreeMap<usize, TextOffset>,
 }
 
 impl CompletionChunks {
@@ -303,7 +309,8 @@ impl Chunks for CompletionChunks {
     ) -> Option<Value> {
         let lists = self.answer.with_logprobs.then(|| {
             let mut lists = Lists::default();
-            lists.push(&self.answer.tokenizer, id, logprobs, &mut 0);
+            let offset = self.offsets.entry(choice).or_default();
+            lists.push(&self.answer.tokenizer, (id, false), logprobs, offset);
             lists.json()
         });
         let choice =

@@ -33,17 +33,19 @@ pub(crate) struct Lists {
 }
 
 impl Lists {
-    /// Lists whose next token begins after `offset` characters of the answer.
+    /// Adds a token, and whether its text is shown where it is a special one.
     pub(crate) fn push(
         &mut self,
         tokenizer: &Tokenizer,
-        id: u32,
+        (id, shows_special): (u32, bool),
         logprobs: Option<&TokenLogprobs>,
-        offset: &mut usize,
+        offset: &mut TextOffset,
     ) {
+        self.text_offset.push(offset.n_chars);
+        if shows_special || !tokenizer.is_special(id) {
+            offset.add(&tokenizer.token_bytes(id));
+        }
         let token = text(tokenizer, id);
-        self.text_offset.push(*offset);
-        *offset += token.chars().count();
         self.tokens.push(token);
         self.token_logprobs
             .push(logprobs.map(|found| found.logprob.max(LEAST)));
@@ -69,6 +71,29 @@ impl Lists {
     }
 }
 
+/// How many characters of a text are whole, while its bytes come.
+#[derive(Debug, Default)]
+pub(crate) struct TextOffset {
+    n_chars: usize,
+    /// Bytes that the last character lacks.
+    n_missing: usize,
+}
+
+impl TextOffset {
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            match (byte.leading_ones(), self.n_missing) {
+                (1, n_missing @ 2..) => self.n_missing = n_missing - 1,
+                (n_bytes @ 2..=4, _) => self.n_missing = n_bytes as usize - 1,
+                _ => {
+                    self.n_missing = 0;
+                    self.n_chars += 1;
+                }
+            }
+        }
+    }
+}
+
 /// A token by itself. What is no whole character is written as bytes.
 pub(crate) fn text(tokenizer: &Tokenizer, id: u32) -> String {
     let bytes = tokenizer.token_bytes(id);
@@ -76,4 +101,20 @@ pub(crate) fn text(tokenizer: &Tokenizer, id: u32) -> String {
         let escaped = error.as_bytes().iter().map(|byte| format!("\\x{byte:02x}"));
         format!("bytes:{}", escaped.collect::<String>())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_count_when_they_are_whole() {
+        let mut offset = TextOffset::default();
+        let mut seen = Vec::new();
+        for byte in "é水a😀".as_bytes() {
+            offset.add(&[*byte]);
+            seen.push(offset.n_chars);
+        }
+        assert_eq!(seen, [0, 1, 1, 1, 2, 3, 3, 3, 3, 4]);
+    }
 }

@@ -122,6 +122,11 @@ async fn a_stream_concatenates_to_the_whole_answer() {
         let own: Vec<&Value> = own.filter(|c| c["index"] == choice["index"]).collect();
         let text: String = own.iter().map(|c| c["text"].as_str().unwrap()).collect();
         assert_eq!(choice["text"], text);
+        let offsets = own
+            .iter()
+            .filter_map(|c| c["logprobs"]["text_offset"].get(0));
+        let expected = choice["logprobs"]["text_offset"].as_array().unwrap();
+        assert!(offsets.eq(expected), "{own:?}");
         let streamed = own
             .iter()
             .filter_map(|c| c["logprobs"]["token_logprobs"][0].as_f64());
@@ -367,7 +372,10 @@ async fn calls_of_functions_always_parse() {
     // What was called goes back, with what came of it.
     let mut body = ask(json!("none"), 1);
     let messages = body["messages"].as_array_mut().unwrap();
-    messages.push(json!({"role": "assistant", "content": null, "tool_calls": [call]}));
+    messages.push(json!({
+        "role": "assistant", "content": null, "tool_calls": [call], "refusal": null,
+        "annotations": [], "audio": null, "function_call": null,
+    }));
     messages.push(json!({"role": "tool", "tool_call_id": call["id"], "content": "it is open"}));
     let answer = server.post(path, &body).await.json();
     assert!(

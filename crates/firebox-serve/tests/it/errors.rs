@@ -104,7 +104,7 @@ async fn numbers_out_of_range() {
         r#""top_p": 0"#,
         r#""top_p": 1.01"#,
         r#""top_p": 1e-60"#,
-        r#""top_k": -1"#,
+        r#""top_k": -2"#,
         r#""top_k": 1.5"#,
         r#""min_p": 1"#,
         r#""repetition_penalty": 0"#,
