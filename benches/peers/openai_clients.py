@@ -19,6 +19,7 @@ import traceback
 from pathlib import Path
 
 import openai
+import pydantic
 
 from serving import firebox_serves, metric, post
 
@@ -392,7 +393,68 @@ def concurrent_clients(server):
     asyncio.run(together())
 
 
-# Tools, JSON schemas and embeddings have their checks here as soon as the server has them.
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "The weather in a city.",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}, "days": {"type": "integer", "minimum": 1, "maximum": 7}},
+            "required": ["city", "days"],
+            "additionalProperties": False,
+        },
+    },
+}
+ASKED = [{"role": "user", "content": "What is the weather in Paris on the next two days?"}]
+
+
+@check
+def tools(server):
+    for choice in ("required", {"type": "function", "function": {"name": "weather"}}):
+        answer = chat(server, messages=ASKED, tools=[WEATHER], tool_choice=choice, max_tokens=200)
+        same(answer.choices[0].finish_reason, "tool_calls")
+        call = answer.choices[0].message.tool_calls[0]
+        same(call.function.name, "weather")
+        arguments = json.loads(call.function.arguments)
+        assert isinstance(arguments["city"], str) and 1 <= arguments["days"] <= 7, arguments
+    # What came of the call goes back to the model.
+    result = {"role": "tool", "tool_call_id": call.id, "content": "sun on both days"}
+    goes_on = chat(server, messages=[*ASKED, answer.choices[0].message, result], tools=[WEATHER], tool_choice="none")
+    assert text(goes_on), goes_on
+
+
+@check
+def tools_streamed(server):
+    fields = {"messages": ASKED, "tools": [WEATHER], "tool_choice": "required", "max_tokens": 200}
+    with server.client.chat.completions.stream(model=server.model, temperature=0, **fields) as stream:
+        answer = stream.get_final_completion()
+    whole = chat(server, **fields)
+    of = lambda answer: [(call.function.name, call.function.arguments) for call in
+                         answer.choices[0].message.tool_calls]
+    same(of(answer), of(whole))
+
+
+class Person(pydantic.BaseModel):
+    name: str
+    age: int
+    likes: list[str]
+
+
+@check
+def json_schema(server):
+    asked = [{"role": "user", "content": "Invent a person."}]
+    answer = server.client.chat.completions.parse(
+        model=server.model, messages=asked, temperature=0, max_tokens=400, response_format=Person)
+    assert isinstance(answer.choices[0].message.parsed, Person), answer
+    answer = chat(server, messages=asked, response_format={"type": "json_object"}, max_tokens=400)
+    if answer.choices[0].finish_reason == "stop":
+        assert isinstance(json.loads(text(answer)), dict), answer
+    colour = chat(server, extra_body={"structured_outputs": {"choice": ["red", "blue"]}})
+    assert text(colour) in ("red", "blue"), colour
+
+
+# Embeddings have their checks here as soon as the server has them.
 
 
 @check

@@ -101,8 +101,8 @@ pub(crate) fn mixed_requests(n: usize) -> Vec<Request> {
         }
         Request {
             min_tokens: i % 5,
-            logprobs: (i % 4 == 0).then_some(2),
-            prompt_logprobs: (i % 7 == 0).then_some(1),
+            logprobs: i.is_multiple_of(4).then_some(2),
+            prompt_logprobs: i.is_multiple_of(7).then_some(1),
             tenant: Arc::from(["a", "b", "c"][i % 3]),
             priority: (i % 2) as i32,
             ..Request::new(prompt, generate)

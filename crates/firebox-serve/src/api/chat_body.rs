@@ -158,7 +158,7 @@ impl ChatFields {
                     system.content.push_str("\n\n");
                     system.content.push_str(&instructions);
                 }
-                None => messages.insert(0, Message::system(&instructions)),
+                None => messages.insert(0, Message::system(instructions)),
             }
         }
         Ok(messages)
@@ -209,8 +209,8 @@ impl MessageFields {
         let content = lines.join("\n");
         // Templates know three roles.
         Ok(match self.role.as_str() {
-            "developer" => Message::system(&content),
-            "tool" => Message::user(&format!("<tool_response>\n{content}\n</tool_response>")),
+            "developer" => Message::system(content),
+            "tool" => Message::user(format!("<tool_response>\n{content}\n</tool_response>")),
             _ => Message {
                 role: self.role,
                 content,
