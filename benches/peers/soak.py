@@ -118,6 +118,8 @@ def main(firebox, model, minutes=30.0):
         pid = server_pid(url)
         seen, peaks, idle_bytes = asyncio.run(run(url, pid, float(minutes)))
         found = metrics(url)
+    step = max(1, len(peaks) // 12)
+    print("memory, MB:", " ".join(f"{size / 1e6:.0f}" for _, size in peaks[::step]))
     third = len(peaks) // 3
     first, last = (max(size for _, size in part) for part in (peaks[:third + 1], peaks[third:]))
     for kind, n in sorted(seen.items()):

@@ -570,3 +570,58 @@ fn the_loop_runs_on_conversations_and_refuses_what_it_cannot_do() {
         assert!(run.join(name).exists(), "{name}");
     }
 }
+
+#[test]
+fn keys_are_made_and_a_server_asks_for_them() {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::process::Stdio;
+
+    let dir = tempfile::tempdir().unwrap();
+    let model = model(dir.path());
+    let model = model.to_str().unwrap();
+    let keys = dir.path().join("keys.toml");
+    let keys = keys.to_str().unwrap();
+    let made = json_of(&["key", "--file", keys, "--name", "ann", "--json"]);
+    let secret = made["key"].as_str().unwrap();
+    assert!(!fs::read_to_string(keys).unwrap().contains(secret));
+    let again = error_of(&["key", "--file", keys, "--name", "ann"]);
+    assert!(again.contains("a name of its own"), "{again}");
+    let open = error_of(&["serve", "--model", model, "--address", "0.0.0.0:0"]);
+    assert!(open.contains("expected keys"), "{open}");
+
+    let mut server = Command::new(env!("CARGO_BIN_EXE_firebox"))
+        .args(["serve", "--model", model, "--keys", keys])
+        .args(["--address", "127.0.0.1:0", "--speculate", "2", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(server.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    let url: Value = serde_json::from_str(&line).unwrap();
+    let address = url["url"].as_str().unwrap().trim_start_matches("http://");
+    let ask = |key: &str| {
+        let body = r#"{"prompt": "the heart", "max_tokens": 5}"#;
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        write!(
+            stream,
+            "POST /v1/completions HTTP/1.0\r\nhost: a\r\nauthorization: Bearer {key}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        reply
+    };
+    let answered = ask(secret);
+    let refused = ask("fbx-0");
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(
+        answered.contains(" 200 ") && answered.contains("\"completion_tokens\":"),
+        "{answered}"
+    );
+    assert!(refused.contains(" 401 "), "{refused}");
+}

