@@ -3,6 +3,7 @@
 //! Source: Willard and Louf (2023), <https://arxiv.org/abs/2307.09702>; the parser is llguidance's.
 
 use std::fmt;
+use std::iter;
 use std::sync::{Arc, OnceLock};
 
 use firebox_data::Tokenizer;
@@ -137,10 +138,9 @@ impl Parser {
     /// [`EngineError::Grammar`] when the parser gives up, such as over a limit of its own.
     pub(crate) fn mask(&mut self, logits: &mut [f32], eos_ids: &[u32]) -> Result<(), EngineError> {
         let mask = self.matcher.compute_mask_or_eos().map_err(gave_up)?;
-        for (id, logit) in (0..).zip(logits.iter_mut()) {
-            if !mask.is_allowed(id) {
-                *logit = f32::NEG_INFINITY;
-            }
+        let words = mask.as_slice().iter().copied().chain(iter::repeat(0));
+        for (logits, word) in logits.chunks_mut(u32::BITS as usize).zip(words) {
+            leave_out(logits, word);
         }
         for id in eos_ids.iter().filter(|id| self.eos_id != Some(**id)) {
             if let Some(logit) = logits.get_mut(*id as usize) {
@@ -157,6 +157,21 @@ impl Parser {
     pub(crate) fn push(&mut self, id: u32) -> Result<bool, EngineError> {
         self.matcher.consume_token(id).map_err(gave_up)?;
         Ok(self.matcher.is_stopped())
+    }
+}
+
+/// Sets the logits whose bit is 0 to minus infinity. Most words are all the same.
+fn leave_out(logits: &mut [f32], allowed: u32) {
+    match allowed {
+        u32::MAX => {}
+        0 => logits.fill(f32::NEG_INFINITY),
+        allowed => {
+            for (i, logit) in logits.iter_mut().enumerate() {
+                if allowed >> i & 1 == 0 {
+                    *logit = f32::NEG_INFINITY;
+                }
+            }
+        }
     }
 }
 
