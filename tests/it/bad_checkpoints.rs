@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use firebox_checkpoint::{Checkpoint, Dtype, HfWriter};
-use firebox_model::{Llama, LlamaConfig};
+use firebox_model::{Llama, LlamaConfig, NamedWeight};
 use firebox_tensor::burn::tensor::Device;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -24,16 +24,9 @@ fn write(dir: &Path, skip: &str) -> PathBuf {
     let model = tiny().init(1, &Device::flex());
     let mut writer = HfWriter::create(&path).unwrap();
     writer.set_config(model.config().to_hf());
-    let weights = model.named_weights();
-    for weight in weights.iter().filter(|w| w.name != skip) {
-        writer
-            .declare(&weight.name, Dtype::F32, &weight.shape)
-            .unwrap();
-    }
-    for weight in weights.iter().filter(|w| w.name != skip) {
-        writer.write_tensor(&weight.name, &weight.values()).unwrap();
-    }
-    writer.finish().unwrap();
+    let mut weights = model.named_weights();
+    weights.retain(|weight| weight.name != skip);
+    NamedWeight::write_all(&weights, writer, Dtype::F32).unwrap();
     path
 }
 

@@ -1,6 +1,7 @@
 //! Every dense weight under its checkpoint name, for writing.
 
 use burn::tensor::{Device, Tensor};
+use firebox_checkpoint::{CheckpointError, Dtype, HfWriter};
 
 use crate::linear::host_f32;
 use crate::llama::{DecoderLayer, Llama};
@@ -29,6 +30,24 @@ impl NamedWeight {
     /// The values in row-major order.
     pub fn values(&self) -> Vec<f32> {
         host_f32(self.values.clone())
+    }
+
+    /// Writes all weights of a model in one dtype, and ends its files.
+    ///
+    /// # Errors
+    /// Those of [`HfWriter`].
+    pub fn write_all(
+        weights: &[Self],
+        mut writer: HfWriter,
+        dtype: Dtype,
+    ) -> Result<(), CheckpointError> {
+        for weight in weights {
+            writer.declare(&weight.name, dtype, &weight.shape)?;
+        }
+        for weight in weights {
+            writer.write_tensor(&weight.name, &weight.values())?;
+        }
+        writer.finish()
     }
 }
 

@@ -4,7 +4,7 @@
 
 use burn::tensor::Device;
 use firebox_checkpoint::{Checkpoint, Dtype, HfWriter};
-use firebox_model::{Llama, LlamaConfig};
+use firebox_model::{Llama, LlamaConfig, NamedWeight};
 
 /// Two layers whose norms have gains, with a head of their own or not.
 pub(crate) fn decoder(tie_embeddings: bool) -> Llama {
@@ -32,16 +32,7 @@ pub(crate) fn decoder(tie_embeddings: bool) -> Llama {
 pub(crate) fn saved(model: &Llama, dir: &std::path::Path) -> Checkpoint {
     let mut writer = HfWriter::create(dir).unwrap();
     writer.set_config(model.config().to_hf());
-    let weights = model.named_weights();
-    for weight in &weights {
-        writer
-            .declare(&weight.name, Dtype::F32, &weight.shape)
-            .unwrap();
-    }
-    for weight in &weights {
-        writer.write_tensor(&weight.name, &weight.values()).unwrap();
-    }
-    writer.finish().unwrap();
+    NamedWeight::write_all(&model.named_weights(), writer, Dtype::F32).unwrap();
     Checkpoint::open(dir).unwrap()
 }
 

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use firebox_checkpoint::{Dtype, HfWriter};
 use firebox_data::{CHATML_TEMPLATE, train_byte_level_bpe};
-use firebox_model::LlamaConfig;
+use firebox_model::{LlamaConfig, NamedWeight};
 use firebox_tensor::burn::tensor::Device;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -58,16 +58,7 @@ fn model(dir: &Path) -> PathBuf {
     writer.set_side_file("tokenizer.json", tokenizer.to_json().to_vec());
     let side = json!({ "chat_template": CHATML_TEMPLATE, "eos_token": "<|im_end|>" });
     writer.set_side_file("tokenizer_config.json", side.to_string().into_bytes());
-    let weights = model.named_weights();
-    for weight in &weights {
-        writer
-            .declare(&weight.name, Dtype::BF16, &weight.shape)
-            .unwrap();
-    }
-    for weight in &weights {
-        writer.write_tensor(&weight.name, &weight.values()).unwrap();
-    }
-    writer.finish().unwrap();
+    NamedWeight::write_all(&model.named_weights(), writer, Dtype::BF16).unwrap();
     path
 }
 

@@ -7,7 +7,7 @@ use firebox_checkpoint::{Checkpoint, Dtype, HfWriter};
 use firebox_data::{Tokenizer, train_byte_level_bpe};
 use firebox_engine::{Engine, EngineConfig, Event, Request, TokenLogprobs};
 use firebox_model::{
-    GenerateConfig, HostLlama, HostWeights, Llama, LlamaConfig, SamplingConfig, Weight,
+    GenerateConfig, HostLlama, HostWeights, Llama, LlamaConfig, NamedWeight, SamplingConfig, Weight,
 };
 use firebox_tensor::random::CounterRng;
 
@@ -35,16 +35,7 @@ static CHECKPOINT: LazyLock<(tempfile::TempDir, Checkpoint)> = LazyLock::new(|| 
     let path = dir.path().join("model");
     let mut writer = HfWriter::create(&path).unwrap();
     writer.set_config(model.config().to_hf());
-    let weights = model.named_weights();
-    for weight in &weights {
-        writer
-            .declare(&weight.name, Dtype::F32, &weight.shape)
-            .unwrap();
-    }
-    for weight in &weights {
-        writer.write_tensor(&weight.name, &weight.values()).unwrap();
-    }
-    writer.finish().unwrap();
+    NamedWeight::write_all(&model.named_weights(), writer, Dtype::F32).unwrap();
     let checkpoint = Checkpoint::open(&path).unwrap();
     (dir, checkpoint)
 });

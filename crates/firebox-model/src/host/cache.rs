@@ -103,16 +103,6 @@ impl HostBlocks {
         }
     }
 
-    /// Blocks there are, held or not.
-    pub fn len(&self) -> usize {
-        self.pages.first().map_or(0, Vec::len)
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Bytes of the blocks.
     pub fn n_bytes(&self) -> usize {
         self.pages.iter().flatten().map(KvPage::n_bytes).sum()

@@ -2,7 +2,7 @@ use burn::tensor::{Device, Tensor};
 use firebox_checkpoint::{Checkpoint, Dtype, HfWriter};
 
 use crate::kv_cache::KvCache;
-use crate::{Llama, LlamaConfig};
+use crate::{Llama, LlamaConfig, NamedWeight};
 
 pub(crate) fn tiny_config() -> LlamaConfig {
     LlamaConfig {
@@ -32,14 +32,7 @@ pub(crate) fn saved(model: &Llama, dtype: Dtype) -> (tempfile::TempDir, Checkpoi
     let path = dir.path().join("model");
     let mut writer = HfWriter::create(&path).unwrap();
     writer.set_config(model.config().to_hf());
-    let weights = model.named_weights();
-    for weight in &weights {
-        writer.declare(&weight.name, dtype, &weight.shape).unwrap();
-    }
-    for weight in &weights {
-        writer.write_tensor(&weight.name, &weight.values()).unwrap();
-    }
-    writer.finish().unwrap();
+    NamedWeight::write_all(&model.named_weights(), writer, dtype).unwrap();
     let checkpoint = Checkpoint::open(&path).unwrap();
     (dir, checkpoint)
 }

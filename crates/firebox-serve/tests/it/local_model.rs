@@ -40,7 +40,7 @@ fn served() -> ServedModel {
 /// On the engine that batches and keeps texts.
 pub(crate) fn chatty() -> ServedModel {
     use firebox_checkpoint::{Checkpoint, Dtype, HfWriter};
-    use firebox_model::{HostLlama, HostWeights};
+    use firebox_model::{HostLlama, HostWeights, NamedWeight};
 
     let tokenizer = tokenizer();
     let model = model(tokenizer.vocab_size());
@@ -48,16 +48,7 @@ pub(crate) fn chatty() -> ServedModel {
     let path = dir.path().join("model");
     let mut writer = HfWriter::create(&path).unwrap();
     writer.set_config(model.config().to_hf());
-    let weights = model.named_weights();
-    for weight in &weights {
-        writer
-            .declare(&weight.name, Dtype::F32, &weight.shape)
-            .unwrap();
-    }
-    for weight in &weights {
-        writer.write_tensor(&weight.name, &weight.values()).unwrap();
-    }
-    writer.finish().unwrap();
+    NamedWeight::write_all(&model.named_weights(), writer, Dtype::F32).unwrap();
     let model = HostLlama::load(&Checkpoint::open(&path).unwrap(), HostWeights::Stored).unwrap();
     let engine = Engine::start(model, tokenizer, EngineConfig::default()).unwrap();
     ServedModel::new("tiny", engine).with_chat_template(ChatTemplate::chatml())

@@ -104,7 +104,11 @@ pub(crate) fn model(
     dtype.set_in(&mut config);
     writer.set_config(config);
     writer.copy_side_files(origin)?;
-    weights(&model.named_weights(), writer, dtype)
+    Ok(NamedWeight::write_all(
+        &model.named_weights(),
+        writer,
+        dtype,
+    )?)
 }
 
 /// Writes a decoder with a new head, with the tokenizer of `origin`.
@@ -119,7 +123,11 @@ pub(crate) fn classifier(
     dtype.set_in(&mut config);
     writer.set_config(config);
     writer.copy_side_files(origin)?;
-    weights(&model.named_weights(), writer, dtype)
+    Ok(NamedWeight::write_all(
+        &model.named_weights(),
+        writer,
+        dtype,
+    )?)
 }
 
 /// Writes a model made here: its config and the given files beside the weights.
@@ -136,15 +144,9 @@ pub(crate) fn new_model(
     for (name, bytes) in files {
         writer.set_side_file(name, bytes.clone());
     }
-    weights(&model.named_weights(), writer, dtype)
-}
-
-fn weights(weights: &[NamedWeight], mut writer: HfWriter, dtype: Dtype) -> anyhow::Result<()> {
-    for weight in weights {
-        writer.declare(&weight.name, dtype, &weight.shape)?;
-    }
-    for weight in weights {
-        writer.write_tensor(&weight.name, &weight.values())?;
-    }
-    Ok(writer.finish()?)
+    Ok(NamedWeight::write_all(
+        &model.named_weights(),
+        writer,
+        dtype,
+    )?)
 }
