@@ -12,17 +12,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use firebox_model::HostBlocks;
 
-/// Texts are shared within a root: one salt, one adapter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Root {
-    pub(crate) salt: u64,
-    pub(crate) adapter: u64,
-}
-
 /// What is before a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Parent {
-    Root(Root),
+    /// Nothing. Texts are shared among those of one salt.
+    Root(u64),
     Block(u32),
 }
 
@@ -149,9 +143,9 @@ impl BlockPool {
     }
 
     /// The longest beginning of `ids` that is in blocks.
-    pub(crate) fn find(&mut self, root: Root, ids: &[u32]) -> Found {
+    pub(crate) fn find(&mut self, salt: u64, ids: &[u32]) -> Found {
         let mut found = Found::default();
-        let mut parent = Parent::Root(root);
+        let mut parent = Parent::Root(salt);
         let mut rest = ids;
         while let Some((id, n_same)) = self.best_child(parent, rest) {
             if n_same < HostBlocks::TOKENS {

@@ -13,11 +13,12 @@ use crate::config::EngineConfig;
 use crate::error::EngineError;
 use crate::event::{Events, Sink, channel};
 use crate::grammar::Parsers;
+use crate::queue::FairQueue;
 use crate::request::Request;
 use crate::scheduler::Scheduler;
 use crate::sequence::Sequence;
 use crate::serial::Serial;
-use crate::stats::{Counters, EngineStats, add};
+use crate::stats::{Counters, EngineStats};
 
 /// Something that answers requests: an [`Engine`], or what stands in for one.
 pub trait TextEngine: Send + Sync + 'static {
@@ -133,16 +134,17 @@ impl TextEngine for Engine {
         request.check(&self.model)?;
         let arrival = self.n_arrived.fetch_add(1, Relaxed);
         let max_seq_len = self.model.max_seq_len;
-        let grammar = request.grammar.as_ref();
-        let parser = grammar.map(|grammar| self.parsers.parser(grammar));
         let mut sequence = Sequence::new(request, arrival, max_seq_len, &self.tokenizer, sink)?;
-        sequence.parser = parser.transpose()?;
+        if let Some(grammar) = &sequence.request.grammar {
+            sequence.parser = Some(self.parsers.parser(grammar)?);
+        }
         let max_waiting = self.config.max_waiting;
-        let n_waiting = &self.counters.n_waiting;
-        let enter = |n| (n < max_waiting).then_some(n + 1);
-        n_waiting
-            .try_update(Relaxed, Relaxed, enter)
-            .map_err(|_| EngineError::QueueFull { max_waiting })?;
+        let mut stats = self.counters.lock();
+        if stats.n_waiting >= max_waiting {
+            return Err(EngineError::QueueFull { max_waiting });
+        }
+        stats.n_waiting += 1;
+        drop(stats);
         let commands = self.commands.as_ref().ok_or(EngineError::Stopped)?;
         commands.send(sequence).map_err(|_| EngineError::Stopped)
     }
@@ -186,9 +188,18 @@ pub(crate) trait Work {
     /// After a panic: fails those that are computed.
     fn begin_anew(&mut self, error: impl Fn() -> EngineError);
 
-    fn fail_all(&mut self, error: impl Fn() -> EngineError);
+    fn waiting(&mut self) -> &mut FairQueue;
 
     fn counters(&self) -> &Counters;
+
+    /// Fails those that wait too.
+    fn fail_all(&mut self, error: impl Fn() -> EngineError) {
+        while let Some(sequence) = self.waiting().pop() {
+            tell_failed(sequence, error());
+        }
+        self.counters().lock().n_waiting = 0;
+        self.begin_anew(error);
+    }
 }
 
 /// Ends a sequence whatever its sink does: it may be what panicked.
@@ -208,7 +219,7 @@ fn run(mut work: impl Work, received: &Receiver<Sequence>) {
         if catch_unwind(AssertUnwindSafe(serve)).is_ok() {
             return work.fail_all(|| EngineError::Stopped);
         }
-        add(&work.counters().n_restarts, 1);
+        work.counters().lock().n_restarts += 1;
         work.begin_anew(|| EngineError::Panicked);
     }
 }

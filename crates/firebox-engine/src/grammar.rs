@@ -13,6 +13,7 @@ use llguidance::{Matcher, ParserFactory};
 use serde_json::{Value, json};
 
 use crate::error::EngineError;
+use crate::logprobs::leave_out;
 
 /// What an answer must look like.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,13 +141,10 @@ impl Parser {
         let mask = self.matcher.compute_mask_or_eos().map_err(gave_up)?;
         let words = mask.as_slice().iter().copied().chain(iter::repeat(0));
         for (logits, word) in logits.chunks_mut(u32::BITS as usize).zip(words) {
-            leave_out(logits, word);
+            apply(word, logits);
         }
-        for id in eos_ids.iter().filter(|id| self.eos_id != Some(**id)) {
-            if let Some(logit) = logits.get_mut(*id as usize) {
-                *logit = f32::NEG_INFINITY;
-            }
-        }
+        let others = eos_ids.iter().filter(|id| self.eos_id != Some(**id));
+        leave_out(logits, others);
         Ok(())
     }
 
@@ -161,7 +159,7 @@ impl Parser {
 }
 
 /// Sets the logits whose bit is 0 to minus infinity. Most words are all the same.
-fn leave_out(logits: &mut [f32], allowed: u32) {
+fn apply(allowed: u32, logits: &mut [f32]) {
     match allowed {
         u32::MAX => {}
         0 => logits.fill(f32::NEG_INFINITY),

@@ -32,6 +32,15 @@ impl TokenLogprobs {
     }
 }
 
+/// Makes tokens impossible. Ids without a logit are none.
+pub(crate) fn leave_out<'a>(logits: &mut [f32], ids: impl IntoIterator<Item = &'a u32>) {
+    for id in ids {
+        if let Some(logit) = logits.get_mut(*id as usize) {
+            *logit = f32::NEG_INFINITY;
+        }
+    }
+}
+
 /// The `n` largest, largest first; the smaller id first among equals.
 fn top(logits: &[f32], n: usize) -> Vec<(u32, f32)> {
     let n = n.min(logits.len());

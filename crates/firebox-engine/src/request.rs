@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use firebox_model::{GenerateConfig, LlamaConfig, Sampler};
+use firebox_model::{GenerateConfig, LlamaConfig};
 
 use crate::error::EngineError;
 use crate::grammar::Grammar;
@@ -56,7 +56,7 @@ impl Request {
     }
 
     /// # Errors
-    /// For prompts that are empty, too long or not of the vocabulary, and for sampling out of range.
+    /// For prompts that are empty, too long or not of the vocabulary.
     pub(crate) fn check(&self, model: &LlamaConfig) -> Result<(), EngineError> {
         let (n_prompt_tokens, max_seq_len) = (self.prompt_ids.len(), model.max_seq_len);
         if n_prompt_tokens == 0 {
@@ -72,8 +72,6 @@ impl Request {
         }
         model
             .check_ids(&self.prompt_ids)
-            .map_err(EngineError::Request)?;
-        Sampler::new(self.generate.sampling.clone()).map_err(EngineError::Request)?;
-        Ok(())
+            .map_err(EngineError::Request)
     }
 }

@@ -11,7 +11,6 @@ mod plan;
 
 use std::cmp::Reverse;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use firebox_model::{HostBlocks, HostLlama};
@@ -23,7 +22,7 @@ use crate::engine::{Work, tell_failed};
 use crate::error::EngineError;
 use crate::queue::FairQueue;
 use crate::sequence::Sequence;
-use crate::stats::{Counters, add};
+use crate::stats::Counters;
 
 /// Rows of logits that are held at once when a prompt's are wanted.
 const PROMPT_LOGIT_ROWS: usize = 32;
@@ -62,21 +61,18 @@ impl Scheduler {
         }
         self.let_ended_go();
         let dropped = self.waiting.drop_ended(now);
-        self.counters.n_waiting.fetch_sub(dropped, Relaxed);
+        self.counters.lock().n_waiting -= dropped;
     }
 
     fn compute(&mut self) {
-        let scheduled = || {
-            let running = self.running.iter();
-            running.filter(|sequence| sequence.n_scheduled > 0)
-        };
-        let segments: Vec<_> = scheduled().map(Sequence::segment).collect();
+        let scheduled = self.running.iter().filter(|one| one.n_scheduled > 0);
+        let segments: Vec<_> = scheduled.map(Sequence::segment).collect();
         self.model
             .forward_batch(&segments, &mut self.blocks)
             .expect("this is a bug in firebox-engine: ids and lengths were checked");
         self.read_prompts();
         let (mut first, mut rows) = (0, Vec::new());
-        for sequence in self.running.iter().filter(|one| one.n_scheduled > 0) {
+        for sequence in &self.running {
             first += sequence.n_scheduled;
             rows.extend(first - sequence.n_logit_rows()..first);
         }
@@ -113,8 +109,9 @@ impl Scheduler {
             };
             self.waiting
                 .count(&sequence.request.tenant, n_prompt, n_new);
-            add(&self.counters.n_prompt_tokens, n_prompt);
-            add(&self.counters.n_guessed, n_guessed);
+            let mut stats = self.counters.lock();
+            stats.n_prompt_tokens += n_prompt as u64;
+            stats.n_guessed += n_guessed as u64;
         }
         let mut rest = &mut self.logits[..];
         let mut work = Vec::with_capacity(self.running.len());
@@ -130,9 +127,10 @@ impl Scheduler {
             let n_rows = sequence.n_logit_rows();
             sequence.advance(logits, vocab_size);
             let n_new = sequence.n_new() - n_before;
-            add(&self.counters.n_new_tokens, n_new);
+            let mut stats = self.counters.lock();
+            stats.n_new_tokens += n_new as u64;
             if n_rows > 1 {
-                add(&self.counters.n_guessed_right, n_new.saturating_sub(1));
+                stats.n_guessed_right += n_new.saturating_sub(1) as u64;
             }
         };
         match work.len() {
@@ -161,17 +159,11 @@ impl Scheduler {
     }
 
     fn publish(&self) {
-        let Counters {
-            n_running,
-            n_blocks,
-            n_blocks_held,
-            n_blocks_idle,
-            ..
-        } = &*self.counters;
-        n_running.store(self.running.len(), Relaxed);
-        n_blocks.store(self.pool.max_blocks(), Relaxed);
-        n_blocks_held.store(self.pool.n_held(), Relaxed);
-        n_blocks_idle.store(self.pool.n_idle(), Relaxed);
+        let mut stats = self.counters.lock();
+        stats.n_running = self.running.len();
+        stats.n_blocks = self.pool.max_blocks();
+        stats.n_blocks_held = self.pool.n_held();
+        stats.n_blocks_idle = self.pool.n_idle();
     }
 
     fn sort_running(&mut self) {
@@ -185,7 +177,8 @@ impl Work for Scheduler {
         self.running.is_empty() && self.waiting.is_empty()
     }
 
-    fn enter(&mut self, sequence: Sequence) {
+    fn enter(&mut self, mut sequence: Sequence) {
+        sequence.request.use_prefix_cache &= self.config.prefix_cache;
         self.waiting.enter(sequence, &self.running);
     }
 
@@ -195,7 +188,7 @@ impl Work for Scheduler {
         self.plan();
         if self.running.iter().any(|sequence| sequence.n_scheduled > 0) {
             self.compute();
-            add(&self.counters.n_steps, 1);
+            self.counters.lock().n_steps += 1;
             self.settle();
         }
     }
@@ -210,13 +203,8 @@ impl Work for Scheduler {
         self.publish();
     }
 
-    /// Fails all.
-    fn fail_all(&mut self, error: impl Fn() -> EngineError) {
-        while let Some(sequence) = self.waiting.pop() {
-            tell_failed(sequence, error());
-        }
-        self.counters.n_waiting.store(0, Relaxed);
-        self.begin_anew(error);
+    fn waiting(&mut self) -> &mut FairQueue {
+        &mut self.waiting
     }
 
     fn counters(&self) -> &Counters {

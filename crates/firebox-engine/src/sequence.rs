@@ -6,16 +6,17 @@ use std::time::Instant;
 use firebox_data::Tokenizer;
 use firebox_model::{HostSegment, ModelError, Sampler, StopMatcher};
 
-use crate::blocks::{Parent, Root};
+use crate::blocks::Parent;
 use crate::error::EngineError;
 use crate::event::{Event, FinishReason, Finished, Sink};
 use crate::grammar::Parser;
-use crate::logprobs::TokenLogprobs;
+use crate::logprobs::{TokenLogprobs, leave_out};
 use crate::request::Request;
 
 type Decode = Box<dyn FnMut(Option<u32>) -> String + Send>;
 
 pub(crate) struct Sequence {
+    /// Without its prompt, which begins `tokens`.
     pub(crate) request: Request,
     /// Counts requests in their order.
     pub(crate) arrival: u64,
@@ -52,9 +53,12 @@ pub(crate) struct Sequence {
 }
 
 impl Sequence {
-    /// A checked request.
+    /// A request whose prompt was checked.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`] for sampling out of range.
     pub(crate) fn new(
-        request: Request,
+        mut request: Request,
         arrival: u64,
         max_seq_len: usize,
         tokenizer: &Tokenizer,
@@ -62,11 +66,12 @@ impl Sequence {
     ) -> Result<Self, EngineError> {
         let sampler =
             Sampler::new(request.generate.sampling.clone()).map_err(EngineError::Request)?;
+        let tokens = std::mem::take(&mut request.prompt_ids);
         Ok(Self {
             arrival,
             received: Instant::now(),
-            tokens: request.prompt_ids.clone(),
-            n_prompt: request.prompt_ids.len(),
+            n_prompt: tokens.len(),
+            tokens,
             max_seq_len,
             table: Vec::new(),
             n_computed: 0,
@@ -87,17 +92,10 @@ impl Sequence {
         })
     }
 
-    pub(crate) fn root(&self) -> Root {
-        Root {
-            salt: self.request.cache_salt,
-            adapter: 0,
-        }
-    }
-
     /// What is before the `i`-th block.
     pub(crate) fn parent_of(&self, i: usize) -> Parent {
         match i.checked_sub(1) {
-            None => Parent::Root(self.root()),
+            None => Parent::Root(self.request.cache_salt),
             Some(before) => Parent::Block(self.table[before]),
         }
     }
@@ -241,11 +239,7 @@ impl Sequence {
                 return self.fail(error);
             }
         } else if self.n_new() < self.request.min_tokens {
-            for id in &self.request.generate.eos_ids {
-                if let Some(logit) = logits.get_mut(*id as usize) {
-                    *logit = f32::NEG_INFINITY;
-                }
-            }
+            leave_out(logits, &self.request.generate.eos_ids);
         }
         let Some(id) = self.sampler.sample(logits, &self.tokens, self.n_prompt) else {
             return self.fail(EngineError::Model(ModelError::NonFiniteLogits));

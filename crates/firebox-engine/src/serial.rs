@@ -1,8 +1,6 @@
 //! Decoders on burn devices: one request after the other, in the queue's order.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use firebox_model::{CausalLm, Llama};
@@ -11,7 +9,7 @@ use crate::engine::{Work, tell_failed};
 use crate::error::EngineError;
 use crate::queue::FairQueue;
 use crate::sequence::Sequence;
-use crate::stats::{Counters, add};
+use crate::stats::Counters;
 
 /// Prompt tokens computed between two looks at who is still there.
 const PREFILL_CHUNK: usize = 256;
@@ -20,8 +18,8 @@ pub(crate) struct Serial {
     model: Llama,
     counters: Arc<Counters>,
     waiting: FairQueue,
-    /// The one that is computed; a deque, so that a panic finds it there.
-    running: VecDeque<Sequence>,
+    /// The one that is computed: here a panic finds it.
+    running: Option<Sequence>,
 }
 
 impl Serial {
@@ -30,7 +28,7 @@ impl Serial {
             model,
             counters,
             waiting: FairQueue::default(),
-            running: VecDeque::new(),
+            running: None,
         }
     }
 }
@@ -39,7 +37,7 @@ impl Serial {
 fn answer(model: &Llama, sequence: &mut Sequence, counters: &Counters) {
     let mut reader = model.logit_reader();
     let vocab_size = model.config().vocab_size;
-    add(&counters.n_prompt_tokens, sequence.n_prompt);
+    counters.lock().n_prompt_tokens += sequence.n_prompt as u64;
     while !sequence.is_over() {
         sequence.n_scheduled = sequence.n_left().min(PREFILL_CHUNK);
         let read = reader.read(sequence.segment().ids);
@@ -50,8 +48,10 @@ fn answer(model: &Llama, sequence: &mut Sequence, counters: &Counters) {
         let n_new = sequence.n_new();
         let last = logits.len() - vocab_size;
         sequence.advance(&mut logits[last..], vocab_size);
-        add(&counters.n_new_tokens, sequence.n_new() - n_new);
-        add(&counters.n_steps, 1);
+        let mut stats = counters.lock();
+        stats.n_new_tokens += (sequence.n_new() - n_new) as u64;
+        stats.n_steps += 1;
+        drop(stats);
         sequence.check_end(Instant::now());
         if !sequence.is_over() {
             sequence.send_events();
@@ -70,39 +70,34 @@ impl Work for Serial {
 
     fn step(&mut self) {
         let n_dropped = self.waiting.drop_ended(Instant::now());
-        self.counters.n_waiting.fetch_sub(n_dropped, Relaxed);
+        self.counters.lock().n_waiting -= n_dropped;
         let Some(sequence) = self.waiting.pop() else {
             return;
         };
-        self.counters.n_waiting.fetch_sub(1, Relaxed);
-        self.counters.n_running.store(1, Relaxed);
-        self.running.push_back(sequence);
-        for sequence in &mut self.running {
-            answer(&self.model, sequence, &self.counters);
-            let tenant = Arc::clone(&sequence.request.tenant);
-            self.waiting
-                .count(&tenant, sequence.n_prompt, sequence.n_new());
-        }
-        self.counters.n_running.store(0, Relaxed);
-        for sequence in &mut self.running {
-            sequence.send_events();
-        }
-        self.running.clear();
+        let mut stats = self.counters.lock();
+        (stats.n_waiting, stats.n_running) = (stats.n_waiting - 1, 1);
+        drop(stats);
+        let sequence = self.running.insert(sequence);
+        answer(&self.model, sequence, &self.counters);
+        self.waiting.count(
+            &sequence.request.tenant,
+            sequence.n_prompt,
+            sequence.n_new(),
+        );
+        self.counters.lock().n_running = 0;
+        sequence.send_events();
+        self.running = None;
     }
 
     fn begin_anew(&mut self, error: impl Fn() -> EngineError) {
-        for sequence in self.running.drain(..) {
+        if let Some(sequence) = self.running.take() {
             tell_failed(sequence, error());
         }
-        self.counters.n_running.store(0, Relaxed);
+        self.counters.lock().n_running = 0;
     }
 
-    fn fail_all(&mut self, error: impl Fn() -> EngineError) {
-        while let Some(sequence) = self.waiting.pop() {
-            tell_failed(sequence, error());
-        }
-        self.counters.n_waiting.store(0, Relaxed);
-        self.begin_anew(error);
+    fn waiting(&mut self) -> &mut FairQueue {
+        &mut self.waiting
     }
 
     fn counters(&self) -> &Counters {

@@ -1,6 +1,6 @@
 //! What an engine counts.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What an engine did and holds, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,45 +35,18 @@ pub struct EngineStats {
     pub n_restarts: u64,
 }
 
+/// The stats that the engine's thread and its handle share.
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) n_running: AtomicUsize,
-    pub(crate) n_waiting: AtomicUsize,
-    pub(crate) n_blocks_held: AtomicUsize,
-    pub(crate) n_blocks_idle: AtomicUsize,
-    pub(crate) n_blocks: AtomicUsize,
-    pub(crate) n_steps: AtomicU64,
-    pub(crate) n_prompt_tokens: AtomicU64,
-    pub(crate) n_prefix_queries: AtomicU64,
-    pub(crate) n_prefix_hits: AtomicU64,
-    pub(crate) n_new_tokens: AtomicU64,
-    pub(crate) n_guessed: AtomicU64,
-    pub(crate) n_guessed_right: AtomicU64,
-    pub(crate) n_preemptions: AtomicU64,
-    pub(crate) n_restarts: AtomicU64,
-}
-
-pub(crate) fn add(counter: &AtomicU64, n: usize) {
-    counter.fetch_add(n as u64, Relaxed);
-}
+pub(crate) struct Counters(Mutex<EngineStats>);
 
 impl Counters {
     pub(crate) fn stats(&self) -> EngineStats {
-        EngineStats {
-            n_running: self.n_running.load(Relaxed),
-            n_waiting: self.n_waiting.load(Relaxed),
-            n_blocks_held: self.n_blocks_held.load(Relaxed),
-            n_blocks_idle: self.n_blocks_idle.load(Relaxed),
-            n_blocks: self.n_blocks.load(Relaxed),
-            n_steps: self.n_steps.load(Relaxed),
-            n_prompt_tokens: self.n_prompt_tokens.load(Relaxed),
-            n_prefix_queries: self.n_prefix_queries.load(Relaxed),
-            n_prefix_hits: self.n_prefix_hits.load(Relaxed),
-            n_new_tokens: self.n_new_tokens.load(Relaxed),
-            n_guessed: self.n_guessed.load(Relaxed),
-            n_guessed_right: self.n_guessed_right.load(Relaxed),
-            n_preemptions: self.n_preemptions.load(Relaxed),
-            n_restarts: self.n_restarts.load(Relaxed),
-        }
+        *self.lock()
+    }
+
+    /// To be changed; held for no longer than that takes.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, EngineStats> {
+        // A panic elsewhere leaves numbers, which are never half written.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,13 +1,10 @@
 //! Choosing what the next step computes, and taking blocks for it.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use firebox_model::HostBlocks;
 
 use super::Scheduler;
 use crate::lookup;
 use crate::sequence::Sequence;
-use crate::stats::add;
 
 /// Tokens in common from which a copy of a block is worth more than computing them.
 const MIN_COPIED_TOKENS: usize = 4;
@@ -92,8 +89,9 @@ impl Scheduler {
         self.pool.let_go_all(&mut sequence.table);
         sequence.restart();
         self.waiting.re_enter(sequence);
-        self.counters.n_waiting.fetch_add(1, Relaxed);
-        add(&self.counters.n_preemptions, 1);
+        let mut stats = self.counters.lock();
+        stats.n_waiting += 1;
+        stats.n_preemptions += 1;
     }
 
     /// Lets waiting requests in while there is room.
@@ -106,7 +104,7 @@ impl Scheduler {
                 self.waiting.re_enter(sequence);
                 break;
             }
-            self.counters.n_waiting.fetch_sub(1, Relaxed);
+            self.counters.lock().n_waiting -= 1;
             self.running.push(sequence);
             let last = self.running.len() - 1;
             self.schedule(last, n_left);
@@ -117,10 +115,10 @@ impl Scheduler {
     /// Takes what is known of its text; `false`, and nothing taken, when there is no room for the rest.
     fn find_blocks(&mut self, sequence: &mut Sequence) -> bool {
         let mut partial = None;
-        if self.config.prefix_cache && sequence.may_share() {
+        if sequence.may_share() {
             // The last token is computed in any case: it says what comes next.
             let known = &sequence.tokens[..sequence.tokens.len() - 1];
-            let found = self.pool.find(sequence.root(), known);
+            let found = self.pool.find(sequence.request.cache_salt, known);
             (sequence.table, partial) = (found.table, found.partial);
         }
         let n_blocks = (sequence.tokens.len() + 1).div_ceil(HostBlocks::TOKENS);
@@ -135,8 +133,9 @@ impl Scheduler {
         }
         if sequence.n_cached.is_none() {
             sequence.n_cached = Some(sequence.n_computed);
-            add(&self.counters.n_prefix_queries, sequence.n_prompt);
-            add(&self.counters.n_prefix_hits, sequence.n_computed);
+            let mut stats = self.counters.lock();
+            stats.n_prefix_queries += sequence.n_prompt as u64;
+            stats.n_prefix_hits += sequence.n_computed as u64;
         }
         true
     }

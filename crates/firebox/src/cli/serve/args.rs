@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use firebox_engine::{EngineConfig, Speculation};
-use firebox_model::LlamaConfig;
+use firebox_model::{HostBlocks, LlamaConfig};
 
 use crate::cli::args::{UseArgs, count};
 
@@ -99,7 +99,7 @@ impl ServeArgs {
 /// The engine's own settings, with room for one whole context.
 pub(crate) fn usual_engine(model: &LlamaConfig) -> EngineConfig {
     let usual = EngineConfig::default();
-    let context = model.max_seq_len.next_multiple_of(64);
+    let context = model.max_seq_len.next_multiple_of(HostBlocks::TOKENS);
     EngineConfig {
         cache_tokens: usual.cache_tokens.max(context),
         ..usual
