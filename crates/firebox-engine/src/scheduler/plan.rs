@@ -22,8 +22,10 @@ impl Scheduler {
     fn plan_decoding(&mut self, n_left: &mut usize) {
         let n_decoding = self.running.iter().filter(|one| one.is_decoding()).count();
         let max_draft = match self.config.speculation {
+            // A step has room for every token that is decoded, and guesses take no more than is left.
             Some(speculation) if n_decoding > 0 => {
-                (speculation.max_rows / n_decoding).saturating_sub(1)
+                let max_rows = speculation.max_rows.min(*n_left);
+                (max_rows / n_decoding).saturating_sub(1)
             }
             _ => 0,
         };

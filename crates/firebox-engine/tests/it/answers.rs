@@ -275,3 +275,35 @@ fn an_answer_follows_its_grammar() {
     let refused = engine.generate(request).unwrap_err().to_string();
     assert!(refused.contains("the grammar cannot be used"), "{refused}");
 }
+
+#[test]
+fn guesses_never_outgrow_a_step() {
+    // A grammar has the same words come again and again, so that many tokens are guessed at once.
+    let text = "once more with feeling ".repeat(4);
+    let speculation = Some(Speculation {
+        max_ngram: 3,
+        max_draft: 6,
+        max_rows: 64,
+    });
+    for max_batch_tokens in [1, 2, 3, 256] {
+        let config = EngineConfig {
+            max_sequences: 1,
+            max_batch_tokens,
+            speculation,
+            ..EngineConfig::default()
+        };
+        let engine = engine(config);
+        let request = Request {
+            grammar: Some(Grammar::Choice(vec![text.clone()])),
+            ..Request::new(ids(1, 7), greedy(200))
+        };
+        let found = answer(engine.generate(request).unwrap());
+        assert_eq!(
+            (found.text.as_str(), found.reason.as_str()),
+            (text.as_str(), "Stop")
+        );
+        let stats = engine.stats();
+        assert_eq!(stats.n_restarts, 0);
+        assert_eq!(stats.n_guessed_right > 0, max_batch_tokens > 1, "{stats:?}");
+    }
+}
