@@ -58,6 +58,19 @@ impl AtomicFile {
         })
     }
 
+    /// Lets nobody but the file's owner read it, where the system has owners.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn make_private(&self) -> Result<(), CheckpointError> {
+        #[cfg(unix)]
+        self.file
+            .as_file()
+            .set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .map_err(|source| write_error(&self.target, source))?;
+        Ok(())
+    }
+
     /// Forces the bytes to the disk and gives the file its name.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 mod chat;
 mod chat_body;
 mod completions;
+mod envelope;
 mod generate;
 mod logprobs;
 mod models;

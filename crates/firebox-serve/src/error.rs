@@ -10,6 +10,8 @@ use axum::{
 use firebox_engine::EngineError;
 use serde_json::{Value, json};
 
+use crate::keys::TooMuch;
+
 /// Seconds after which a client refused by a full queue may try again.
 const RETRY_AFTER_S: u64 = 1;
 
@@ -65,14 +67,13 @@ pub(crate) enum ApiError {
     BodyTimeout { limit: Duration },
     #[error("the body ended early")]
     BodyCut,
-    #[error("expected a key of this server as `authorization: Bearer …`, found none or another")]
+    #[error(
+        "expected a key of this server as `authorization: Bearer …`, found none or another \
+         (hint: whoever runs the server makes keys)"
+    )]
     Unauthorized,
-    #[error("this key has a limit of {limit} {what} (hint: try again in {} s)", seconds(*retry_after))]
-    TooMuch {
-        what: &'static str,
-        limit: u32,
-        retry_after: Duration,
-    },
+    #[error(transparent)]
+    TooMuch(#[from] TooMuch),
     #[error("unknown path `{path}`, expected one of {}", backticked(paths))]
     UnknownPath {
         path: String,
@@ -124,7 +125,7 @@ impl ApiError {
             Self::UnknownPath { .. } | Self::UnknownModel { .. } => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Engine(EngineError::QueueFull { .. }) | Self::TooMuch { .. } => {
+            Self::Engine(EngineError::QueueFull { .. }) | Self::TooMuch(_) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
             Self::TimedOut { .. } | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
@@ -179,7 +180,7 @@ impl ApiError {
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodyTimeout { .. } | Self::TimedOut { .. } => "timeout",
             Self::Unauthorized => "invalid_api_key",
-            Self::TooMuch { .. } => "rate_limit_exceeded",
+            Self::TooMuch(_) => "rate_limit_exceeded",
             Self::UnknownPath { .. } => "unknown_path",
             Self::Method { .. } => "method_not_allowed",
             Self::UnknownModel { .. } => "model_not_found",
@@ -220,8 +221,8 @@ impl IntoResponse for ApiError {
         let mut response = (self.status(), Json(self.body())).into_response();
         let headers = response.headers_mut();
         if self.status() == StatusCode::TOO_MANY_REQUESTS {
-            let after = match self {
-                Self::TooMuch { retry_after, .. } => seconds(retry_after),
+            let after = match &self {
+                Self::TooMuch(refused) => refused.retry_after_s(),
                 _ => RETRY_AFTER_S,
             };
             headers.insert(header::RETRY_AFTER, HeaderValue::from(after));
@@ -232,11 +233,6 @@ impl IntoResponse for ApiError {
         }
         response
     }
-}
-
-/// Whole seconds, at least one.
-fn seconds(time: Duration) -> u64 {
-    time.as_secs_f64().ceil().max(1.0) as u64
 }
 
 /// What a client sent, short enough to be sent back.

@@ -16,14 +16,8 @@ use tokio::{
 use tracing::Span;
 
 use crate::{
-    app::App,
-    auth::Caller,
-    error::ApiError,
-    keys::{Key, TooMuch},
-    limits::Limits,
-    metrics::ServerMetrics,
-    model::Prompt,
-    sampling::Sampling,
+    app::App, auth::Caller, error::ApiError, keys::Key, limits::Limits, metrics::ServerMetrics,
+    model::Prompt, sampling::Sampling,
 };
 
 /// Events that may lie between the engine and a reader: more than any answer has.
@@ -270,21 +264,6 @@ impl Drop for Job {
     fn drop(&mut self) {
         let interrupted = &self.metrics.counters.interrupted;
         interrupted.fetch_add(self.n_open as u64, Relaxed);
-    }
-}
-
-impl From<TooMuch> for ApiError {
-    fn from(refused: TooMuch) -> Self {
-        let TooMuch {
-            what,
-            limit,
-            retry_after,
-        } = refused;
-        Self::TooMuch {
-            what,
-            limit,
-            retry_after,
-        }
     }
 }
 

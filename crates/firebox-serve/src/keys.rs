@@ -5,13 +5,15 @@
 
 use std::{
     collections::HashMap,
-    fmt::Write,
-    fs, io,
+    fmt::Write as _,
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, RwLock},
     time::{Duration, Instant},
 };
 
+use firebox_checkpoint::{AtomicFile, CheckpointError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -53,7 +55,7 @@ struct KeyFile {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// It cannot be read or written.
+    /// It cannot be read.
     #[error("keys file `{}`", path.display())]
     Io {
         /// The file.
@@ -62,6 +64,9 @@ pub enum KeyError {
         #[source]
         source: io::Error,
     },
+    /// It cannot be written.
+    #[error(transparent)]
+    Write(#[from] CheckpointError),
     /// It is no TOML of keys.
     #[error("keys file `{}`: {reason}", path.display())]
     Syntax {
@@ -71,7 +76,10 @@ pub enum KeyError {
         reason: String,
     },
     /// An entry says something impossible.
-    #[error("keys file `{}`: key `{name}`: expected {expected}", path.display())]
+    #[error(
+        "keys file `{}`: key `{name}`: expected {expected} (hint: `firebox key` makes entries)",
+        path.display()
+    )]
     Entry {
         /// The file.
         path: PathBuf,
@@ -122,11 +130,19 @@ struct Bucket {
 }
 
 /// Why a key may not begin a request now.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("this key has a limit of {limit} {what} (hint: try again in {} s)", self.retry_after_s())]
 pub(crate) struct TooMuch {
     pub(crate) what: &'static str,
     pub(crate) limit: u32,
     pub(crate) retry_after: Duration,
+}
+
+impl TooMuch {
+    /// Whole seconds, at least one.
+    pub(crate) fn retry_after_s(&self) -> u64 {
+        self.retry_after.as_secs_f64().ceil().max(1.0) as u64
+    }
 }
 
 impl Keys {
@@ -341,21 +357,10 @@ pub fn add_key(path: &Path, entry: KeyEntry) -> Result<(), KeyError> {
         source,
     };
     let text = toml::to_string(&file).map_err(|error| failed(io::Error::other(error)))?;
-    let temporary = path.with_extension("new");
-    fs::write(&temporary, text).map_err(failed)?;
-    only_ours(&temporary).map_err(failed)?;
-    fs::rename(&temporary, path).map_err(failed)
-}
-
-#[cfg(unix)]
-fn only_ours(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
-}
-
-#[cfg(not(unix))]
-fn only_ours(_: &Path) -> io::Result<()> {
-    Ok(())
+    let mut file = AtomicFile::create(path)?;
+    file.make_private()?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    Ok(file.commit()?)
 }
 
 fn read(path: &Path) -> Result<KeyFile, KeyError> {

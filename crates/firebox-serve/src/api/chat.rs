@@ -13,21 +13,20 @@ use serde_json::{Value, json};
 
 use super::{
     chat_body::{ChatFields, SCHEMA},
-    completions::MAX_CHOICES,
+    envelope::{Envelope, n_choices},
     logprobs::of_chat,
     reason,
     sse::{self, Chunks},
     streaming::Streaming,
-    usage,
 };
 use crate::{
-    app::{App, unix_seconds},
+    app::App,
     auth::Caller,
     body::JsonBody,
     error::ApiError,
     job::{Asked, Choice, Job},
     model::Prompt,
-    sampling::{Defaults, SamplingFields, to_usize, whole, wrong},
+    sampling::{Defaults, SamplingFields, wrong},
     tools,
 };
 
@@ -42,10 +41,7 @@ pub(crate) async fn complete(
     app.check_model(fields.model.take())?;
     let streaming = fields.streaming()?;
     let logprobs = fields.n_logprobs()?;
-    let expected = format!("a whole number from 1 to {MAX_CHOICES}");
-    let n = whole("n", &fields.n, &expected, |n| {
-        (1..=MAX_CHOICES as i64).contains(&n)
-    })?;
+    let n = n_choices("n", &fields.n)?;
     // OpenAI's defaults.
     let defaults = Defaults {
         max_tokens: None,
@@ -72,16 +68,17 @@ pub(crate) async fn complete(
     let asked = Asked {
         sampling,
         prompts: vec![Prompt::Chat(fields.messages(tools.as_ref())?)],
-        n: n.map_or(1, to_usize),
+        n: n.unwrap_or(1),
         logprobs,
         prompt_logprobs: None,
     };
     let mut job = Job::start(&app, caller, asked).await?;
+    let object = match streaming {
+        Streaming::Whole => "chat.completion",
+        Streaming::Streamed { .. } => "chat.completion.chunk",
+    };
     let answer = Answer {
-        id: format!("chatcmpl-{:016x}", app.unique_number()),
-        created: unix_seconds(),
-        model: app.model.name().to_owned(),
-        n_prompt_tokens: job.n_prompt_tokens(),
+        envelope: Envelope::new(&app, &job, "chatcmpl", object),
         tokenizer: app.model.engine().tokenizer().clone(),
         with_logprobs: logprobs.is_some(),
         may_call: tools.is_some(),
@@ -105,10 +102,7 @@ pub(crate) async fn complete(
 
 /// What all parts of an answer have in common.
 struct Answer {
-    id: String,
-    created: u64,
-    model: String,
-    n_prompt_tokens: usize,
+    envelope: Envelope,
     tokenizer: Tokenizer,
     with_logprobs: bool,
     /// Whether a text may be calls of functions.
@@ -122,14 +116,7 @@ impl Answer {
         let all: Vec<Finished> = choices.iter().map(|choice| choice.finished).collect();
         let written = choices.iter().enumerate();
         let written = written.map(|(index, choice)| self.choice(index, choice));
-        json!({
-            "id": self.id,
-            "object": "chat.completion",
-            "created": self.created,
-            "model": self.model,
-            "choices": written.collect::<Vec<_>>(),
-            "usage": usage(self.n_prompt_tokens, &all),
-        })
+        self.envelope.whole(written.collect(), &all)
     }
 
     fn choice(&self, index: usize, choice: &Choice) -> Value {
@@ -180,31 +167,12 @@ struct ChatChunks {
 }
 
 impl ChatChunks {
-    fn chunk(&self, choices: Value) -> Value {
-        let Answer {
-            id, created, model, ..
-        } = &self.answer;
-        let mut chunk = json!({
-            "id": id,
-            "object": "chat.completion.chunk",
-            "created": created,
-            "model": model,
-            "choices": choices,
-        });
-        if self.with_usage {
-            chunk["usage"] = Value::Null;
-        }
-        chunk
-    }
-
     fn delta(&self, index: usize, delta: Value, logprobs: Value, end: Option<&str>) -> Value {
         let choice =
             json!({"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": end});
-        self.chunk(json!([choice]))
+        self.answer.envelope.chunk(choice, self.with_usage)
     }
-}
 
-impl ChatChunks {
     /// What of the text so far is shown with this piece of it.
     fn shown(&mut self, choice: usize, piece: &str) -> Option<String> {
         if !self.answer.may_call {
@@ -268,10 +236,6 @@ impl Chunks for ChatChunks {
     }
 
     fn end(&mut self, all: &[Finished]) -> Option<Value> {
-        self.with_usage.then(|| {
-            let mut last = self.chunk(json!([]));
-            last["usage"] = usage(self.answer.n_prompt_tokens, all);
-            last
-        })
+        self.answer.envelope.end(all, self.with_usage)
     }
 }

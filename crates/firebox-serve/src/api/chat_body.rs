@@ -4,11 +4,12 @@ use firebox_data::Message;
 use serde::Deserialize;
 use serde_json::Number;
 
+use super::envelope::n_logprobs;
 use super::streaming::{StreamOptions, Streaming};
 use crate::{
     body::Schema,
     error::{ApiError, clipped},
-    sampling::{to_usize, whole, wrong},
+    sampling::wrong,
     structured::ResponseFormat,
     tools::{Call, Tool, ToolChoice, Tools},
 };
@@ -116,9 +117,6 @@ enum Part {
     Text { text: String },
 }
 
-/// OpenAI's bound on `top_logprobs`.
-const MAX_TOP_LOGPROBS: i64 = 20;
-
 impl ChatFields {
     /// Whether to stream, and the count of tokens at the end.
     pub(crate) fn streaming(&self) -> Result<Streaming, ApiError> {
@@ -127,12 +125,9 @@ impl ChatFields {
 
     /// How many of the likeliest tokens go with each token; none unless `logprobs` is true.
     pub(crate) fn n_logprobs(&self) -> Result<Option<usize>, ApiError> {
-        let expected = "a whole number from 0 to 20";
-        let n = whole("top_logprobs", &self.top_logprobs, expected, |n| {
-            (0..=MAX_TOP_LOGPROBS).contains(&n)
-        })?;
+        let n = n_logprobs("top_logprobs", &self.top_logprobs)?;
         match (self.logprobs, n) {
-            (Some(true), n) => Ok(Some(n.map_or(0, to_usize))),
+            (Some(true), n) => Ok(Some(n.unwrap_or(0))),
             (_, None | Some(0)) => Ok(None),
             (_, Some(n)) => Err(wrong(
                 "top_logprobs",

@@ -13,20 +13,20 @@ use serde::Deserialize;
 use serde_json::{Number, Value, json};
 
 use super::{
+    envelope::{Envelope, MAX_CHOICES, n_choices, n_logprobs},
     logprobs::{Lists, TextOffset},
     reason,
     sse::{self, Chunks},
     streaming::{StreamOptions, Streaming},
-    usage,
 };
 use crate::{
-    app::{App, unix_seconds},
+    app::App,
     auth::Caller,
     body::{JsonBody, Schema},
     error::ApiError,
     job::{Asked, Choice, Job},
     model::Prompt,
-    sampling::{Defaults, SamplingFields, to_usize, whole, wrong},
+    sampling::{Defaults, SamplingFields, wrong},
 };
 
 const SCHEMA: Schema = Schema {
@@ -38,12 +38,6 @@ const SCHEMA: Schema = Schema {
 
 /// New tokens where the request does not say how many: OpenAI's number.
 const DEFAULT_MAX_TOKENS: usize = 16;
-
-/// Answers to one request.
-pub(crate) const MAX_CHOICES: usize = 128;
-
-/// As vLLM's.
-const MAX_LOGPROBS: i64 = 20;
 
 #[derive(Debug, Deserialize)]
 struct Fields {
@@ -91,14 +85,10 @@ pub(crate) async fn complete(
     app.check_model(fields.model)?;
     let streaming = Streaming::of(fields.stream, fields.stream_options.as_ref())?;
     let prompts = fields.prompt.prompts();
-    let n = count("n", &fields.n)?.unwrap_or(1);
-    let best_of = count("best_of", &fields.best_of)?.unwrap_or(n);
+    let n = n_choices("n", &fields.n)?.unwrap_or(1);
+    let best_of = n_choices("best_of", &fields.best_of)?.unwrap_or(n);
     check_counts(n, best_of, prompts.len(), streaming)?;
-    let expected = "a whole number from 0 to 20";
-    let logprobs = whole("logprobs", &fields.logprobs, expected, |n| {
-        (0..=MAX_LOGPROBS).contains(&n)
-    })?;
-    let logprobs = logprobs.map(to_usize);
+    let logprobs = n_logprobs("logprobs", &fields.logprobs)?;
     let echo = fields.echo.unwrap_or(false);
     if echo && streaming != Streaming::Whole {
         return Err(ApiError::Unsupported {
@@ -125,10 +115,7 @@ pub(crate) async fn complete(
     };
     let mut job = Job::start(&app, caller, asked).await?;
     let answer = Answer {
-        id: format!("cmpl-{:016x}", app.unique_number()),
-        created: unix_seconds(),
-        model: app.model.name().to_owned(),
-        n_prompt_tokens: job.n_prompt_tokens(),
+        envelope: Envelope::new(&app, &job, "cmpl", "text_completion"),
         tokenizer: tokenizer.clone(),
         with_logprobs: logprobs.is_some(),
     };
@@ -143,24 +130,14 @@ pub(crate) async fn complete(
     let choices = job.collect().await?;
     let all: Vec<Finished> = choices.iter().map(|choice| choice.finished).collect();
     let mut written = Vec::new();
-    for (i, choices) in in_groups(choices, best_of).into_iter().enumerate() {
+    for (i, choices) in choices.chunks(best_of).enumerate() {
         for choice in best(choices, n) {
             let echoed = echoed.as_ref().map(|echoed| echoed[i].as_str());
             let prompt = &job.prompts[i];
-            written.push(answer.choice(written.len(), &choice, prompt, echoed));
+            written.push(answer.choice(written.len(), choice, prompt, echoed));
         }
     }
-    let mut whole = answer.json(&Value::Array(written));
-    whole["usage"] = usage(answer.n_prompt_tokens, &all);
-    Ok(Json(whole).into_response())
-}
-
-fn count(param: &str, value: &Option<Number>) -> Result<Option<usize>, ApiError> {
-    let expected = format!("a whole number from 1 to {MAX_CHOICES}");
-    let found = whole(param, value, &expected, |n| {
-        (1..=MAX_CHOICES as i64).contains(&n)
-    })?;
-    Ok(found.map(to_usize))
+    Ok(Json(answer.envelope.whole(written, &all)).into_response())
 }
 
 fn check_counts(
@@ -199,55 +176,30 @@ fn echo_of(tokenizer: &Tokenizer, prompt: &Prompt) -> String {
     }
 }
 
-fn in_groups(choices: Vec<Choice>, n: usize) -> Vec<Vec<Choice>> {
-    let mut groups: Vec<Vec<Choice>> = Vec::new();
-    for (i, choice) in choices.into_iter().enumerate() {
-        if i.is_multiple_of(n) {
-            groups.push(Vec::new());
-        }
-        if let Some(group) = groups.last_mut() {
-            group.push(choice);
-        }
-    }
-    groups
-}
-
 /// The `n` whose tokens are likeliest on average, best first; all of them as they are where there
 /// are no more.
-fn best(mut choices: Vec<Choice>, n: usize) -> Vec<Choice> {
-    if choices.len() > n {
+fn best(choices: &[Choice], n: usize) -> Vec<&Choice> {
+    let mut chosen: Vec<&Choice> = choices.iter().collect();
+    if chosen.len() > n {
         let mean = |choice: &Choice| {
             let logprobs = choice.tokens.iter().filter_map(|t| t.logprobs.as_ref());
             let sum: f32 = logprobs.map(|token| token.logprob).sum();
             sum / choice.tokens.len().max(1) as f32
         };
-        choices.sort_by(|a, b| mean(b).total_cmp(&mean(a)));
-        choices.truncate(n);
+        chosen.sort_by(|a, b| mean(b).total_cmp(&mean(a)));
+        chosen.truncate(n);
     }
-    choices
+    chosen
 }
 
 /// What all parts of an answer have in common.
 struct Answer {
-    id: String,
-    created: u64,
-    model: String,
-    n_prompt_tokens: usize,
+    envelope: Envelope,
     tokenizer: Tokenizer,
     with_logprobs: bool,
 }
 
 impl Answer {
-    fn json(&self, choices: &Value) -> Value {
-        json!({
-            "id": self.id,
-            "object": "text_completion",
-            "created": self.created,
-            "model": self.model,
-            "choices": choices,
-        })
-    }
-
     fn choice(&self, index: usize, choice: &Choice, prompt: &[u32], echo: Option<&str>) -> Value {
         let mut lists = Lists::default();
         let mut offset = TextOffset::default();
@@ -283,11 +235,7 @@ struct CompletionChunks {
 
 impl CompletionChunks {
     fn chunk(&self, choice: Value) -> Value {
-        let mut chunk = self.answer.json(&json!([choice]));
-        if self.with_usage {
-            chunk["usage"] = Value::Null;
-        }
-        chunk
+        self.answer.envelope.chunk(choice, self.with_usage)
     }
 }
 
@@ -325,10 +273,6 @@ impl Chunks for CompletionChunks {
     }
 
     fn end(&mut self, all: &[Finished]) -> Option<Value> {
-        self.with_usage.then(|| {
-            let mut last = self.answer.json(&json!([]));
-            last["usage"] = usage(self.answer.n_prompt_tokens, all);
-            last
-        })
+        self.answer.envelope.end(all, self.with_usage)
     }
 }
