@@ -3,21 +3,25 @@
 //! [`Llama`](crate::Llama) trains and runs on any device; [`HostLlama`] only reads, on the CPU. One
 //! forward pass is a handful of kernel calls a layer over buffers that are kept.
 
+mod adapter;
 mod cache;
 mod linear;
 mod load;
 mod weights;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use firebox_tensor::host::{
     AttentionShape, KvFormat, PanelMatrix, SimdLevel, Start, attend, in_team, rms_norm, rotate,
     softmax_nll, swiglu,
 };
 
+pub use self::adapter::HostAdapter;
 pub use self::cache::{HostBlocks, HostCache};
 pub use self::weights::{HostWeights, UnknownHostWeights};
 
+use self::adapter::{AdaptedRows, Place};
 use self::cache::Workspace;
 use self::linear::HostLinear;
 use crate::config::LlamaConfig;
@@ -44,6 +48,8 @@ pub struct HostLlama {
     norm: Vec<f32>,
     /// `[vocab, d_model]`; `None` when the head is the embedding.
     lm_head: Option<PanelMatrix>,
+    /// Beside the weights for every sequence that has none of its own.
+    adapter: Option<Arc<HostAdapter>>,
 }
 
 /// The next tokens of one sequence among those of a batch.
@@ -55,6 +61,8 @@ pub struct HostSegment<'a> {
     pub n_past: usize,
     /// The sequence's blocks, first to last, up to the last of `ids` at least.
     pub table: &'a [u32],
+    /// What the sequence has beside the weights.
+    pub adapter: Option<&'a HostAdapter>,
 }
 
 impl HostSegment<'_> {
@@ -104,6 +112,16 @@ impl HostLlama {
         self
     }
 
+    /// The same with an adapter beside the weights, for every sequence that has none of its own.
+    ///
+    /// # Errors
+    /// As [`HostAdapter::check`].
+    pub fn with_adapter(mut self, adapter: Arc<HostAdapter>) -> Result<Self, ModelError> {
+        adapter.check(&self.config)?;
+        self.adapter = Some(adapter);
+        Ok(self)
+    }
+
     /// An empty cache for one sequence.
     pub fn new_cache(&self) -> HostCache {
         HostCache::new(self.new_blocks())
@@ -127,6 +145,7 @@ impl HostLlama {
             ids,
             n_past: cache.len,
             table: &cache.table,
+            adapter: None,
         };
         in_team(|| self.compute(&[segment], &mut cache.blocks));
         cache.len += ids.len();
@@ -137,7 +156,7 @@ impl HostLlama {
     /// blocks, which hold the rows' hidden states until the next call, segment after segment.
     ///
     /// # Errors
-    /// As [`Self::forward`].
+    /// As [`Self::forward`], and [`HostAdapter::check`].
     ///
     /// # Panics
     /// When a table names a block that is not there or does not reach its segment's last token.
@@ -149,6 +168,9 @@ impl HostLlama {
         for segment in segments {
             self.config.check_context(segment.positions().end)?;
             self.config.check_ids(segment.ids)?;
+            if let Some(adapter) = segment.adapter {
+                adapter.check(&self.config)?;
+            }
         }
         in_team(|| self.compute(segments, blocks));
         Ok(())
@@ -157,23 +179,25 @@ impl HostLlama {
     fn compute(&self, segments: &[HostSegment<'_>], blocks: &mut HostBlocks) {
         let d_model = self.config.d_model;
         blocks.begin(segments, d_model);
+        let adapted = AdaptedRows::group(segments, self.adapter.as_deref());
         let ids = segments.iter().flat_map(|segment| segment.ids);
         for (id, x) in ids.zip(blocks.work.x.chunks_exact_mut(d_model)) {
             self.embed_tokens.unpack_row(*id as usize, x);
         }
-        for (i, layer) in self.layers.iter().enumerate() {
-            self.attention(layer, segments, blocks, i);
-            self.feed_forward(layer, &mut blocks.work);
+        for i in 0..self.layers.len() {
+            self.attention(i, segments, &adapted, blocks);
+            self.feed_forward(i, &adapted, &mut blocks.work);
         }
     }
 
     fn attention(
         &self,
-        layer: &HostLayer,
-        segments: &[HostSegment<'_>],
-        blocks: &mut HostBlocks,
         i: usize,
+        segments: &[HostSegment<'_>],
+        adapted: &[AdaptedRows<'_>],
+        blocks: &mut HostBlocks,
     ) {
+        let layer = &self.layers[i];
         let (n_heads, n_kv_heads) = (self.config.n_heads, self.config.n_kv_heads);
         let work = &mut blocks.work;
         let (n_rows, stride) = (work.positions.len(), layer.qkv_proj.n_out());
@@ -183,6 +207,10 @@ impl HostLlama {
         layer
             .qkv_proj
             .apply(&work.normed, &mut work.wide, Start::Zero, scratch);
+        for rows in adapted {
+            let (x, y) = (&work.normed, &mut work.wide);
+            rows.add((i, Place::Qkv), x, y, &mut work.side);
+        }
         let n_rotated = n_heads + n_kv_heads;
         rotate(
             self.level,
@@ -203,25 +231,38 @@ impl HostLlama {
             Start::Accumulate,
             &mut work.scratch,
         );
+        for rows in adapted {
+            let (x, y) = (&work.narrow, &mut work.x);
+            rows.add((i, Place::O), x, y, &mut work.side);
+        }
     }
 
-    fn feed_forward(&self, layer: &HostLayer, work: &mut Workspace) {
-        let n_rows = work.positions.len();
+    fn feed_forward(&self, i: usize, adapted: &[AdaptedRows<'_>], work: &mut Workspace) {
+        let layer = &self.layers[i];
+        let (n_rows, n_wide) = (work.positions.len(), layer.gate_up_proj.n_out());
         work.normalize(
             self.level,
             &layer.post_attention_layernorm,
             self.config.rms_eps,
         );
-        work.wide.resize(n_rows * layer.gate_up_proj.n_out(), 0.0);
+        work.wide.resize(n_rows * n_wide, 0.0);
         let scratch = &mut work.scratch;
         layer
             .gate_up_proj
             .apply(&work.normed, &mut work.wide, Start::Zero, scratch);
+        for rows in adapted {
+            let (x, y) = (&work.normed, &mut work.wide);
+            rows.add((i, Place::GateUp), x, y, &mut work.side);
+        }
         work.narrow.resize(n_rows * self.config.d_ff, 0.0);
         swiglu(self.level, &work.wide, self.config.d_ff, &mut work.narrow);
         layer
             .down_proj
             .apply(&work.narrow, &mut work.x, Start::Accumulate, scratch);
+        for rows in adapted {
+            let (x, y) = (&work.narrow, &mut work.x);
+            rows.add((i, Place::Down), x, y, &mut work.side);
+        }
     }
 
     /// Logits after the last computed token, `[vocab]`.

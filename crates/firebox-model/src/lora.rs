@@ -19,6 +19,7 @@ use crate::linear::Weight;
 use crate::llama::Llama;
 pub use combine::combine_adapters;
 use dropout::Dropout;
+pub(crate) use files::{FileFactors, check_all_taken, check_kind};
 pub(crate) use names::matches;
 pub use names::matches_pattern;
 use pissa::Principal;

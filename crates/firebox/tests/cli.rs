@@ -261,7 +261,15 @@ fn weights_and_cache_in_other_forms_move_the_score_a_little() {
     );
     let adapter = work.path("adapter");
     json_of(&work.finetune(&work.base, &adapter, &["--seq", "16", "--steps", "1"]));
-    let error = error_of(&[&generate[..], &["f16", "--adapter", &adapter]].concat());
+    let adapted = [&generate[..], &["f16", "--adapter", &adapter]].concat();
+    json_of(&[&adapted[..], &["--json"]].concat());
+    // DoRA is computed on burn, which has no other forms.
+    let config = Path::new(&adapter).join("adapter_config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let dora = text.replace("\"use_dora\": false", "\"use_dora\": true");
+    assert_ne!(text, dora);
+    std::fs::write(&config, dora).unwrap();
+    let error = error_of(&adapted);
     assert!(
         error.contains("--kv-cache f16") && error.contains("firebox merge"),
         "{error}"

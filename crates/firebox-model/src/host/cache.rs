@@ -6,6 +6,7 @@ use firebox_tensor::host::{
 };
 
 use super::HostSegment;
+use super::adapter::SideBuffers;
 
 /// What one sequence has computed so far: blocks that are taken as tokens arrive and never moved.
 #[derive(Debug)]
@@ -46,6 +47,7 @@ pub(super) struct Workspace {
     /// What attention, or the gate, made of them.
     pub(super) narrow: Vec<f32>,
     pub(super) scratch: MatmulScratch,
+    pub(super) side: Box<SideBuffers>,
     pub(super) rotary: RotaryTable,
 }
 
@@ -98,6 +100,7 @@ impl HostBlocks {
                 wide: Vec::new(),
                 narrow: Vec::new(),
                 scratch: MatmulScratch::default(),
+                side: Box::default(),
                 rotary: RotaryTable::new(inv_freq),
             },
         }

@@ -5,6 +5,44 @@ use std::borrow::Cow;
 use firebox_tensor::host::{Columns, MatmulScratch, PanelMatrix, Start};
 use firebox_tensor::packed::{INT8_OUTLIERS_FROM, round_activations};
 
+use crate::config::LlamaConfig;
+
+/// Linear layers of a decoder layer that read the same rows, as they are called in a checkpoint.
+pub(super) struct Projection {
+    /// Names behind `model.layers.{i}.`, and numbers of outputs.
+    pub(super) parts: Vec<(&'static str, usize)>,
+    pub(super) d_in: usize,
+    pub(super) has_bias: bool,
+}
+
+impl Projection {
+    /// Queries with keys and values, what attention gives, gate with up, and down.
+    pub(super) fn of_layer(config: &LlamaConfig) -> [Self; 4] {
+        let (d_model, d_ff) = (config.d_model, config.d_ff);
+        let q = config.n_heads * config.head_dim;
+        let kv = config.n_kv_heads * config.head_dim;
+        let qkv = vec![
+            ("self_attn.q_proj", q),
+            ("self_attn.k_proj", kv),
+            ("self_attn.v_proj", kv),
+        ];
+        let o = vec![("self_attn.o_proj", d_model)];
+        let gate_up = vec![("mlp.gate_proj", d_ff), ("mlp.up_proj", d_ff)];
+        let down = vec![("mlp.down_proj", d_model)];
+        let new = |parts, d_in, has_bias| Self {
+            parts,
+            d_in,
+            has_bias,
+        };
+        [
+            new(qkv, d_model, config.qkv_bias),
+            new(o, q, config.o_bias),
+            new(gate_up, d_model, config.mlp_bias),
+            new(down, d_ff, config.mlp_bias),
+        ]
+    }
+}
+
 /// One or more weights one below the other. Where their formats differ they are multiplied one
 /// after the other.
 #[derive(Debug)]

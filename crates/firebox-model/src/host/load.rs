@@ -6,7 +6,7 @@ use firebox_tensor::host::{
 };
 use firebox_tensor::packed::{PackedFormat, PackedMatrix};
 
-use super::linear::HostLinear;
+use super::linear::{HostLinear, Projection};
 use super::weights::HostWeights;
 use super::{HostLayer, HostLlama};
 use crate::config::LlamaConfig;
@@ -49,6 +49,7 @@ impl HostLlama {
             layers: layers?,
             norm: loader.vector("model.norm.weight", config.d_model, "hidden_size")?,
             lm_head,
+            adapter: None,
             config,
         })
     }
@@ -110,26 +111,14 @@ impl Loader<'_> {
     fn layer(&mut self, i: usize) -> Result<HostLayer, ModelError> {
         let config = self.config;
         let prefix = format!("model.layers.{i}.");
-        let (q, kv) = (
-            config.n_heads * config.head_dim,
-            config.n_kv_heads * config.head_dim,
-        );
-        let (d_model, d_ff) = (config.d_model, config.d_ff);
-        let qkv = [
-            ("self_attn.q_proj", q),
-            ("self_attn.k_proj", kv),
-            ("self_attn.v_proj", kv),
-        ];
-        let o = [("self_attn.o_proj", d_model)];
-        let gate_up = [("mlp.gate_proj", d_ff), ("mlp.up_proj", d_ff)];
-        let down = [("mlp.down_proj", d_model)];
+        let [qkv, o, gate_up, down] = Projection::of_layer(config);
         Ok(HostLayer {
             input_layernorm: self.norm(&prefix, "input_layernorm")?,
-            qkv_proj: self.linear(&prefix, &qkv, d_model, config.qkv_bias)?,
-            o_proj: self.linear(&prefix, &o, q, config.o_bias)?,
+            qkv_proj: self.linear(&prefix, &qkv)?,
+            o_proj: self.linear(&prefix, &o)?,
             post_attention_layernorm: self.norm(&prefix, "post_attention_layernorm")?,
-            gate_up_proj: self.linear(&prefix, &gate_up, d_model, config.mlp_bias)?,
-            down_proj: self.linear(&prefix, &down, d_ff, config.mlp_bias)?,
+            gate_up_proj: self.linear(&prefix, &gate_up)?,
+            down_proj: self.linear(&prefix, &down)?,
         })
     }
 
@@ -138,19 +127,14 @@ impl Loader<'_> {
         self.vector(&name, self.config.d_model, "hidden_size")
     }
 
-    /// Parts `(name, outputs)` that read the same rows; neighbours of one format become one matrix.
-    fn linear(
-        &mut self,
-        prefix: &str,
-        parts: &[(&str, usize)],
-        d_in: usize,
-        has_bias: bool,
-    ) -> Result<HostLinear, ModelError> {
+    /// Neighbours of one format become one matrix.
+    fn linear(&mut self, prefix: &str, projection: &Projection) -> Result<HostLinear, ModelError> {
         let (mut sources, mut bias) = (Vec::new(), Vec::new());
-        for (part, d_out) in parts {
+        let d_in = projection.d_in;
+        for (part, d_out) in &projection.parts {
             let name = format!("{prefix}{part}");
             sources.push(self.source(&format!("{name}.weight"), [*d_out, d_in], self.weights)?);
-            if has_bias {
+            if projection.has_bias {
                 bias.extend(self.vector(&format!("{name}.bias"), *d_out, field_of(&name))?);
             }
         }

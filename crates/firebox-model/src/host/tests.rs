@@ -1,9 +1,9 @@
-use firebox_checkpoint::Dtype;
+use firebox_checkpoint::{Adapter, Dtype};
 use firebox_tensor::packed::PackedFormat;
 
 use super::*;
 use crate::llama::tests::{saved, tiny};
-use crate::{HostWeights, Llama};
+use crate::{HostWeights, Llama, LoraConfig};
 
 fn ids(n: usize) -> Vec<u32> {
     (0..n as u32).map(|i| (i * 17 + 3) % 61).collect()
@@ -176,4 +176,108 @@ fn names_of_forms_are_read_back() {
         error.contains("`q9`") && error.contains("`stored`"),
         "{error}"
     );
+}
+
+/// An adapter of the tiny decoder that changes something, and the decoder with it.
+fn adapted(seed: u64, targets: &[&str]) -> (Adapter, Llama) {
+    let config = LoraConfig::new(3, 6.0, targets.iter().copied());
+    let mut model = tiny().attach_lora(&config, seed).unwrap();
+    for (_, linear) in model.linears_mut() {
+        if let Some(lora) = &mut linear.lora {
+            lora.lora_b = lora.lora_b.clone().map(|b| b.add_scalar(0.1));
+        }
+    }
+    (model.adapter("tiny").unwrap(), model)
+}
+
+#[test]
+fn an_adapter_computes_what_it_does_on_burn() {
+    let (_dir, checkpoint) = saved(&tiny(), Dtype::F32);
+    let ids = ids(100);
+    let plain = tiny().token_nll(&ids).unwrap();
+    for targets in [
+        &["q_proj", "model.layers.*.mlp.*"][..],
+        &["v_proj", "k_proj", "o_proj"],
+    ] {
+        let (adapter, on_burn) = adapted(3, targets);
+        let host = HostLlama::load(&checkpoint, HostWeights::Stored).unwrap();
+        let adapter = HostAdapter::new(host.config(), &adapter).unwrap();
+        let host = host.with_adapter(Arc::new(adapter)).unwrap();
+        let expected = on_burn.token_nll(&ids).unwrap();
+        let found = host.token_nll(&ids).unwrap();
+        let difference = |a: &[f32], b: &[f32]| {
+            let pairs = a.iter().zip(b);
+            pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+        };
+        assert!(difference(&found, &expected) < 1e-4, "{targets:?}");
+        assert!(difference(&expected, &plain) > 0.01, "it changes nothing");
+    }
+}
+
+#[test]
+fn a_row_has_the_same_bits_beside_rows_of_other_adapters() {
+    let (_dir, checkpoint) = saved(&tiny(), Dtype::F32);
+    let model = HostLlama::load(&checkpoint, HostWeights::Stored).unwrap();
+    let load = |(adapter, _)| HostAdapter::new(model.config(), &adapter).unwrap();
+    let first = load(adapted(3, &["q_proj", "down_proj"]));
+    let second = load(adapted(4, &["gate_proj", "o_proj", "v_proj"]));
+    let of_sequence = [
+        Some(&first),
+        None,
+        Some(&second),
+        Some(&first),
+        Some(&second),
+    ];
+    let texts: Vec<Vec<u32>> = (0..5).map(|i| ids(20 + 7 * i)).collect();
+    let tables: Vec<[u32; 1]> = (0..5).map(|i| [i]).collect();
+    let segment = |i: usize| HostSegment {
+        ids: &texts[i],
+        n_past: 0,
+        table: &tables[i],
+        adapter: of_sequence[i],
+    };
+    let rows = |segments: &[HostSegment<'_>]| {
+        let mut blocks = model.new_blocks();
+        blocks.reach(5);
+        model.forward_batch(segments, &mut blocks).unwrap();
+        blocks.work.x
+    };
+    let together = rows(&(0..5).map(segment).collect::<Vec<_>>());
+    let alone: Vec<f32> = (0..5).flat_map(|i| rows(&[segment(i)])).collect();
+    assert_eq!(together, alone);
+    let text = HostSegment {
+        adapter: None,
+        ..segment(0)
+    };
+    assert_ne!(rows(&[text]), rows(&[segment(0)]));
+}
+
+#[test]
+fn adapters_that_cannot_be_beside_others_are_refused() {
+    let config = tiny().config().clone();
+    let message = |adapter: &Adapter| {
+        let error = HostAdapter::new(&config, adapter).unwrap_err();
+        error.to_string()
+    };
+    let (whole, _) = adapted(3, &["q_proj"]);
+    let mut other = whole.clone();
+    other.config.use_dora = true;
+    assert_eq!(
+        message(&other),
+        "attach LoRA: expected two factors a layer, found DoRA or modules that were trained whole (hint: \
+         `firebox merge` makes one model of it and its base)"
+    );
+    let mut half = whole.clone();
+    half.tensors.pop_first();
+    assert!(message(&half).contains("found only one of them"));
+    let mut stray = whole.clone();
+    let tensor = stray.tensors.values().next().unwrap().clone();
+    stray.tensors.insert("base_model.model.x".into(), tensor);
+    assert!(message(&stray).contains("`base_model.model.x` belongs to no layer"));
+    let adapter = HostAdapter::new(&config, &whole).unwrap();
+    let larger = LlamaConfig {
+        n_layers: config.n_layers + 1,
+        ..config.clone()
+    };
+    assert!(adapter.check(&config).is_ok() && adapter.check(&larger).is_err());
 }

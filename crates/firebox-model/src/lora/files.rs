@@ -30,60 +30,24 @@ impl Llama {
         let mut model = self.no_grad();
         let mut loaded = 0;
         for (name, linear) in model.linears_mut() {
-            let factor = |which: &str| adapter.tensors.get(&peft_name(&name, which));
-            let (a, b) = match (factor("lora_A"), factor("lora_B")) {
-                (None, None) => continue,
-                (Some(a), Some(b)) => (a, b),
-                _ => {
-                    return Err(ModelError::Lora {
-                        what: format!(
-                            "layer `{name}`: expected lora_A and lora_B, found only one of them"
-                        ),
-                        hint: "is the adapter file whole?".into(),
-                    });
-                }
+            let shape = linear.shape();
+            let Some(factors) = FileFactors::of(adapter, &name, shape)? else {
+                continue;
             };
-            let [d_out, d_in] = linear.shape();
-            let rank = a.shape.first().copied().unwrap_or(0);
-            if rank == 0 || a.shape != [rank, d_in] || b.shape != [d_out, rank] {
-                return Err(ModelError::Lora {
-                    what: format!(
-                        "layer `{name}`: expected lora_A [r, {d_in}] and lora_B [{d_out}, r], found {:?} and {:?}",
-                        a.shape, b.shape
-                    ),
-                    hint: "was the adapter trained on another base model?".into(),
-                });
-            }
-            let scale = layer_scaling(&adapter.config, &name, rank);
-            let mut lora = LoraFactors::new(to_tensor(a, &device), to_tensor(b, &device), scale);
+            let (a, b) = (to_tensor(factors.a, &device), to_tensor(factors.b, &device));
+            let mut lora = LoraFactors::new(a, b, factors.scaling);
             lora.is_rank_stabilized = adapter.config.use_rslora;
             lora.dropout = Dropout::new(adapter.config.lora_dropout, 0, loaded as u64);
             loaded += 2;
             if adapter.config.use_dora {
-                lora.magnitude = Some(magnitude(adapter, &name, d_out, &device)?);
+                lora.magnitude = Some(magnitude(adapter, &name, shape[0], &device)?);
                 loaded += 1;
             }
             linear.lora = Some(lora);
         }
         loaded += model.load_whole(adapter)?;
-        if loaded != adapter.tensors.len() || loaded == 0 {
-            let known: Vec<_> = model
-                .linears()
-                .iter()
-                .map(|(n, _)| peft_name(n, "lora_A"))
-                .collect();
-            let stray = adapter.tensors.keys().find(|k| {
-                let factor = k.replace("lora_B", "lora_A");
-                !known.contains(&factor.replace(MAGNITUDE, "lora_A.weight"))
-            });
-            return Err(ModelError::Lora {
-                what: format!(
-                    "the adapter's tensor `{}` belongs to no layer of this model",
-                    stray.map_or("(none)", |s| s)
-                ),
-                hint: "is this adapter for this base model?".into(),
-            });
-        }
+        let layers = model.linears().into_iter().map(|(name, _)| name);
+        check_all_taken(adapter, loaded, layers)?;
         Ok(model)
     }
 
@@ -139,6 +103,74 @@ impl Llama {
         config.target_modules = Some(TargetModules::Names(targets.into_iter().collect()));
         Some(Adapter { config, tensors })
     }
+}
+
+/// The factors of one layer in a file.
+pub(crate) struct FileFactors<'a> {
+    /// `[rank, in]`.
+    pub(crate) a: &'a HostTensor,
+    /// `[out, rank]`.
+    pub(crate) b: &'a HostTensor,
+    pub(crate) scaling: f64,
+}
+
+impl<'a> FileFactors<'a> {
+    /// Those of a layer `[out, in]`; `None` where the adapter leaves it alone.
+    pub(crate) fn of(
+        adapter: &'a Adapter,
+        layer: &str,
+        [d_out, d_in]: [usize; 2],
+    ) -> Result<Option<Self>, ModelError> {
+        let factor = |which: &str| adapter.tensors.get(&peft_name(layer, which));
+        let (a, b) = match (factor("lora_A"), factor("lora_B")) {
+            (None, None) => return Ok(None),
+            (Some(a), Some(b)) => (a, b),
+            _ => {
+                return Err(ModelError::Lora {
+                    what: format!(
+                        "layer `{layer}`: expected lora_A and lora_B, found only one of them"
+                    ),
+                    hint: "is the adapter file whole?".into(),
+                });
+            }
+        };
+        let rank = a.shape.first().copied().unwrap_or(0);
+        if rank == 0 || a.shape != [rank, d_in] || b.shape != [d_out, rank] {
+            return Err(ModelError::Lora {
+                what: format!(
+                    "layer `{layer}`: expected lora_A [r, {d_in}] and lora_B [{d_out}, r], found {:?} and {:?}",
+                    a.shape, b.shape
+                ),
+                hint: "was the adapter trained on another base model?".into(),
+            });
+        }
+        let scaling = layer_scaling(&adapter.config, layer, rank);
+        Ok(Some(Self { a, b, scaling }))
+    }
+}
+
+/// Whether a model with these layers took every tensor of the adapter, `n_taken` of them, and any at
+/// all.
+pub(crate) fn check_all_taken(
+    adapter: &Adapter,
+    n_taken: usize,
+    layers: impl Iterator<Item = String>,
+) -> Result<(), ModelError> {
+    if n_taken == adapter.tensors.len() && n_taken > 0 {
+        return Ok(());
+    }
+    let known: Vec<_> = layers.map(|layer| peft_name(&layer, "lora_A")).collect();
+    let stray = adapter.tensors.keys().find(|name| {
+        let factor = name.replace("lora_B", "lora_A");
+        !known.contains(&factor.replace(MAGNITUDE, "lora_A.weight"))
+    });
+    Err(ModelError::Lora {
+        what: format!(
+            "the adapter's tensor `{}` belongs to no layer of this model",
+            stray.map_or("(none)", |stray| stray)
+        ),
+        hint: "is this adapter for this base model?".into(),
+    })
 }
 
 /// The sizes of DoRA, under the name of a layer.
@@ -208,7 +240,7 @@ impl Llama {
 }
 
 /// Only what is known is applied; anything else would silently give other outputs.
-fn check_kind(config: &AdapterConfig) -> Result<(), ModelError> {
+pub(crate) fn check_kind(config: &AdapterConfig) -> Result<(), ModelError> {
     let unsupported = [
         (config.peft_type != "LORA", "peft_type"),
         (config.fan_in_fan_out, "fan_in_fan_out"),

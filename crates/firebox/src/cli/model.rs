@@ -1,12 +1,13 @@
 //! From `--model` to a checkpoint, a tokenizer and weights on a device.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
-use firebox_checkpoint::Checkpoint;
+use firebox_checkpoint::{Adapter, Checkpoint, read_adapter};
 use firebox_data::{ChatTemplate, Message, Tokenizer};
 use firebox_hub::{PullOptions, Source};
-use firebox_model::{HostLlama, HostWeights, InferenceModel, Llama, token_ids};
+use firebox_model::{HostAdapter, HostLlama, HostWeights, InferenceModel, Llama, token_ids};
 use firebox_tensor::burn::tensor::Device;
 use firebox_tensor::host::KvFormat;
 use firebox_tensor::kernels::is_cpu;
@@ -199,13 +200,25 @@ impl ModelFiles {
 }
 
 impl LoadedModel {
-    /// On the CPU laid out for it; on other devices, and with an adapter, on burn.
+    /// On the CPU laid out for it; on other devices, and with an adapter that is more than factors,
+    /// on burn.
     pub(crate) fn open(globals: &Globals, args: &UseArgs) -> anyhow::Result<Self> {
         let device = globals.device.open()?;
-        if args.model.adapter.is_none() && is_cpu(&device) {
+        let adapter = args
+            .model
+            .adapter
+            .as_deref()
+            .map(read_adapter)
+            .transpose()?;
+        let is_plain = |adapter: &Adapter| HostAdapter::is_plain(&adapter.config);
+        if adapter.as_ref().is_none_or(is_plain) && is_cpu(&device) {
             firebox_tensor::host::return_freed_memory();
             let files = ModelFiles::open(globals, &args.model.model)?;
-            let model = HostLlama::load(&files.checkpoint, args.weights)?;
+            let mut model = HostLlama::load(&files.checkpoint, args.weights)?;
+            if let Some(adapter) = &adapter {
+                let adapter = HostAdapter::new(model.config(), adapter)?;
+                model = model.with_adapter(Arc::new(adapter))?;
+            }
             let model = model.with_kv_format(args.kv_cache).into();
             return Ok(Self { files, model });
         }
@@ -223,8 +236,8 @@ impl LoadedModel {
 
 /// An option that only a model laid out for this CPU has.
 fn only_laid_out(option: &str) -> anyhow::Error {
-    let wanted =
-        "expected the CPU and no --adapter (hint: `firebox merge` makes one model of the two)";
+    let wanted = "expected the CPU and no --adapter of DoRA or whole modules (hint: `firebox merge` \
+                  makes one model of the two)";
     UserError(format!("{option}: {wanted}")).into()
 }
 
@@ -234,7 +247,7 @@ impl Trainable {
         let files = ModelFiles::open(globals, &args.model)?;
         let mut model = Llama::load(&files.checkpoint, &device)?;
         if let Some(adapter) = &args.adapter {
-            model = model.load_adapter(&firebox_checkpoint::read_adapter(adapter)?)?;
+            model = model.load_adapter(&read_adapter(adapter)?)?;
         }
         Ok(Self { files, model })
     }
