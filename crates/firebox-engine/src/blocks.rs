@@ -15,8 +15,11 @@ use firebox_model::HostBlocks;
 /// What is before a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Parent {
-    /// Nothing. Texts are shared among those of one salt.
-    Root(u64),
+    /// Nothing. Texts are shared among those of one salt and one adapter, 0 for none.
+    Root {
+        salt: u64,
+        adapter: u64,
+    },
     Block(u32),
 }
 
@@ -142,10 +145,10 @@ impl BlockPool {
         }
     }
 
-    /// The longest beginning of `ids` that is in blocks.
-    pub(crate) fn find(&mut self, salt: u64, ids: &[u32]) -> Found {
+    /// The longest beginning of `ids`, which stand behind `root`, that is in blocks.
+    pub(crate) fn find(&mut self, root: Parent, ids: &[u32]) -> Found {
         let mut found = Found::default();
-        let mut parent = Parent::Root(salt);
+        let mut parent = root;
         let mut rest = ids;
         while let Some((id, n_same)) = self.best_child(parent, rest) {
             if n_same < HostBlocks::TOKENS {

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
+use firebox_checkpoint::Adapter;
 use firebox_data::Tokenizer;
-use firebox_model::{CausalLm, InferenceModel, LlamaConfig};
+use firebox_model::{CausalLm, HostAdapter, InferenceModel, LlamaConfig};
 
 use crate::config::EngineConfig;
 use crate::error::EngineError;
@@ -31,6 +32,16 @@ pub trait TextEngine: Send + Sync + 'static {
     /// What it did and holds now.
     fn stats(&self) -> EngineStats;
 
+    /// Lays out an adapter, to be named in requests. It is gone when nobody holds it any more.
+    ///
+    /// # Errors
+    /// [`EngineError::Adapter`] when it is not for this model, or of a kind that cannot be beside
+    /// others; [`EngineError::NoAdapters`] where there can be none.
+    fn load_adapter(&self, adapter: &Adapter) -> Result<Arc<HostAdapter>, EngineError> {
+        let _ = adapter;
+        Err(EngineError::NoAdapters)
+    }
+
     /// What turns text into the model's ids.
     fn tokenizer(&self) -> &Tokenizer;
 
@@ -47,6 +58,8 @@ pub trait TextEngine: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Engine {
     model: LlamaConfig,
+    /// Whether sequences are computed together.
+    batches: bool,
     tokenizer: Tokenizer,
     parsers: Parsers,
     config: EngineConfig,
@@ -72,7 +85,8 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         let model = model.into();
         let sizes = model.config().clone();
-        if matches!(model, InferenceModel::Host(_)) {
+        let batches = matches!(model, InferenceModel::Host(_));
+        if batches {
             config.check(&sizes)?;
         }
         let (vocab_size, found) = (sizes.vocab_size, tokenizer.vocab_size());
@@ -99,6 +113,7 @@ impl Engine {
                 sizes.eos_ids.first().copied(),
             ),
             model: sizes,
+            batches,
             tokenizer,
             config,
             counters,
@@ -132,6 +147,9 @@ impl Engine {
 impl TextEngine for Engine {
     fn submit(&self, request: Request, sink: Box<dyn Sink>) -> Result<(), EngineError> {
         request.check(&self.model)?;
+        if request.adapter.is_some() && !self.batches {
+            return Err(EngineError::NoAdapters);
+        }
         let arrival = self.n_arrived.fetch_add(1, Relaxed);
         let max_seq_len = self.model.max_seq_len;
         let mut sequence = Sequence::new(request, arrival, max_seq_len, &self.tokenizer, sink)?;
@@ -147,6 +165,14 @@ impl TextEngine for Engine {
         drop(stats);
         let commands = self.commands.as_ref().ok_or(EngineError::Stopped)?;
         commands.send(sequence).map_err(|_| EngineError::Stopped)
+    }
+
+    fn load_adapter(&self, adapter: &Adapter) -> Result<Arc<HostAdapter>, EngineError> {
+        if !self.batches {
+            return Err(EngineError::NoAdapters);
+        }
+        let adapter = HostAdapter::new(&self.model, adapter).map_err(EngineError::Adapter)?;
+        Ok(Arc::new(adapter))
     }
 
     fn stats(&self) -> EngineStats {

@@ -47,6 +47,15 @@ pub enum EngineError {
     /// A value of the request is out of its range, or an id is not in the vocabulary.
     #[error(transparent)]
     Request(ModelError),
+    /// An adapter cannot be used with this model.
+    #[error(transparent)]
+    Adapter(ModelError),
+    /// The model is on a device where adapters are not changed while it serves.
+    #[error(
+        "expected a model on the CPU for adapters of single requests, found one on another device (hint: \
+         serve it with `--device cpu`, or with one `--adapter` for all)"
+    )]
+    NoAdapters,
     /// A grammar cannot be used.
     #[error("the grammar cannot be used: {reason}")]
     Grammar {

@@ -1,7 +1,7 @@
 //! Who is served next.
 //!
-//! Higher priority comes first; then the tenant that was served least; then the request that came
-//! first. A tenant that was away does not come back with credit.
+//! Higher priority comes first; then the tenant that was served least; then the request whose time is
+//! over first; then the one that came first. A tenant that was away does not come back with credit.
 //!
 //! Source: Sheng et al. (2024), algorithm 2, <https://arxiv.org/abs/2401.00588>.
 
@@ -71,6 +71,8 @@ impl FairQueue {
             (
                 Reverse(sequence.request.priority),
                 served.unwrap_or(0),
+                // One without a limit has all the time there is.
+                (sequence.deadline().is_none(), sequence.deadline()),
                 sequence.arrival,
             )
         };

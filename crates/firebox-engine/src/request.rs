@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use firebox_model::{GenerateConfig, LlamaConfig};
+use firebox_model::{GenerateConfig, HostAdapter, LlamaConfig};
 
 use crate::error::EngineError;
 use crate::grammar::Grammar;
@@ -16,6 +16,11 @@ pub struct Request {
     /// How tokens are drawn, and what ends the answer. With `max_new_tokens` 0 only the prompt is
     /// read.
     pub generate: GenerateConfig,
+    /// What is beside the model's weights, loaded by [`TextEngine::load_adapter`]. Requests with
+    /// different ones are computed in one batch.
+    ///
+    /// [`TextEngine::load_adapter`]: crate::TextEngine::load_adapter
+    pub adapter: Option<Arc<HostAdapter>>,
     /// What the answer must look like. It may still be cut by a limit; what ends by itself is whole.
     pub grammar: Option<Grammar>,
     /// Neither an end token nor a stop text ends the answer before so many tokens, unless a
@@ -29,7 +34,8 @@ pub struct Request {
     pub tenant: Arc<str>,
     /// Higher comes first, whoever asks.
     pub priority: i32,
-    /// The answer must be finished in this time.
+    /// The answer must be finished in this time. Of a tenant's requests the one that is late first is
+    /// served first.
     pub time_limit: Option<Duration>,
     /// Only requests of one salt share what is in the prefix cache.
     pub cache_salt: u64,
@@ -43,6 +49,7 @@ impl Request {
         Self {
             prompt_ids,
             generate,
+            adapter: None,
             grammar: None,
             min_tokens: 0,
             logprobs: None,
@@ -56,7 +63,7 @@ impl Request {
     }
 
     /// # Errors
-    /// For prompts that are empty, too long or not of the vocabulary.
+    /// For prompts that are empty, too long or not of the vocabulary, and adapters of other models.
     pub(crate) fn check(&self, model: &LlamaConfig) -> Result<(), EngineError> {
         let (n_prompt_tokens, max_seq_len) = (self.prompt_ids.len(), model.max_seq_len);
         if n_prompt_tokens == 0 {
@@ -70,6 +77,8 @@ impl Request {
                 max_seq_len,
             });
         }
+        let fits = self.adapter.as_ref().map(|adapter| adapter.check(model));
+        fits.unwrap_or(Ok(())).map_err(EngineError::Request)?;
         model
             .check_ids(&self.prompt_ids)
             .map_err(EngineError::Request)

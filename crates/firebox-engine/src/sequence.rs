@@ -92,10 +92,22 @@ impl Sequence {
         })
     }
 
+    /// What is before its first block.
+    pub(crate) fn root(&self) -> Parent {
+        Parent::Root {
+            salt: self.request.cache_salt,
+            adapter: self
+                .request
+                .adapter
+                .as_ref()
+                .map_or(0, |adapter| adapter.id()),
+        }
+    }
+
     /// What is before the `i`-th block.
     pub(crate) fn parent_of(&self, i: usize) -> Parent {
         match i.checked_sub(1) {
-            None => Parent::Root(self.request.cache_salt),
+            None => self.root(),
             Some(before) => Parent::Block(self.table[before]),
         }
     }
@@ -131,6 +143,7 @@ impl Sequence {
             ids: &self.tokens[self.n_computed..][..self.n_scheduled],
             n_past: self.n_computed,
             table: &self.table,
+            adapter: self.request.adapter.as_deref(),
         }
     }
 
@@ -140,6 +153,11 @@ impl Sequence {
             true => self.n_draft + 1,
             false => 0,
         }
+    }
+
+    /// When its time is over.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.received.checked_add(self.request.time_limit?)
     }
 
     pub(crate) fn is_over(&self) -> bool {

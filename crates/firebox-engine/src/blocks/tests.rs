@@ -2,19 +2,21 @@ use proptest::prelude::*;
 
 use super::*;
 
-const SALT: u64 = 0;
+/// Of one salt and adapter.
+const ROOT: Parent = Parent::Root {
+    salt: 0,
+    adapter: 0,
+};
 
 fn text(n: usize) -> Vec<u32> {
     (0..n as u32).map(|i| i * 7 % 50).collect()
 }
 
 /// Blocks for a whole text, their texts known.
-fn written(pool: &mut BlockPool, salt: u64, ids: &[u32]) -> Vec<u32> {
+fn written(pool: &mut BlockPool, ids: &[u32]) -> Vec<u32> {
     let mut table: Vec<u32> = Vec::new();
     for ids in ids.chunks(HostBlocks::TOKENS) {
-        let parent = table
-            .last()
-            .map_or(Parent::Root(salt), |id| Parent::Block(*id));
+        let parent = table.last().map_or(ROOT, |id| Parent::Block(*id));
         let id = pool.take().unwrap();
         table.push(pool.learn(parent, id, ids));
     }
@@ -25,20 +27,23 @@ fn written(pool: &mut BlockPool, salt: u64, ids: &[u32]) -> Vec<u32> {
 fn a_text_is_found_as_far_as_it_is_the_same() {
     let mut pool = BlockPool::new(8);
     let ids = text(150);
-    let mut table = written(&mut pool, SALT, &ids);
-    let found = pool.find(SALT, &ids[..140]);
+    let mut table = written(&mut pool, &ids);
+    let found = pool.find(ROOT, &ids[..140]);
     assert_eq!(found.table, table[..2]);
     assert_eq!(found.partial, Some((table[2], 12)));
     let mut other = ids.clone();
     other[70] = 99;
-    let found = pool.find(SALT, &other);
+    let found = pool.find(ROOT, &other);
     assert_eq!(
         (found.table, found.partial),
         (vec![table[0]], Some((table[1], 6)))
     );
     // What begins otherwise, and what is asked for by others, is not.
-    assert_eq!(pool.find(SALT, &[99]), Found::default());
-    assert_eq!(pool.find(1, &ids), Found::default());
+    assert_eq!(pool.find(ROOT, &[99]), Found::default());
+    for (salt, adapter) in [(1, 0), (0, 1)] {
+        let root = Parent::Root { salt, adapter };
+        assert_eq!(pool.find(root, &ids), Found::default());
+    }
     assert_eq!(pool.n_held(), 3);
     pool.let_go_all(&mut table);
     // Those that `find` gave are held still.
@@ -51,8 +56,8 @@ fn a_text_is_found_as_far_as_it_is_the_same() {
 #[test]
 fn the_same_text_is_held_once() {
     let mut pool = BlockPool::new(8);
-    let first = written(&mut pool, SALT, &text(64));
-    let second = written(&mut pool, SALT, &text(64));
+    let first = written(&mut pool, &text(64));
+    let second = written(&mut pool, &text(64));
     assert_eq!(first, second);
     assert_eq!(pool.n_held(), 1);
 }
@@ -61,17 +66,17 @@ fn the_same_text_is_held_once() {
 fn what_was_let_go_first_is_used_first_and_the_end_of_a_text_before_its_beginning() {
     let mut pool = BlockPool::new(4);
     let (old, new) = (text(128), vec![49; 128]);
-    let mut old_table = written(&mut pool, SALT, &old);
-    let mut new_table = written(&mut pool, SALT, &new);
+    let mut old_table = written(&mut pool, &old);
+    let mut new_table = written(&mut pool, &new);
     let (first, second) = (old_table[0], old_table[1]);
     assert_eq!(pool.take(), None);
     pool.let_go_all(&mut old_table);
     pool.let_go_all(&mut new_table);
     assert_eq!(pool.take(), Some(second));
-    assert_eq!(pool.find(SALT, &old).table, [first]);
+    assert_eq!(pool.find(ROOT, &old).table, [first]);
     assert_eq!(
         pool.take(),
-        pool.find(SALT, &new).table.get(1).copied().or(Some(3))
+        pool.find(ROOT, &new).table.get(1).copied().or(Some(3))
     );
 }
 
@@ -89,11 +94,11 @@ proptest! {
                 // A sequence comes: it takes what is known and writes the rest, as far as there is room.
                 0..3 => {
                     let ids: Vec<u32> = text(n).into_iter().map(|id| if id > 40 { id + kind } else { id }).collect();
-                    let mut table = pool.find(SALT, &ids).table;
+                    let mut table = pool.find(ROOT, &ids).table;
                     while table.len() * HostBlocks::TOKENS < n {
                         let Some(id) = pool.take() else { break };
                         let first = table.len() * HostBlocks::TOKENS;
-                        let parent = table.last().map_or(Parent::Root(SALT), |id| Parent::Block(*id));
+                        let parent = table.last().map_or(ROOT, |id| Parent::Block(*id));
                         let end = n.min(first + HostBlocks::TOKENS);
                         table.push(pool.learn(parent, id, &ids[first..end]));
                     }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use firebox_model::{GenerateConfig, SamplingConfig};
 
 use super::*;
@@ -45,6 +47,17 @@ fn tenants_take_turns_and_priority_comes_first() {
     }
     // `a` was served once when it is the turn of the rest.
     assert_eq!(order(&mut queue), [5, 3, 0, 4, 1, 2]);
+}
+
+#[test]
+fn of_one_tenant_the_one_that_is_late_first_is_next() {
+    let mut queue = FairQueue::default();
+    for (arrival, limit_s) in [(0, None), (1, Some(60)), (2, Some(5)), (3, None)] {
+        let mut sequence = sequence("a", arrival, 0);
+        sequence.request.time_limit = limit_s.map(Duration::from_secs);
+        queue.enter(sequence, &[]);
+    }
+    assert_eq!(order(&mut queue), [2, 1, 0, 3]);
 }
 
 #[test]

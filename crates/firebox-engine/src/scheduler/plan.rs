@@ -120,7 +120,7 @@ impl Scheduler {
         if sequence.may_share() {
             // The last token is computed in any case: it says what comes next.
             let known = &sequence.tokens[..sequence.tokens.len() - 1];
-            let found = self.pool.find(sequence.request.cache_salt, known);
+            let found = self.pool.find(sequence.root(), known);
             (sequence.table, partial) = (found.table, found.partial);
         }
         let n_blocks = (sequence.tokens.len() + 1).div_ceil(HostBlocks::TOKENS);

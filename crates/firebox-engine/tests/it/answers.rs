@@ -1,10 +1,12 @@
 //! An answer depends on the request alone.
 
+use std::sync::Arc;
+
 use firebox_engine::{Engine, EngineConfig, Events, Grammar, Request, Speculation, TextEngine};
 use firebox_model::CausalLm;
 
 use crate::common::{
-    Answer, TOKENIZER, answer, engine, greedy, ids, mixed_requests, on_burn, on_host,
+    ADAPTERS, Answer, TOKENIZER, answer, engine, greedy, ids, mixed_requests, on_burn, on_host,
 };
 
 fn one_by_one(engine: &Engine, requests: &[Request]) -> Vec<Answer> {
@@ -37,7 +39,7 @@ fn plain() -> EngineConfig {
 
 #[test]
 fn an_answer_is_the_same_whatever_else_is_computed() {
-    let requests = mixed_requests(60);
+    let requests = mixed_requests(200);
     let expected = one_by_one(&engine(plain()), &requests);
     assert!(expected.iter().any(|answer| answer.reason == "Length"));
     let speculation = Some(Speculation {
@@ -118,9 +120,9 @@ fn it_is_what_the_model_alone_generates() {
 }
 
 fn check_against(model: &impl CausalLm, engine: &Engine) {
-    for request in mixed_requests(12)
+    for request in mixed_requests(36)
         .into_iter()
-        .filter(|one| one.min_tokens == 0)
+        .filter(|one| one.min_tokens == 0 && one.adapter.is_none())
     {
         let alone = model
             .generate(
@@ -136,6 +138,37 @@ fn check_against(model: &impl CausalLm, engine: &Engine) {
         let text: String = tokens.iter().map(|token| token.text.as_str()).collect();
         assert_eq!(found.text, text);
     }
+}
+
+#[test]
+fn an_adapter_is_beside_the_weights_of_its_own_requests_alone() {
+    let engine = engine(EngineConfig::default());
+    let prompt = ids(4, 200);
+    let request = Request::new(prompt.clone(), greedy(20));
+    let of_base = answer(engine.generate(request.clone()).unwrap());
+    for adapter in &*ADAPTERS {
+        let request = Request {
+            adapter: Some(Arc::clone(adapter)),
+            ..request.clone()
+        };
+        // Its keys and values are not the base's.
+        let found = answer(engine.generate(request.clone()).unwrap());
+        assert_eq!(found.n_cached, 0);
+        assert_ne!(found.ids, of_base.ids);
+        let again = answer(engine.generate(request.clone()).unwrap());
+        assert_eq!((again.n_cached, &again.ids), (199, &found.ids));
+        let alone = on_host().with_adapter(Arc::clone(adapter)).unwrap();
+        let tokens = alone.generate(&prompt, request.generate, TOKENIZER.decoder(true));
+        let expected: Vec<u32> = tokens.unwrap().map(|token| token.id).collect();
+        assert_eq!(found.ids, expected);
+    }
+    let on_burn = Engine::start(on_burn(), TOKENIZER.clone(), EngineConfig::default()).unwrap();
+    let request = Request {
+        adapter: Some(Arc::clone(&ADAPTERS[0])),
+        ..request
+    };
+    let refused = on_burn.generate(request).unwrap_err().to_string();
+    assert!(refused.contains("expected a model on the CPU"), "{refused}");
 }
 
 #[test]

@@ -7,7 +7,8 @@ use firebox_checkpoint::{Checkpoint, Dtype, HfWriter};
 use firebox_data::{Tokenizer, train_byte_level_bpe};
 use firebox_engine::{Engine, EngineConfig, Event, Request, TokenLogprobs};
 use firebox_model::{
-    GenerateConfig, HostLlama, HostWeights, Llama, LlamaConfig, NamedWeight, SamplingConfig, Weight,
+    GenerateConfig, HostAdapter, HostLlama, HostWeights, Llama, LlamaConfig, LoraConfig,
+    NamedWeight, SamplingConfig, Weight,
 };
 use firebox_tensor::random::CounterRng;
 
@@ -45,6 +46,25 @@ pub(crate) fn on_host() -> HostLlama {
     HostLlama::load(&CHECKPOINT.1, HostWeights::Stored).unwrap()
 }
 
+/// Two adapters of it that change much.
+pub(crate) static ADAPTERS: LazyLock<[Arc<HostAdapter>; 2]> = LazyLock::new(|| {
+    let adapter = |seed: u64, targets: &[&str]| {
+        let config = LoraConfig::new(4, 8.0, targets.iter().copied());
+        let mut model = on_burn().attach_lora(&config, seed).unwrap();
+        for (_, linear) in model.linears_mut() {
+            if let Some(lora) = &mut linear.lora {
+                lora.lora_b = lora.lora_b.clone().map(|b| b.add_scalar(0.5));
+            }
+        }
+        let adapter = model.adapter("tiny").unwrap();
+        Arc::new(HostAdapter::new(model.config(), &adapter).unwrap())
+    };
+    [
+        adapter(1, &["q_proj", "v_proj", "down_proj"]),
+        adapter(2, &["k_proj", "o_proj", "gate_proj", "up_proj"]),
+    ]
+});
+
 pub(crate) static TOKENIZER: LazyLock<Tokenizer> =
     LazyLock::new(|| train_byte_level_bpe(["hello hello"], 258, &[]).unwrap());
 
@@ -66,7 +86,8 @@ pub(crate) fn greedy(max_new_tokens: usize) -> GenerateConfig {
     }
 }
 
-/// Requests of every kind; a third begin with the same 200 tokens, and some are repetitive.
+/// Requests of every kind; half have an adapter, a third begin with the same 200 tokens, and some are
+/// repetitive.
 pub(crate) fn mixed_requests(n: usize) -> Vec<Request> {
     let shared = ids(99, 200);
     let request = |i: usize| {
@@ -91,6 +112,7 @@ pub(crate) fn mixed_requests(n: usize) -> Vec<Request> {
             };
         }
         Request {
+            adapter: ADAPTERS.get(i / 3 % 4).cloned(),
             min_tokens: i % 5,
             logprobs: i.is_multiple_of(4).then_some(2),
             prompt_logprobs: i.is_multiple_of(7).then_some(1),
