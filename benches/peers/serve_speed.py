@@ -4,7 +4,8 @@
 
 Each client sends its next request when it has the answer to the last: 128 tokens in (about), 128 out, greedy,
 streamed, none of the prompts known from before. Then a prompt of about 2,000 tokens, and the same with 32
-other tokens at its end. 2 threads; one server at a time is up. A Markdown table of medians over ROUNDS
+other tokens at its end. Then, one client: answers in words, and answers that a JSON schema shapes. Firebox alone: the
+same 16 clients over four adapters. 2 threads; one server at a time is up. A Markdown table of medians over ROUNDS
 (3 unless given), with the smallest and the largest. The machine must do nothing else.
 """
 
@@ -13,10 +14,12 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
 
+from random_adapter import SHAPES, write_adapter
 from serving import firebox_serves, llama_serves, post
 
 NAME, THREADS, N_NEW = "served", 2, 128
@@ -31,24 +34,33 @@ TEXT = (
     "the gallery, from which the islands can be seen when the air is clear, and count the")
 LONG_PARTS, N_OTHER = 17, 32
 # As many tokens each.
+# Answers of so many tokens, free and shaped, by turns.
+N_SHAPED, SHAPED_PAIRS = 200, 4
+SCHEMA = {
+    "type": "array", "minItems": 60, "items": {
+        "type": "object", "required": ["name", "age", "kind"], "additionalProperties": False, "properties": {
+            "name": {"type": "string", "maxLength": 20}, "age": {"type": "integer"},
+            "kind": {"enum": ["keeper", "sailor", "visitor"]}}}}
+N_ADAPTERS, ADAPTER_RANK = 4, 16
 ENDS = ["one two three four five six seven eight", "red blue green white black brown gray pink"]
 
 
-def stream(url, prompt, n_new, cached):
-    """Seconds to the first token, and the number of tokens."""
+def stream(url, prompt, n_new, cached, **fields):
+    """Seconds to the first token, the number of tokens in, and seconds a token after the first."""
     begin, first, last = time.perf_counter(), None, None
-    with post(f"{url}/v1/completions", model=NAME, prompt=prompt, max_tokens=n_new, temperature=0, stream=True,
-              stream_options={"include_usage": True}, ignore_eos=True, cache_prompt=cached) as answer:
+    fields = {"model": NAME} | fields
+    with post(f"{url}/v1/completions", prompt=prompt, max_tokens=n_new, temperature=0, stream=True,
+              stream_options={"include_usage": True}, ignore_eos=True, cache_prompt=cached, **fields) as answer:
         for line in answer:
             if line.startswith(b"data: {"):
                 first = first or time.perf_counter() - begin
                 last = json.loads(line[6:])
     usage = last["usage"]
     assert usage["completion_tokens"] == n_new, usage
-    return first, usage["prompt_tokens"]
+    return first, usage["prompt_tokens"], (time.perf_counter() - begin - first) / max(1, n_new - 1)
 
 
-def load(url, n_clients, n_requests):
+def load(url, n_clients, n_requests, models=(NAME,)):
     """Tokens a second of all clients together, and the times to the first token."""
     todo, firsts, errors = list(range(n_requests)), [], []
 
@@ -59,7 +71,7 @@ def load(url, n_clients, n_requests):
                     k = todo.pop()
                 except IndexError:
                     return
-                firsts.append(stream(url, f"{k}. {TEXT}", N_NEW, cached=False)[0])
+                firsts.append(stream(url, f"{k}. {TEXT}", N_NEW, cached=False, model=models[k % len(models)])[0])
         except Exception as error:
             errors.append(error)
 
@@ -82,18 +94,39 @@ def at(values, part):
 def known_prompt(url):
     """Times to the first token of a long prompt, and of the same with another end."""
     text = " ".join(f"Part {k}. {TEXT}" for k in range(LONG_PARTS))
-    (new, n_new), (known, n_known) = (
+    (new, n_new, _), (known, n_known, _) = (
         stream(url, f"{text} {' '.join([end] * (N_OTHER // 8))}", 4, cached=True) for end in ENDS)
     assert n_new == n_known, (n_new, n_known)
     return {"new": new, "known": known, "n": n_new}
 
 
-def measure(serves, for_load, for_prompt):
+def shaped(url, field):
+    """What a schema costs a token: medians of the time a token takes, free and shaped."""
+    times = {"free": [], "shaped": []}
+    # The first has the schema compiled.
+    stream(url, TEXT, 8, cached=True, **{field: wrapped(field)})
+    for k in range(SHAPED_PAIRS):
+        for kind, fields in (("free", {}), ("shaped", {field: wrapped(field)})):
+            times[kind].append(stream(url, f"{k}. {TEXT}", N_SHAPED, cached=False, **fields)[2])
+    free, with_schema = (statistics.median(found) for found in times.values())
+    return {"free": free * 1e3, "shaped": with_schema * 1e3, "cost": 100 * (with_schema / free - 1)}
+
+
+def wrapped(field):
+    return {"json": SCHEMA} if field == "structured_outputs" else SCHEMA
+
+
+def measure(serves, for_load, for_prompt, schema_field, adapters=()):
     found = {}
     with serves(*for_load) as url:
         stream(url, "Hello", 8, cached=False)
         for n_clients, n_requests in LOADS.items():
             found |= {(n_clients, what): value for what, value in load(url, n_clients, n_requests).items()}
+        found |= {("schema", what): value for what, value in shaped(url, schema_field).items()}
+        if adapters:
+            n_clients, n_requests = max(LOADS.items())
+            loaded = load(url, n_clients, n_requests, adapters)
+            found |= {("adapters", what): value for what, value in loaded.items()}
     with serves(*for_prompt) as url:
         stream(url, "Hello", 8, cached=False)
         found |= {("prompt", what): value for what, value in known_prompt(url).items()}
@@ -112,10 +145,20 @@ def main(firebox, llama_server, model, n_rounds):
     def theirs(*args):
         return llama_serves(llama_server, model, "-t", THREADS, "-c", 16384, "--no-warmup", *args)
 
+    adapters = [f"adapter-{k}" for k in range(N_ADAPTERS)]
+
+    def firebox_with(form, folder):
+        args = ["--kv-cache", form, "--adapters", folder]
+        return measure(ours, args, args, "structured_outputs", adapters)
+
+    folder = tempfile.TemporaryDirectory()
+    for k, name in enumerate(adapters):
+        targets = [module.split(".")[1] for module in SHAPES]
+        write_adapter(Path(folder.name) / name, k, ADAPTER_RANK, targets)
     servers = {
-        "llama.cpp": lambda: measure(theirs, ["-np", 16], ["-np", 4]),
-        "Firebox, KV f16": lambda: measure(ours, ["--kv-cache", "f16"], ["--kv-cache", "f16"]),
-        "Firebox, KV int8": lambda: measure(ours, ["--kv-cache", "int8"], ["--kv-cache", "int8"]),
+        "llama.cpp": lambda: measure(theirs, ["-np", 16], ["-np", 4], "json_schema"),
+        "Firebox, KV f16": lambda: firebox_with("f16", folder.name),
+        "Firebox, KV int8": lambda: firebox_with("int8", folder.name),
     }
     found = {name: [] for name in servers}
     names = list(servers)
@@ -133,6 +176,16 @@ def main(firebox, llama_server, model, n_rounds):
         for name, rounds in found.items():
             cells = [cell(rounds, (n_clients, what), digits) for what, digits in (("tok/s", 1), ("p50", 3), ("p95", 3))]
             print(f"| {name} | {n_clients} | {' | '.join(cells)} |")
+    print(f"\n| ms a token of {N_SHAPED}, one client | free | JSON schema | cost, % |\n|---|--:|--:|--:|")
+    for name, rounds in found.items():
+        cells = [cell(rounds, ("schema", what), digits) for what, digits in (("free", 2), ("shaped", 2), ("cost", 1))]
+        print(f"| {name} | {' | '.join(cells)} |")
+    print(f"\n| 16 clients, {N_ADAPTERS} adapters of rank {ADAPTER_RANK} in all projections | tokens/s | first token, p50 "
+          "| p95 |\n|---|--:|--:|--:|")
+    for name, rounds in found.items():
+        if ("adapters", "p50") in rounds[0]:
+            cells = [cell(rounds, ("adapters", what), 1 if what == "tok/s" else 3) for what in ("tok/s", "p50", "p95")]
+            print(f"| {name} | {' | '.join(cells)} |")
     n_tokens = {run["prompt", "n"] for rounds in found.values() for run in rounds}
     assert len(n_tokens) == 1, n_tokens
     print(f"\n| {n_tokens.pop()} tokens in, first token | new | all but the last {N_OTHER} known |\n|---|--:|--:|")

@@ -1,10 +1,11 @@
 """Hours of a bad day for the server, in minutes: random requests, clients that leave, bodies that are no JSON,
-readers that do not read, at twice what it can compute at once.
+readers that do not read, at twice what it can compute at once; adapters are replaced, unloaded and loaded all the
+while.
 
     python soak.py FIREBOX MODEL [MINUTES]
 
 30 minutes unless told otherwise. Fails where a request is neither answered nor refused, the server ends, an
-engine restarts, blocks are held or requests run when all is over, memory grows after the first third, or 1,000
+engine restarts, an adapter that is only replaced is not found, blocks are held or requests run when all is over, memory grows after the first third, or 1,000
 idle connections cost 50 MB.
 """
 
@@ -12,17 +13,21 @@ import asyncio
 import json
 import random
 import sys
+import tempfile
 import time
 import urllib.request
 from collections import Counter
 from pathlib import Path
 
+from random_adapter import write_adapter
 from serving import firebox_serves
 
 N_CLIENTS, N_AT_ONCE = 64, 32
 N_IDLE, MAX_IDLE_BYTES = 1000, 50e6
 # Of the peak of the first third: the allocator's slack, and texts of unread answers.
 MAX_GROWTH = 1.10
+# Adapters: one is replaced again and again, the other is unloaded and loaded.
+REPLACED, UNLOADED = "replaced", "unloaded"
 WORDS = "the patient was given insulin and blood glucose fell over two days while doctors watched".split()
 
 
@@ -46,6 +51,8 @@ def body(rng):
         fields["structured_outputs"] = {"regex": "[a-z ]{5,40}"}
     if rng.random() < 0.2:
         fields["n"] = 3
+    if rng.random() < 0.5:
+        fields["model"] = rng.choice((REPLACED, UNLOADED))
     if rng.random() < 0.5:
         return "/v1/completions", fields | {"prompt": " ".join(words), "logprobs": rng.choice((None, 3))}
     return "/v1/chat/completions", fields | {"messages": [{"role": "user", "content": " ".join(words)}]}
@@ -78,6 +85,8 @@ async def one(address, rng, seen):
         status = int(answer.split(b" ", 2)[1])
         is_whole = status != 200 or (b"[DONE]" in answer if fields["stream"] else b'"usage"' in answer)
         is_told = b'"error"' in answer
+        if status == 404 and fields.get("model") != UNLOADED:
+            return seen.update(["NOT FOUND, THOUGH NEVER UNLOADED"])
         seen.update([f"{kind} {status}" if is_whole or is_told else "NEITHER ANSWERED NOR TOLD"])
     finally:
         writer.close()
@@ -92,12 +101,37 @@ async def client(address, until, seed, seen):
             seen.update([f"FAILED: {type(error).__name__} {error}"])
 
 
-async def run(url, pid, minutes):
+async def change_adapters(url, folder, until, seen):
+    """Every second: new factors for one, the other away and back."""
+    def change(seed):
+        write_adapter(folder / REPLACED, seed)
+        for method, path, fields in (("POST", "", {"name": REPLACED}), ("DELETE", f"/{UNLOADED}", None)):
+            call(url, method, path, fields)
+        time.sleep(0.2)
+        call(url, "POST", "", {"name": UNLOADED})
+
+    seed = 0
+    while time.monotonic() < until:
+        seed += 1
+        await asyncio.to_thread(change, seed)
+        seen.update(["adapters changed"])
+        await asyncio.sleep(1)
+
+
+def call(url, method, path, fields):
+    data = json.dumps(fields).encode() if fields else None
+    headers = {"content-type": "application/json"} if fields else {}
+    asked = urllib.request.Request(f"{url}/v1/adapters{path}", data, headers, method=method)
+    urllib.request.urlopen(asked).read()
+
+
+async def run(url, pid, minutes, folder):
     address = url.removeprefix("http://").rsplit(":", 1)
     seen, peaks = Counter(), []
     start = time.monotonic()
     until = start + 60 * minutes
     clients = [asyncio.create_task(client(address, until, seed, seen)) for seed in range(N_CLIENTS)]
+    clients.append(asyncio.create_task(change_adapters(url, folder, until, seen)))
     while time.monotonic() < until:
         await asyncio.sleep(min(5, until - time.monotonic() + 0.1))
         peaks.append((time.monotonic() - start, rss(pid)))
@@ -113,11 +147,22 @@ async def run(url, pid, minutes):
 
 
 def main(firebox, model, minutes=30.0):
-    with firebox_serves(firebox, model, "--weights", "blocks", "--max-concurrent", str(N_AT_ONCE),
-                        "--cache-tokens", "8192", "--speculate", "4") as url:
+    with tempfile.TemporaryDirectory() as folder:
+        for seed, name in enumerate((REPLACED, UNLOADED)):
+            write_adapter(Path(folder) / name, seed)
+        found = soak(firebox, model, float(minutes), Path(folder))
+    report(*found)
+
+
+def soak(firebox, model, minutes, folder):
+    with firebox_serves(firebox, model, "--weights", "blocks", "--max-concurrent", N_AT_ONCE, "--cache-tokens", 8192,
+                        "--speculate", 4, "--adapters", folder) as url:
         pid = server_pid(url)
-        seen, peaks, idle_bytes = asyncio.run(run(url, pid, float(minutes)))
-        found = metrics(url)
+        seen, peaks, idle_bytes = asyncio.run(run(url, pid, minutes, folder))
+        return seen, peaks, idle_bytes, metrics(url)
+
+
+def report(seen, peaks, idle_bytes, found):
     step = max(1, len(peaks) // 12)
     print("memory, MB:", " ".join(f"{size / 1e6:.0f}" for _, size in peaks[::step]))
     third = len(peaks) // 3
