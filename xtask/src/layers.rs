@@ -43,6 +43,7 @@ const RESERVED: &[Reserved] = &[
     Reserved {
         what: &[
             "axum",
+            "http-body-util",
             "hyper",
             "hyper-util",
             "tower",

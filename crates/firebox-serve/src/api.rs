@@ -1,5 +1,6 @@
 //! The endpoints.
 
+mod adapters;
 mod chat;
 mod chat_body;
 mod completions;
@@ -21,7 +22,7 @@ use axum::{
     http::{Method, StatusCode, Uri},
     middleware,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use firebox_engine::{FinishReason, Finished};
 use serde_json::{Value, json};
@@ -43,6 +44,7 @@ const PATHS: &[&str] = &[
     "/tokenize",
     "/detokenize",
     "/v1/models",
+    "/v1/adapters",
     "/health",
     "/ready",
     "/metrics",
@@ -59,6 +61,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/detokenize", post(tokenize::detokenize))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{name}", get(models::one))
+        .route("/v1/adapters", get(adapters::list).post(adapters::load))
+        .route("/v1/adapters/{name}", delete(adapters::unload))
         .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/metrics", get(prometheus::metrics))

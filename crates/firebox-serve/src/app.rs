@@ -8,10 +8,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::{
-    Keys, ServedModel, ServerConfig, ServerMetrics,
-    error::{ApiError, clipped},
-};
+use crate::{Keys, ServedModel, ServerConfig, ServerMetrics, auth::Caller, error::ApiError};
 
 /// The state of a running server.
 pub(crate) struct App {
@@ -48,17 +45,16 @@ impl App {
         }
     }
 
-    /// Checks the `model` of a request; a request without one means the only model there is.
-    pub(crate) fn check_model(&self, requested: Option<String>) -> Result<(), ApiError> {
-        match requested {
-            Some(requested) if requested != self.model.name() => {
-                let requested = clipped(&requested);
-                Err(ApiError::UnknownModel {
-                    requested,
-                    served: self.model.name().to_owned(),
-                })
-            }
-            _ => Ok(()),
+    /// Whether the caller may change what the server has: with an admin's key, or from this machine
+    /// where there are no keys.
+    pub(crate) fn check_admin(&self, caller: &Caller) -> Result<(), ApiError> {
+        let is_admin = match (&self.keys, &caller.key) {
+            (None, _) => self.config.address.ip().is_loopback(),
+            (Some(_), key) => key.as_ref().is_some_and(|key| key.is_admin()),
+        };
+        match is_admin {
+            true => Ok(()),
+            false => Err(ApiError::Forbidden),
         }
     }
 

@@ -10,7 +10,7 @@ use axum::{
 use firebox_engine::EngineError;
 use serde_json::{Value, json};
 
-use crate::keys::TooMuch;
+use crate::{adapters::AdapterError, keys::TooMuch};
 
 /// Seconds after which a client refused by a full queue may try again.
 const RETRY_AFTER_S: u64 = 1;
@@ -54,7 +54,7 @@ pub(crate) enum ApiError {
         expected: String,
         found: String,
     },
-    #[error("unknown field `{param}`, expected one of {}", backticked(fields))]
+    #[error("unknown field `{param}`, expected one of {}", backticked(fields.iter().copied()))]
     UnknownField {
         param: String,
         fields: Vec<&'static str>,
@@ -72,16 +72,23 @@ pub(crate) enum ApiError {
          (hint: whoever runs the server makes keys)"
     )]
     Unauthorized,
+    #[error(
+        "expected an admin's key, or a server without keys that listens on the loopback address alone \
+         (hint: `firebox key --admin` makes one)"
+    )]
+    Forbidden,
     #[error(transparent)]
     TooMuch(#[from] TooMuch),
-    #[error("unknown path `{path}`, expected one of {}", backticked(paths))]
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+    #[error("unknown path `{path}`, expected one of {}", backticked(paths.iter().copied()))]
     UnknownPath {
         path: String,
         paths: &'static [&'static str],
     },
     #[error("the method {method} is not allowed for `{path}` (the header `allow` lists what is)")]
     Method { method: Method, path: String },
-    #[error("the model `{requested}` does not exist, this server has `{served}`")]
+    #[error("the model `{requested}` does not exist, this server has {served}")]
     UnknownModel { requested: String, served: String },
     #[error(
         "expected a model with a chat template, found none in `{model}` (hint: use `/v1/completions`)"
@@ -125,6 +132,12 @@ impl ApiError {
             Self::UnknownPath { .. } | Self::UnknownModel { .. } => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Adapter(AdapterError::TooMany { .. }) => StatusCode::CONFLICT,
+            Self::Adapter(AdapterError::Unknown { .. } | AdapterError::NotLoaded { .. }) => {
+                StatusCode::NOT_FOUND
+            }
+            Self::Adapter(AdapterError::Folder { .. }) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Engine(EngineError::QueueFull { .. }) | Self::TooMuch(_) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
@@ -140,6 +153,7 @@ impl ApiError {
             | Self::BodyCut
             | Self::NoChatTemplate { .. }
             | Self::Prompt { .. }
+            | Self::Adapter(_)
             | Self::Engine(_) => StatusCode::BAD_REQUEST,
         }
     }
@@ -149,6 +163,7 @@ impl ApiError {
         match self.status() {
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
             StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::FORBIDDEN => "permission_error",
             status if status.is_server_error() => "server_error",
             _ => "invalid_request_error",
         }
@@ -180,6 +195,11 @@ impl ApiError {
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodyTimeout { .. } | Self::TimedOut { .. } => "timeout",
             Self::Unauthorized => "invalid_api_key",
+            Self::Forbidden => "not_allowed",
+            Self::Adapter(AdapterError::Unknown { .. } | AdapterError::NotLoaded { .. }) => {
+                "adapter_not_found"
+            }
+            Self::Adapter(AdapterError::TooMany { .. }) => "too_many_adapters",
             Self::TooMuch(_) => "rate_limit_exceeded",
             Self::UnknownPath { .. } => "unknown_path",
             Self::Method { .. } => "method_not_allowed",
@@ -190,6 +210,7 @@ impl ApiError {
             Self::BodyCut
             | Self::NoChatTemplate { .. }
             | Self::Prompt { .. }
+            | Self::Adapter(_)
             | Self::Engine(_)
             | Self::Internal => return None,
         })
@@ -244,10 +265,18 @@ pub(crate) fn clipped(found: &str) -> String {
     }
 }
 
+/// An error and what caused it.
+pub(crate) fn whole_story(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |story, cause| {
+        format!("{story}: {cause}")
+    })
+}
+
 /// "`a`, `b`, `c`".
-fn backticked(names: &[&str]) -> String {
+pub(crate) fn backticked<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names
-        .iter()
+        .into_iter()
         .map(|name| format!("`{name}`"))
         .collect::<Vec<_>>()
         .join(", ")

@@ -16,8 +16,15 @@ use tokio::{
 use tracing::Span;
 
 use crate::{
-    app::App, auth::Caller, error::ApiError, keys::Key, limits::Limits, metrics::ServerMetrics,
-    model::Prompt, sampling::Sampling,
+    adapters::ServedAdapter,
+    app::App,
+    auth::Caller,
+    error::ApiError,
+    keys::Key,
+    limits::Limits,
+    metrics::ServerMetrics,
+    model::{Chosen, Prompt},
+    sampling::Sampling,
 };
 
 /// Events that may lie between the engine and a reader: more than any answer has.
@@ -29,6 +36,7 @@ const N_BEHIND: usize = 64;
 /// What the engine is asked on behalf of one HTTP request.
 #[derive(Debug)]
 pub(crate) struct Asked {
+    pub(crate) model: Chosen,
     pub(crate) prompts: Vec<Prompt>,
     /// Answers to each prompt.
     pub(crate) n: usize,
@@ -45,8 +53,12 @@ pub(crate) struct Job {
     events: mpsc::Receiver<(usize, Event)>,
     limits: Limits,
     metrics: ServerMetrics,
+    /// The name of the model that was asked for.
+    pub(crate) model: String,
     pub(crate) prompts: Vec<Vec<u32>>,
     pub(crate) n: usize,
+    /// Held until all is answered: who began with an adapter ends with it.
+    _adapter: Option<Arc<ServedAdapter>>,
     /// Answers that are not finished.
     n_open: usize,
     /// Who pays.
@@ -83,6 +95,8 @@ impl Job {
         let limits = Limits::new(&app.config, app.stop.subscribe());
         let (sender, events) = mpsc::channel(MAX_EVENTS);
         let n = asked.n;
+        let model = asked.model.name.clone();
+        let adapter = asked.model.adapter.clone();
         let asking = Asking {
             app: Arc::clone(app),
             key: key.clone(),
@@ -99,7 +113,9 @@ impl Job {
             limits,
             metrics: app.metrics.clone(),
             n_open: prompts.len() * n,
+            model,
             prompts,
+            _adapter: adapter,
             n,
             key,
             _place: place,
@@ -231,6 +247,7 @@ impl Asking {
 
     fn request(&self, prompt: Vec<u32>, k: u64) -> Request {
         let Asked {
+            model,
             sampling,
             logprobs,
             prompt_logprobs,
@@ -246,6 +263,7 @@ impl Asking {
             _ => 0,
         };
         Request {
+            adapter: model.adapter.as_ref().map(|one| Arc::clone(&one.weights)),
             grammar: sampling.grammar.clone(),
             min_tokens: sampling.min_tokens,
             logprobs: *logprobs,

@@ -41,6 +41,9 @@ pub struct KeyEntry {
     /// Requests under way at the same time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrent: Option<u32>,
+    /// Whether it may load and unload adapters.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub admin: bool,
 }
 
 /// The file: `[[key]]` tables.
@@ -104,6 +107,7 @@ pub fn new_key(name: &str) -> io::Result<(String, KeyEntry)> {
         requests_per_minute: None,
         tokens_per_minute: None,
         max_concurrent: None,
+        admin: false,
     };
     Ok((secret, entry))
 }
@@ -266,6 +270,10 @@ impl Key {
 
     pub(crate) fn name(&self) -> &str {
         &self.entry.name
+    }
+
+    pub(crate) fn is_admin(&self) -> bool {
+        self.entry.admin
     }
 
     /// A number for the key, by which the prefix cache keeps its texts apart; never 0.

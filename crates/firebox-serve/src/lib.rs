@@ -1,15 +1,18 @@
 #![doc = include_str!("../README.md")]
 
+mod adapters;
 mod api;
 mod app;
 mod auth;
 mod body;
+mod call_reader;
 mod config;
 mod connections;
 mod error;
 mod job;
 mod keys;
 mod limits;
+pub mod load;
 mod metrics;
 mod model;
 mod request_id;
@@ -20,6 +23,7 @@ mod structured;
 mod tls;
 mod tools;
 
+pub use adapters::AdapterError;
 pub use config::{ConfigError, ServerBuilder, ServerConfig};
 pub use error::ServeError;
 pub use keys::{KeyEntry, KeyError, Keys, add_key, new_key};

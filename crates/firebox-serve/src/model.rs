@@ -1,11 +1,14 @@
 //! The model that is served: an engine with what turns conversations into its ids.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use firebox_data::{ChatTemplate, Message};
 use firebox_engine::TextEngine;
 
-use crate::error::ApiError;
+use crate::{
+    adapters::{AdapterError, Adapters, ServedAdapter},
+    error::{ApiError, backticked, clipped},
+};
 
 /// A model under a name: what answers, its chat template, and what ends an answer.
 #[derive(Clone)]
@@ -14,6 +17,14 @@ pub struct ServedModel {
     engine: Arc<dyn TextEngine>,
     chat_template: Option<ChatTemplate>,
     eos_ids: Vec<u32>,
+    adapters: Arc<Adapters>,
+}
+
+/// The model that a request names: the served one, or it with an adapter.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    pub(crate) name: String,
+    pub(crate) adapter: Option<Arc<ServedAdapter>>,
 }
 
 /// What is to be continued.
@@ -35,6 +46,7 @@ impl ServedModel {
             engine: Arc::new(engine),
             chat_template: None,
             eos_ids: Vec::new(),
+            adapters: Arc::default(),
         }
     }
 
@@ -50,6 +62,61 @@ impl ServedModel {
     pub fn with_eos_ids(mut self, eos_ids: Vec<u32>) -> Self {
         self.eos_ids = eos_ids;
         self
+    }
+
+    /// Serves the adapters of a folder too, under the names of their own folders, at most `max` of
+    /// them. Those that are there are loaded now; see `/v1/adapters` and [`Self::read_adapters`] for
+    /// later.
+    ///
+    /// # Errors
+    /// [`AdapterError`]: the first of those that cannot be loaded.
+    pub fn with_adapters(
+        mut self,
+        folder: impl Into<PathBuf>,
+        max: usize,
+    ) -> Result<Self, AdapterError> {
+        self.adapters = Arc::new(Adapters::new(folder.into(), max));
+        match self.read_adapters()?.into_iter().next() {
+            None => Ok(self),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// Loads what is new or changed in the folder of adapters, and unloads what is gone from it. Gives
+    /// what could not be loaded.
+    ///
+    /// # Errors
+    /// [`AdapterError::Folder`] and [`AdapterError::NoFolder`].
+    pub fn read_adapters(&self) -> Result<Vec<AdapterError>, AdapterError> {
+        self.adapters.read_again(&self.name, &*self.engine)
+    }
+
+    pub(crate) fn load_adapter(&self, name: &str) -> Result<Arc<ServedAdapter>, AdapterError> {
+        match name == self.name {
+            true => Err(AdapterError::Name {
+                name: name.to_owned(),
+            }),
+            false => self.adapters.load(name, &*self.engine),
+        }
+    }
+
+    pub(crate) fn adapters(&self) -> &Adapters {
+        &self.adapters
+    }
+
+    /// What the `model` of a request means; without one, the model alone.
+    pub(crate) fn choose(&self, requested: Option<String>) -> Result<Chosen, ApiError> {
+        let name = requested.unwrap_or_else(|| self.name.clone());
+        let adapter = self.adapters.find(&name);
+        if adapter.is_some() || name == self.name {
+            return Ok(Chosen { name, adapter });
+        }
+        let adapters = self.adapters.loaded();
+        let names = adapters.iter().map(|(name, ..)| name.as_str());
+        Err(ApiError::UnknownModel {
+            requested: clipped(&name),
+            served: backticked(std::iter::once(&*self.name).chain(names)),
+        })
     }
 
     /// The name clients use.

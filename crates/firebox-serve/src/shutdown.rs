@@ -1,8 +1,8 @@
-//! The signals that end the server, and the one that has it read its keys again.
+//! The signals that end the server, and the one that has it read its files again.
 
 use std::path::PathBuf;
 
-use crate::Keys;
+use crate::{AdapterError, Keys, ServedModel};
 
 /// Resolves at SIGTERM or Ctrl-C: the future to give to [`Server::serve`](crate::Server::serve).
 ///
@@ -39,12 +39,12 @@ async fn sigterm() {
     std::future::pending().await
 }
 
-/// Reads the file of keys again at every SIGHUP, for as long as it is polled. Keys that cannot be read
-/// leave those there are, and say so in the log.
+/// Reads the file of keys and the model's folder of adapters again at every SIGHUP, for as long as it
+/// is polled. What cannot be read leaves what there is, and says so in the log.
 ///
 /// Where the system gives no signals, it waits for ever. Must be polled inside a tokio runtime.
 #[cfg(unix)]
-pub async fn reload_at_hangup(keys: Keys, file: PathBuf) {
+pub async fn reload_at_hangup(keys: Option<(Keys, PathBuf)>, model: ServedModel) {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut hangups = match signal(SignalKind::hangup()) {
@@ -55,15 +55,29 @@ pub async fn reload_at_hangup(keys: Keys, file: PathBuf) {
         }
     };
     while hangups.recv().await.is_some() {
-        match keys.reload(&file) {
-            Ok(()) => tracing::info!(n_keys = keys.len(), "keys read again"),
-            Err(error) => tracing::error!(%error, "the keys stay as they were"),
+        if let Some((keys, file)) = &keys {
+            match keys.reload(file) {
+                Ok(()) => tracing::info!(n_keys = keys.len(), "keys read again"),
+                Err(error) => tracing::error!(%error, "the keys stay as they were"),
+            }
+        }
+        let model = model.clone();
+        let adapters = tokio::task::spawn_blocking(move || model.read_adapters());
+        match adapters.await {
+            Ok(Err(AdapterError::NoFolder)) | Err(_) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the adapters stay as they were"),
+            Ok(Ok(failed)) => {
+                for error in failed {
+                    tracing::error!(%error, "the adapter stays as it was");
+                }
+                tracing::info!("adapters read again");
+            }
         }
     }
 }
 
 /// Waits for ever: the system gives no signals.
 #[cfg(not(unix))]
-pub async fn reload_at_hangup(_: Keys, _: PathBuf) {
+pub async fn reload_at_hangup(_: Option<(Keys, PathBuf)>, _: ServedModel) {
     std::future::pending().await
 }

@@ -15,8 +15,10 @@ use crate::{
     sampling::wrong,
 };
 
-const OPEN: &str = "<tool_call>\n";
-const CLOSE: &str = "\n</tool_call>";
+/// What a call begins with.
+pub(crate) const OPEN: &str = "<tool_call>\n";
+/// What it ends with. Behind it JSON has no such end: a string has no line break.
+pub(crate) const CLOSE: &str = "\n</tool_call>";
 
 /// OpenAI's bounds.
 const MAX_TOOLS: usize = 128;
@@ -204,48 +206,5 @@ fn check(function: &Function, before: &[Function]) -> Result<(), ApiError> {
             "a JSON schema as `parameters`",
             "something else",
         )),
-    }
-}
-
-/// Whether a text may still become a call.
-pub(crate) fn may_be_call(text: &str) -> bool {
-    let n = text.len().min(OPEN.len());
-    text.as_bytes()[..n] == OPEN.as_bytes()[..n]
-}
-
-/// The calls that a whole answer is.
-pub(crate) fn parse(text: &str) -> Option<Vec<Call>> {
-    let mut calls = Vec::new();
-    let mut rest = text.trim_end();
-    while !rest.is_empty() {
-        let (body, after) = rest.strip_prefix(OPEN)?.split_once(CLOSE)?;
-        calls.push(serde_json::from_str(body).ok()?);
-        rest = after.trim_start();
-    }
-    (!calls.is_empty()).then_some(calls)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn calls_are_read_as_they_are_written() {
-        let call = |name: &str| Call {
-            name: name.to_owned(),
-            arguments: json!({"text": "a\n</tool_call>"}),
-        };
-        let text = format!("{}\n{}", call("a").text(), call("b").text());
-        assert_eq!(parse(&text), Some(vec![call("a"), call("b")]));
-        for other in [
-            "",
-            "hello",
-            "<tool_call>\n{}",
-            "<tool_call>\n{\"name\": 1}\n</tool_call>",
-        ] {
-            assert_eq!(parse(other), None, "{other}");
-        }
-        assert!(may_be_call("<tool") && may_be_call("<tool_call>\n{") && may_be_call(""));
-        assert!(!may_be_call("<b>") && !may_be_call("call"));
     }
 }

@@ -4,6 +4,7 @@
 mod args;
 mod bench;
 mod bench_kernels;
+mod bench_serve;
 mod chat;
 mod classify;
 mod convert;
@@ -78,6 +79,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Bench(BenchCommand::Decode(args)) => bench::decode(&globals, &args),
         Command::Bench(BenchCommand::Train(args)) => bench::train(&globals, &args),
         Command::Bench(BenchCommand::Linear(args)) => bench_kernels::linear(&globals, &args),
+        Command::Bench(BenchCommand::Serve(args)) => bench_serve::run(&globals, &args),
         Command::Bench(BenchCommand::Machine) => bench_kernels::machine(&globals),
         Command::Serve(args) => serve::run(&globals, &args),
         Command::Key(args) => serve::make_key(&globals, &args),

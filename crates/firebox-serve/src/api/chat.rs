@@ -23,11 +23,11 @@ use crate::{
     app::App,
     auth::Caller,
     body::JsonBody,
+    call_reader::{CallReader, Part},
     error::ApiError,
     job::{Asked, Choice, Job},
     model::Prompt,
     sampling::{Defaults, SamplingFields, wrong},
-    tools,
 };
 
 pub(crate) async fn complete(
@@ -38,7 +38,7 @@ pub(crate) async fn complete(
     let body = JsonBody::read(request, &app.config, &SCHEMA).await?;
     let mut fields: ChatFields = body.parse()?;
     let sampling: SamplingFields = body.parse()?;
-    app.check_model(fields.model.take())?;
+    let model = app.model.choose(fields.model.take())?;
     let streaming = fields.streaming()?;
     let logprobs = fields.n_logprobs()?;
     let n = n_choices("n", &fields.n)?;
@@ -66,6 +66,7 @@ pub(crate) async fn complete(
         sampling.grammar = Some(tools.grammar());
     }
     let asked = Asked {
+        model,
         sampling,
         prompts: vec![Prompt::Chat(fields.messages(tools.as_ref())?)],
         n: n.unwrap_or(1),
@@ -89,7 +90,7 @@ pub(crate) async fn complete(
             let chunks = ChatChunks {
                 answer,
                 with_usage,
-                held: BTreeMap::new(),
+                readers: BTreeMap::new(),
             };
             Ok(sse::response(job, chunks))
         }
@@ -123,10 +124,11 @@ impl Answer {
         let tokens = choice.tokens.iter();
         let found = tokens.filter_map(|token| token.logprobs.as_ref());
         let mut message = json!({"role": "assistant", "content": choice.text, "refusal": null});
-        let mut end = reason(&choice.finished);
-        if let Some(calls) = self.calls(index, &choice.text) {
-            (message["content"], end) = (Value::Null, "tool_calls");
-            message["tool_calls"] = calls;
+        let calls = self.calls(index, &choice.text);
+        let end = end(&choice.finished, calls.len());
+        if !calls.is_empty() {
+            message["content"] = Value::Null;
+            message["tool_calls"] = Value::Array(calls);
         }
         json!({
             "index": index,
@@ -137,16 +139,28 @@ impl Answer {
     }
 
     /// The calls that a choice's text is.
-    fn calls(&self, choice: usize, text: &str) -> Option<Value> {
-        let calls = tools::parse(text).filter(|_| self.may_call)?;
-        let calls = calls.into_iter().enumerate().map(|(i, call)| {
-            json!({
-                "id": format!("call_{:016x}_{choice}_{i}", self.salt),
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments.to_string()},
-            })
-        });
-        Some(calls.collect())
+    fn calls(&self, choice: usize, text: &str) -> Vec<Value> {
+        let mut calls: Vec<(String, String)> = Vec::new();
+        if self.may_call {
+            for part in CallReader::default().push(text) {
+                match (part, calls.last_mut()) {
+                    (Part::Call(name), _) => calls.push((name, String::new())),
+                    (Part::Arguments(piece), Some((_, arguments))) => arguments.push_str(&piece),
+                    (Part::Arguments(_) | Part::Text(_), _) => {}
+                }
+            }
+        }
+        let calls = calls.into_iter().enumerate();
+        let written = calls.map(|(i, (name, arguments))| self.call(choice, i, &name, &arguments));
+        written.collect()
+    }
+
+    fn call(&self, choice: usize, i: usize, name: &str, arguments: &str) -> Value {
+        json!({
+            "id": format!("call_{:016x}_{choice}_{i}", self.salt),
+            "type": "function",
+            "function": {"name": name, "arguments": arguments},
+        })
     }
 
     fn logprobs<'a>(&self, found: impl Iterator<Item = &'a TokenLogprobs>) -> Value {
@@ -161,9 +175,8 @@ impl Answer {
 struct ChatChunks {
     answer: Answer,
     with_usage: bool,
-    /// Texts that may be calls, of which nothing is shown before they are whole; none where a text is
-    /// not held any more.
-    held: BTreeMap<usize, Option<String>>,
+    /// Of each choice, where there may be calls.
+    readers: BTreeMap<usize, CallReader>,
 }
 
 impl ChatChunks {
@@ -173,23 +186,32 @@ impl ChatChunks {
         self.answer.envelope.chunk(choice, self.with_usage)
     }
 
-    /// What of the text so far is shown with this piece of it.
-    fn shown(&mut self, choice: usize, piece: &str) -> Option<String> {
+    /// What this piece of a text adds to the message; nothing where it is held back.
+    fn added(&mut self, choice: usize, piece: &str) -> Option<Value> {
         if !self.answer.may_call {
-            return Some(piece.to_owned());
+            return Some(json!({"content": piece}));
         }
-        let held = self
-            .held
-            .entry(choice)
-            .or_insert_with(|| Some(String::new()));
-        let Some(text) = held else {
-            return Some(piece.to_owned());
-        };
-        text.push_str(piece);
-        match tools::may_be_call(text) {
-            true => None,
-            false => held.take(),
+        let reader = self.readers.entry(choice).or_default();
+        let n_before = reader.n_calls();
+        let parts = reader.push(piece);
+        let mut calls = Vec::new();
+        let mut next = n_before;
+        for part in parts {
+            match part {
+                Part::Text(text) => return Some(json!({"content": text})),
+                Part::Call(name) => {
+                    let mut call = self.answer.call(choice, next, &name, "");
+                    call["index"] = json!(next);
+                    calls.push(call);
+                    next += 1;
+                }
+                Part::Arguments(text) => {
+                    let arguments = json!({"arguments": text});
+                    calls.push(json!({"index": next - 1, "function": arguments}));
+                }
+            }
         }
+        (!calls.is_empty()).then(|| json!({"tool_calls": calls}))
     }
 }
 
@@ -210,32 +232,36 @@ impl Chunks for ChatChunks {
         text: &str,
         logprobs: Option<&TokenLogprobs>,
     ) -> Option<Value> {
-        let text = self.shown(choice, text)?;
+        let delta = match self.added(choice, text) {
+            Some(delta) => delta,
+            // Probabilities are told of every token.
+            None if self.answer.with_logprobs => json!({}),
+            None => return None,
+        };
         let logprobs = self.answer.logprobs(logprobs.into_iter());
-        Some(self.delta(choice, json!({"content": text}), logprobs, None))
+        Some(self.delta(choice, delta, logprobs, None))
     }
 
     fn close(&mut self, choice: usize, finished: &Finished) -> Vec<Value> {
+        let mut reader = self.readers.remove(&choice).unwrap_or_default();
         let mut chunks = Vec::new();
-        let mut end = reason(finished);
-        if let Some(Some(text)) = self.held.remove(&choice) {
-            let delta = match self.answer.calls(choice, &text) {
-                None => json!({"content": text}),
-                Some(mut calls) => {
-                    for (i, call) in calls.as_array_mut().into_iter().flatten().enumerate() {
-                        call["index"] = json!(i);
-                    }
-                    end = "tool_calls";
-                    json!({"tool_calls": calls})
-                }
-            };
-            chunks.push(self.delta(choice, delta, Value::Null, None));
+        if let Some(Part::Text(text)) = reader.finish() {
+            chunks.push(self.delta(choice, json!({"content": text}), Value::Null, None));
         }
+        let end = end(finished, reader.n_calls());
         chunks.push(self.delta(choice, json!({}), Value::Null, Some(end)));
         chunks
     }
 
     fn end(&mut self, all: &[Finished]) -> Option<Value> {
         self.answer.envelope.end(all, self.with_usage)
+    }
+}
+
+/// OpenAI's `finish_reason`. A call that was cut off was not made.
+fn end(finished: &Finished, n_calls: usize) -> &'static str {
+    match reason(finished) {
+        "stop" if n_calls > 0 => "tool_calls",
+        reason => reason,
     }
 }

@@ -82,7 +82,7 @@ pub(crate) async fn complete(
     let body = JsonBody::read(request, &app.config, &SCHEMA).await?;
     let fields: Fields = body.parse()?;
     let sampling: SamplingFields = body.parse()?;
-    app.check_model(fields.model)?;
+    let model = app.model.choose(fields.model)?;
     let streaming = Streaming::of(fields.stream, fields.stream_options.as_ref())?;
     let prompts = fields.prompt.prompts();
     let n = n_choices("n", &fields.n)?.unwrap_or(1);
@@ -107,6 +107,7 @@ pub(crate) async fn complete(
     let echoed: Option<Vec<String>> = echoed.map(Iterator::collect);
     let ranks = best_of > n;
     let asked = Asked {
+        model,
         prompts,
         n: best_of,
         sampling: sampling.check(defaults)?,

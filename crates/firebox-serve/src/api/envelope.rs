@@ -32,7 +32,7 @@ impl Envelope {
             id: format!("{prefix}-{:016x}", app.unique_number()),
             object,
             created: unix_seconds(),
-            model: app.model.name().to_owned(),
+            model: job.model.clone(),
             n_prompt_tokens: job.n_prompt_tokens(),
         }
     }

@@ -51,7 +51,7 @@ pub(crate) async fn generate(
     let body = JsonBody::read(request, &app.config, &SCHEMA).await?;
     let fields: Fields = body.parse()?;
     let sampling: SamplingFields = body.parse()?;
-    app.check_model(fields.model)?;
+    let model = app.model.choose(fields.model)?;
     let defaults = Defaults {
         max_tokens: Some(DEFAULT_MAX_TOKENS),
         least_max_tokens: 1,
@@ -59,6 +59,7 @@ pub(crate) async fn generate(
         seed: app.fresh_seed(),
     };
     let asked = Asked {
+        model,
         prompts: vec![Prompt::Text(fields.prompt)],
         n: 1,
         sampling: sampling.check(defaults)?,

@@ -8,18 +8,28 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use crate::{app::App, error::ApiError};
+use crate::{adapters::ServedAdapter, app::App, error::ApiError};
 
 pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<Value> {
-    Json(json!({ "object": "list", "data": [model(&app)] }))
+    let mut data = vec![model(&app)];
+    let adapters = app.model.adapters().loaded();
+    data.extend(
+        adapters
+            .iter()
+            .map(|(name, found, _)| adapter(&app, name, found)),
+    );
+    Json(json!({ "object": "list", "data": data }))
 }
 
 pub(crate) async fn one(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    app.check_model(Some(name))?;
-    Ok(Json(model(&app)))
+    let chosen = app.model.choose(Some(name))?;
+    Ok(Json(match chosen.adapter {
+        None => model(&app),
+        Some(found) => adapter(&app, &chosen.name, &found),
+    }))
 }
 
 fn model(app: &App) -> Value {
@@ -30,4 +40,13 @@ fn model(app: &App) -> Value {
         "owned_by": "firebox",
         "max_model_len": app.model.engine().max_seq_len(),
     })
+}
+
+/// The model with an adapter, as vLLM says it.
+fn adapter(app: &App, name: &str, adapter: &ServedAdapter) -> Value {
+    let mut adapted = model(app);
+    adapted["id"] = json!(name);
+    adapted["created"] = json!(adapter.loaded_unix);
+    adapted["parent"] = json!(app.model.name());
+    adapted
 }

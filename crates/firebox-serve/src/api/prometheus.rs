@@ -19,7 +19,7 @@ use axum::{
 use firebox_model::HostBlocks;
 
 use crate::{
-    app::App,
+    app::{App, unix_seconds},
     metrics::{BOUNDS_S, Histogram},
 };
 
@@ -89,11 +89,32 @@ fn gauges(page: &mut Page, app: &App) {
     );
     page.begin("vllm:cache_config_info", "gauge", "Sizes of the KV cache.");
     page.sample("vllm:cache_config_info", &sizes, 1);
+    adapters(page, app);
     page.gauge(
         "firebox:cached_blocks",
         "Blocks that no answer holds but that keep a text.",
         stats.n_blocks_idle,
     );
+}
+
+/// Which adapters have requests: by it endpoint pickers find the replica that has one loaded.
+fn adapters(page: &mut Page, app: &App) {
+    let adapters = app.model.adapters();
+    let loaded = adapters.loaded();
+    let in_use = loaded.iter().filter(|(_, _, n_requests)| *n_requests > 0);
+    let names: Vec<String> = in_use.map(|(name, ..)| escaped(name)).collect();
+    let labels = format!(
+        "max_lora=\"{}\",running_lora_adapters=\"{}\",waiting_lora_adapters=\"\"",
+        adapters.max(),
+        names.join(",")
+    );
+    let name = "vllm:lora_requests_info";
+    page.begin(
+        name,
+        "gauge",
+        "Adapters with requests, and when that was so.",
+    );
+    page.sample(name, &labels, unix_seconds());
 }
 
 fn counters(page: &mut Page, app: &App) {

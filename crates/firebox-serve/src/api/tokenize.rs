@@ -52,7 +52,7 @@ pub(crate) async fn tokenize(
 ) -> Result<Json<Value>, ApiError> {
     let body = JsonBody::read(request, &app.config, &TOKENIZE).await?;
     let fields: TextFields = body.parse()?;
-    app.check_model(fields.model)?;
+    app.model.choose(fields.model)?;
     let prompt = match (fields.prompt, fields.messages) {
         (Some(text), None) => Prompt::Text(text),
         (None, Some(messages)) => Prompt::Chat(MessageFields::check_all(messages)?),
@@ -90,7 +90,7 @@ pub(crate) async fn detokenize(
 ) -> Result<Json<Value>, ApiError> {
     let body = JsonBody::read(request, &app.config, &DETOKENIZE).await?;
     let fields: IdFields = body.parse()?;
-    app.check_model(fields.model)?;
+    app.model.choose(fields.model)?;
     let text = app.model.engine().tokenizer().decode(&fields.tokens, false);
     Ok(Json(json!({ "prompt": text })))
 }

@@ -319,6 +319,25 @@ async fn answers_take_the_form_that_is_asked_for() {
     }
 }
 
+/// The arguments come as they are written.
+fn check_streamed(chunks: &[Value], call: &Value) {
+    let deltas: Vec<&Value> = chunks.iter().map(|c| &c["choices"][0]["delta"]).collect();
+    let of_call = deltas.iter().filter_map(|d| d["tool_calls"].as_array());
+    let of_call: Vec<&Value> = of_call.flatten().collect();
+    assert_eq!(of_call[0]["function"]["name"], call["function"]["name"]);
+    let pieces = of_call.iter().map(|d| d["function"]["arguments"].as_str());
+    let pieces: Vec<&str> = pieces.map(Option::unwrap).collect();
+    assert!(pieces.len() > 3, "{pieces:?}");
+    assert_eq!(pieces.concat(), call["function"]["arguments"]);
+    assert!(
+        deltas
+            .iter()
+            .all(|d| d["content"].as_str().is_none_or(str::is_empty))
+    );
+    let last = chunks.last().unwrap();
+    assert_eq!(last["choices"][0]["finish_reason"], "tool_calls");
+}
+
 #[tokio::test]
 async fn calls_of_functions_always_parse() {
     let server = server().await;
@@ -351,17 +370,7 @@ async fn calls_of_functions_always_parse() {
         let arguments: Value = serde_json::from_str(arguments).unwrap();
         assert!(arguments["on"].is_boolean(), "{arguments}");
         body["stream"] = json!(true);
-        let chunks = server.stream(path, &body).await.all().await;
-        let deltas: Vec<&Value> = chunks.iter().map(|c| &c["choices"][0]["delta"]).collect();
-        let streamed = deltas.iter().find(|d| d["tool_calls"].is_array()).unwrap();
-        assert_eq!(streamed["tool_calls"][0]["function"], call["function"]);
-        assert!(
-            deltas
-                .iter()
-                .all(|d| d["content"].as_str().is_none_or(str::is_empty))
-        );
-        let last = chunks.last().unwrap();
-        assert_eq!(last["choices"][0]["finish_reason"], "tool_calls");
+        check_streamed(&server.stream(path, &body).await.all().await, call);
     }
     assert!(names.iter().all(|name| name == "lamp" || name == "door"));
     let named = json!({"type": "function", "function": {"name": "door"}});

@@ -1,9 +1,12 @@
 //! A real decoder behind the server: tiny, with random weights and a byte-level tokenizer.
 
+use std::path::Path;
+
 use burn::tensor::Device;
+use firebox_checkpoint::{Checkpoint, Dtype, HfWriter};
 use firebox_data::{ChatTemplate, Tokenizer, train_byte_level_bpe};
 use firebox_engine::{Engine, EngineConfig};
-use firebox_model::{Llama, LlamaConfig};
+use firebox_model::{HostLlama, HostWeights, Llama, LlamaConfig, LoraConfig, NamedWeight};
 use firebox_serve::{ServedModel, Server};
 use serde_json::{Value, json};
 
@@ -39,9 +42,6 @@ fn served() -> ServedModel {
 
 /// On the engine that batches and keeps texts.
 pub(crate) fn chatty() -> ServedModel {
-    use firebox_checkpoint::{Checkpoint, Dtype, HfWriter};
-    use firebox_model::{HostLlama, HostWeights, NamedWeight};
-
     let tokenizer = tokenizer();
     let model = model(tokenizer.vocab_size());
     let dir = tempfile::tempdir().unwrap();
@@ -52,6 +52,20 @@ pub(crate) fn chatty() -> ServedModel {
     let model = HostLlama::load(&Checkpoint::open(&path).unwrap(), HostWeights::Stored).unwrap();
     let engine = Engine::start(model, tokenizer, EngineConfig::default()).unwrap();
     ServedModel::new("tiny", engine).with_chat_template(ChatTemplate::chatml())
+}
+
+/// An adapter of that model, which answers otherwise with it.
+pub(crate) fn write_adapter(path: &Path, seed: u64) {
+    let config = LoraConfig::new(4, 8.0, ["v_proj", "down_proj"]);
+    let mut model = model(tokenizer().vocab_size())
+        .attach_lora(&config, seed)
+        .unwrap();
+    for (_, linear) in model.linears_mut() {
+        if let Some(lora) = &mut linear.lora {
+            lora.lora_b = lora.lora_b.clone().map(|b| b.add_scalar(0.1));
+        }
+    }
+    firebox_checkpoint::write_adapter(path, &model.adapter("tiny").unwrap()).unwrap();
 }
 
 pub(crate) async fn server() -> Running {

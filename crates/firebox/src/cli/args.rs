@@ -14,6 +14,7 @@ use firebox_tensor::packed::PackedFormat;
 pub(crate) use self::quantize::{
     CalibrationArgs, ConvertArgs, LayoutArg, MethodArg, QuantizeArgs, ScalingArg, gguf_formats,
 };
+use super::bench_serve::BenchServeArgs;
 use super::corpus::DataCommand;
 use super::diagnose::DiagnoseCommand;
 use super::serve::args::{KeyArgs, ServeArgs};
@@ -478,6 +479,8 @@ pub(crate) enum BenchCommand {
     Train(BenchTrainArgs),
     /// One product of rows with a packed weight
     Linear(BenchLinearArgs),
+    /// How a server bears a load
+    Serve(BenchServeArgs),
     /// How fast memory is read and products are computed, at most
     Machine,
 }

@@ -24,11 +24,15 @@ pub(crate) fn run(globals: &Globals, args: &ServeArgs) -> anyhow::Result<()> {
         .clone()
         .unwrap_or_else(|| model_name(&args.model.model.model));
     let engine = args.engine(loaded.model.config());
-    let model = served(loaded, name, engine)?;
+    let mut model = served(loaded, name, engine)?;
+    if let Some(folder) = &args.adapters {
+        model = model.with_adapters(folder, args.max_adapters)?;
+    }
     let runtime = runtime()?;
     let result = runtime.block_on(async {
-        if let (Some(keys), Some(file)) = (keys, &args.keys) {
-            tokio::spawn(firebox_serve::reload_at_hangup(keys, file.clone()));
+        let keys = keys.zip(args.keys.clone());
+        if keys.is_some() || args.adapters.is_some() {
+            tokio::spawn(firebox_serve::reload_at_hangup(keys, model.clone()));
         }
         let listener = server.bind().await?;
         let scheme = if args.tls_key.is_some() {
@@ -75,6 +79,7 @@ pub(crate) fn make_key(globals: &Globals, args: &KeyArgs) -> anyhow::Result<()> 
         requests_per_minute: args.requests_per_minute,
         tokens_per_minute: args.tokens_per_minute,
         max_concurrent: args.max_concurrent,
+        admin: args.admin,
         ..entry
     };
     firebox_serve::add_key(&args.file, entry)?;

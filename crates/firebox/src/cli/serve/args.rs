@@ -37,6 +37,13 @@ pub(crate) struct ServeArgs {
     /// Guess up to so many tokens from what the text said before; the answer stays the same
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = count::<0, 64>)]
     pub(crate) speculate: usize,
+    /// Serve the adapters in the folders of this folder too, under the folders' names; requests choose
+    /// them as their model, `/v1/adapters` loads and unloads them, SIGHUP has the folder read again
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapters: Option<PathBuf>,
+    /// The most adapters that are loaded at the same time
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = count::<1, 4096>)]
+    pub(crate) max_adapters: usize,
     /// Only requests with a key of this file are answered; `firebox key` makes keys, SIGHUP has the file
     /// read again
     #[arg(long, value_name = "FILE")]
@@ -76,6 +83,9 @@ pub(crate) struct KeyArgs {
     /// Requests under way at the same time
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_concurrent: Option<u32>,
+    /// Let it load and unload adapters
+    #[arg(long)]
+    pub(crate) admin: bool,
 }
 
 impl ServeArgs {
