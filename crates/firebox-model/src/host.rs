@@ -3,6 +3,7 @@
 //! [`Llama`](crate::Llama) trains and runs on any device; [`HostLlama`] only reads, on the CPU. One
 //! forward pass is a handful of kernel calls a layer over buffers that are kept.
 
+mod bert;
 mod cache;
 mod linear;
 mod load;
@@ -15,6 +16,7 @@ use firebox_tensor::host::{
     softmax_nll, swiglu,
 };
 
+pub use self::bert::{BertConfig, EncoderBuffers, HostBert};
 pub use self::cache::{HostBlocks, HostCache};
 pub use self::weights::{HostWeights, UnknownHostWeights};
 

@@ -29,7 +29,10 @@ pub use classifier::{HeadTargets, HeadTask, SequenceClassifier, TrainedPart};
 pub use config::{LlamaConfig, token_ids};
 pub use error::ModelError;
 pub use generate::{FinishReason, GenerateConfig, GeneratedToken, Generation};
-pub use host::{HostBlocks, HostCache, HostLlama, HostSegment, HostWeights, UnknownHostWeights};
+pub use host::{
+    BertConfig, EncoderBuffers, HostBert, HostBlocks, HostCache, HostLlama, HostSegment,
+    HostWeights, UnknownHostWeights,
+};
 pub use inference::{CausalLm, InferenceModel, LogitReader};
 pub use kv_cache::KvCache;
 pub use layerwise::{DecoderHead, LayerVisitor, LayerwiseLlama, Producer};
