@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    Keys, ServedModel, ServerConfig, ServerMetrics,
+    EmbeddingModel, Keys, ServedModel, ServerConfig, ServerMetrics,
     error::{ApiError, clipped},
 };
 
@@ -17,6 +17,8 @@ use crate::{
 pub(crate) struct App {
     pub(crate) config: ServerConfig,
     pub(crate) model: ServedModel,
+    /// Beside it, where there is one.
+    pub(crate) embeddings: Option<EmbeddingModel>,
     /// Anyone may ask where there are none.
     pub(crate) keys: Option<Keys>,
     pub(crate) metrics: ServerMetrics,
@@ -39,6 +41,7 @@ impl App {
         Self {
             config,
             model,
+            embeddings: None,
             keys,
             metrics,
             stop: watch::Sender::new(false),

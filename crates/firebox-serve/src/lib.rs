@@ -6,6 +6,7 @@ mod auth;
 mod body;
 mod config;
 mod connections;
+mod embeddings;
 mod error;
 mod job;
 mod keys;
@@ -21,6 +22,7 @@ mod tls;
 mod tools;
 
 pub use config::{ConfigError, ServerBuilder, ServerConfig};
+pub use embeddings::EmbeddingModel;
 pub use error::ServeError;
 pub use keys::{KeyEntry, KeyError, Keys, add_key, new_key};
 pub use metrics::ServerMetrics;
