@@ -8,15 +8,15 @@ use std::ops::Range;
 
 use super::dense_panel::RowMajor;
 use super::float_matmul::{LeftRows, float_product_alone};
-use super::gemm::{Product, panel_width};
+use super::gemm::{FEW_ROWS, Product, panel_width};
 use super::level::SimdLevel;
 use super::math::exp;
 use super::panel_matrix::Start;
 use super::parallel::{SharedMut, for_each};
 use super::simd::{Kernel, Simd, dispatch};
 
-/// Queries whose scores are held at once: whole tiles of every level.
-const QUERIES: usize = 48;
+/// Queries whose scores are held at once: so few that products read them as they lie, without a copy.
+const QUERIES: usize = FEW_ROWS;
 
 /// Keys are filled up with zeros to whole panels of every level.
 const PANEL: usize = 32;
