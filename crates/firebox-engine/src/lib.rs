@@ -2,6 +2,7 @@
 
 mod blocks;
 mod config;
+mod embedder;
 mod engine;
 mod error;
 mod event;
@@ -16,6 +17,7 @@ mod serial;
 mod stats;
 
 pub use config::{EngineConfig, Speculation};
+pub use embedder::{EmbedError, Pooling, TextEmbedder};
 pub use engine::{Engine, TextEngine};
 pub use error::EngineError;
 pub use event::{Event, Events, FinishReason, Finished, Sink, channel};

@@ -314,7 +314,7 @@ fn sliding_window(config: &Value, model_type: &str) -> Result<Option<usize>, Mod
     }
 }
 
-fn found(value: &Value) -> String {
+pub(crate) fn found(value: &Value) -> String {
     if value.is_null() {
         "nothing".into()
     } else {
@@ -322,7 +322,10 @@ fn found(value: &Value) -> String {
     }
 }
 
-fn optional_size(config: &Value, field: &'static str) -> Result<Option<usize>, ModelError> {
+pub(crate) fn optional_size(
+    config: &Value,
+    field: &'static str,
+) -> Result<Option<usize>, ModelError> {
     match &config[field] {
         Value::Null => Ok(None),
         value => match value.as_u64().and_then(|n| usize::try_from(n).ok()) {
@@ -346,7 +349,7 @@ fn size(config: &Value, field: &'static str) -> Result<usize, ModelError> {
     })
 }
 
-fn number(config: &Value, field: &'static str) -> Result<Option<f64>, ModelError> {
+pub(crate) fn number(config: &Value, field: &'static str) -> Result<Option<f64>, ModelError> {
     match &config[field] {
         Value::Null => Ok(None),
         value => value.as_f64().map(Some).ok_or_else(|| ModelError::Config {

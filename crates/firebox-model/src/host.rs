@@ -4,6 +4,7 @@
 //! forward pass is a handful of kernel calls a layer over buffers that are kept.
 
 mod adapter;
+mod bert;
 mod cache;
 mod linear;
 mod load;
@@ -18,6 +19,7 @@ use firebox_tensor::host::{
 };
 
 pub use self::adapter::HostAdapter;
+pub use self::bert::{BertConfig, EncoderBuffers, HostBert};
 pub use self::cache::{HostBlocks, HostCache};
 pub use self::weights::{HostWeights, UnknownHostWeights};
 

@@ -30,7 +30,8 @@ pub use config::{LlamaConfig, token_ids};
 pub use error::ModelError;
 pub use generate::{FinishReason, GenerateConfig, GeneratedToken, Generation};
 pub use host::{
-    HostAdapter, HostBlocks, HostCache, HostLlama, HostSegment, HostWeights, UnknownHostWeights,
+    BertConfig, EncoderBuffers, HostAdapter, HostBert, HostBlocks, HostCache, HostLlama,
+    HostSegment, HostWeights, UnknownHostWeights,
 };
 pub use inference::{CausalLm, InferenceModel, LogitReader};
 pub use kv_cache::KvCache;

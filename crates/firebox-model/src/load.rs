@@ -42,7 +42,7 @@ impl Llama {
 /// The config of a checkpoint, compared with what the checkpoint has.
 pub(crate) fn config_of(checkpoint: &Checkpoint) -> Result<LlamaConfig, ModelError> {
     let mut config = LlamaConfig::from_hf(checkpoint.config())?;
-    check_layers(checkpoint, &config)?;
+    check_layers(checkpoint, "model.layers.", config.n_layers)?;
     let has_own_head = checkpoint.shape("lm_head.weight").is_some();
     // A classifier's checkpoint has another head, and none for tokens.
     let has_score = checkpoint.shape("score.weight").is_some();
@@ -51,25 +51,23 @@ pub(crate) fn config_of(checkpoint: &Checkpoint) -> Result<LlamaConfig, ModelErr
 }
 
 /// A config with fewer layers than the file would silently make another model.
-fn check_layers(checkpoint: &Checkpoint, config: &LlamaConfig) -> Result<(), ModelError> {
-    let layer_of = |name: &str| {
-        name.strip_prefix("model.layers.")?
-            .split('.')
-            .next()?
-            .parse()
-            .ok()
-    };
+pub(crate) fn check_layers(
+    checkpoint: &Checkpoint,
+    prefix: &str,
+    n_layers: usize,
+) -> Result<(), ModelError> {
+    let layer_of = |name: &str| name.strip_prefix(prefix)?.split('.').next()?.parse().ok();
     let n_found = checkpoint
         .names()
         .iter()
         .filter_map(|name| layer_of(name))
         .max()
         .map_or(0, |last: usize| last + 1);
-    match n_found > config.n_layers {
+    match n_found > n_layers {
         true => Err(ModelError::Config {
             field: "num_hidden_layers",
             expected: format!("the {n_found} layers of the checkpoint"),
-            found: format!("`{}`", config.n_layers),
+            found: format!("`{n_layers}`"),
             hint: "is config.json the one of this checkpoint?",
         }),
         false => Ok(()),
@@ -224,6 +222,7 @@ pub(crate) fn field_of(layer: &str) -> &'static str {
         Some("q_proj" | "o_proj") => "num_attention_heads",
         Some("k_proj" | "v_proj") => "num_key_value_heads",
         Some("embed_tokens" | "lm_head") => "vocab_size",
+        Some("query" | "key" | "value") => "hidden_size",
         _ => "intermediate_size",
     }
 }

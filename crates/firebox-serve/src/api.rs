@@ -4,6 +4,7 @@ mod adapters;
 mod chat;
 mod chat_body;
 mod completions;
+mod embeddings;
 mod envelope;
 mod generate;
 mod logprobs;
@@ -40,6 +41,7 @@ const PATHS: &[&str] = &[
     "/",
     "/v1/chat/completions",
     "/v1/completions",
+    "/v1/embeddings",
     "/generate",
     "/tokenize",
     "/detokenize",
@@ -57,6 +59,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/generate", post(generate::generate))
         .route("/v1/chat/completions", post(chat::complete))
         .route("/v1/completions", post(completions::complete))
+        .route("/v1/embeddings", post(embeddings::embed))
         .route("/tokenize", post(tokenize::tokenize))
         .route("/detokenize", post(tokenize::detokenize))
         .route("/v1/models", get(models::list))

@@ -8,12 +8,16 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::{Keys, ServedModel, ServerConfig, ServerMetrics, auth::Caller, error::ApiError};
+use crate::{
+    EmbeddingModel, Keys, ServedModel, ServerConfig, ServerMetrics, auth::Caller, error::ApiError,
+};
 
 /// The state of a running server.
 pub(crate) struct App {
     pub(crate) config: ServerConfig,
     pub(crate) model: ServedModel,
+    /// Beside it, where there is one.
+    pub(crate) embeddings: Option<EmbeddingModel>,
     /// Anyone may ask where there are none.
     pub(crate) keys: Option<Keys>,
     pub(crate) metrics: ServerMetrics,
@@ -36,6 +40,7 @@ impl App {
         Self {
             config,
             model,
+            embeddings: None,
             keys,
             metrics,
             stop: watch::Sender::new(false),

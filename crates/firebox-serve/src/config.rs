@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Keys, Server, Tls};
+use crate::{EmbeddingModel, Keys, Server, Tls};
 
 /// A server's settings. Made by [`ServerBuilder`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +108,7 @@ pub struct ServerBuilder {
     config: ServerConfig,
     keys: Option<Keys>,
     tls: Option<Tls>,
+    embeddings: Option<EmbeddingModel>,
 }
 
 impl ServerBuilder {
@@ -120,6 +121,12 @@ impl ServerBuilder {
     /// Takes only requests with one of these keys.
     pub fn keys(mut self, keys: Keys) -> Self {
         self.keys = Some(keys);
+        self
+    }
+
+    /// Answers `/v1/embeddings` with this model, beside the one that is served.
+    pub fn embedding_model(mut self, model: EmbeddingModel) -> Self {
+        self.embeddings = Some(model);
         self
     }
 
@@ -188,6 +195,8 @@ impl ServerBuilder {
         if self.keys.is_none() && !self.config.allow_anyone && !address.ip().is_loopback() {
             return Err(ConfigError::Open { address });
         }
-        Ok(Server::new(self.config, self.keys, self.tls))
+        let mut server = Server::new(self.config, self.keys, self.tls);
+        server.embeddings = self.embeddings;
+        Ok(server)
     }
 }

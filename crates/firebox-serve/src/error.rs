@@ -90,6 +90,17 @@ pub(crate) enum ApiError {
     Method { method: Method, path: String },
     #[error("the model `{requested}` does not exist, this server has {served}")]
     UnknownModel { requested: String, served: String },
+    #[error("this server has no embedding model (hint: start it with --embedding-model)")]
+    NoEmbeddingModel,
+    #[error(
+        "input {index}: expected at most {max_tokens} tokens, found {n_tokens} (hint: shorten it, or \
+         send `truncate_prompt_tokens`: -1)"
+    )]
+    InputTooLong {
+        index: usize,
+        n_tokens: usize,
+        max_tokens: usize,
+    },
     #[error(
         "expected a model with a chat template, found none in `{model}` (hint: use `/v1/completions`)"
     )]
@@ -129,7 +140,9 @@ impl ApiError {
             }
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
-            Self::UnknownPath { .. } | Self::UnknownModel { .. } => StatusCode::NOT_FOUND,
+            Self::UnknownPath { .. } | Self::UnknownModel { .. } | Self::NoEmbeddingModel => {
+                StatusCode::NOT_FOUND
+            }
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
@@ -151,6 +164,7 @@ impl ApiError {
             | Self::UnknownField { .. }
             | Self::Unsupported { .. }
             | Self::BodyCut
+            | Self::InputTooLong { .. }
             | Self::NoChatTemplate { .. }
             | Self::Prompt { .. }
             | Self::Adapter(_)
@@ -178,6 +192,7 @@ impl ApiError {
             | Self::UnknownField { param, .. }
             | Self::Unsupported { param, .. } => Some(param),
             Self::UnknownModel { .. } => Some("model"),
+            Self::InputTooLong { .. } => Some("input"),
             _ => None,
         }
     }
@@ -204,7 +219,10 @@ impl ApiError {
             Self::UnknownPath { .. } => "unknown_path",
             Self::Method { .. } => "method_not_allowed",
             Self::UnknownModel { .. } => "model_not_found",
-            Self::Engine(EngineError::ContextLength { .. }) => "context_length_exceeded",
+            Self::NoEmbeddingModel => "no_embedding_model",
+            Self::InputTooLong { .. } | Self::Engine(EngineError::ContextLength { .. }) => {
+                "context_length_exceeded"
+            }
             Self::Engine(EngineError::QueueFull { .. }) => "queue_full",
             Self::ShuttingDown => "shutting_down",
             Self::BodyCut

@@ -8,6 +8,7 @@ mod body;
 mod call_reader;
 mod config;
 mod connections;
+mod embeddings;
 mod error;
 mod job;
 mod keys;
@@ -25,6 +26,7 @@ mod tools;
 
 pub use adapters::AdapterError;
 pub use config::{ConfigError, ServerBuilder, ServerConfig};
+pub use embeddings::EmbeddingModel;
 pub use error::ServeError;
 pub use keys::{KeyEntry, KeyError, Keys, add_key, new_key};
 pub use metrics::ServerMetrics;

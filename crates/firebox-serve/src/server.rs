@@ -6,8 +6,8 @@ use axum::Router;
 use tokio::net::TcpListener;
 
 use crate::{
-    Keys, ServeError, ServedModel, ServerBuilder, ServerConfig, ServerMetrics, Tls, api, app::App,
-    connections,
+    EmbeddingModel, Keys, ServeError, ServedModel, ServerBuilder, ServerConfig, ServerMetrics, Tls,
+    api, app::App, connections,
 };
 
 /// An HTTP server for one model. Made by [`Server::builder`].
@@ -16,6 +16,7 @@ pub struct Server {
     config: ServerConfig,
     keys: Option<Keys>,
     tls: Option<Tls>,
+    pub(crate) embeddings: Option<EmbeddingModel>,
     metrics: ServerMetrics,
 }
 
@@ -39,6 +40,7 @@ impl Server {
             config,
             keys,
             tls,
+            embeddings: None,
             metrics: ServerMetrics::default(),
         }
     }
@@ -88,6 +90,8 @@ impl Server {
     }
 
     fn app(self, model: ServedModel) -> App {
-        App::new(self.config, model, self.keys, self.metrics)
+        let mut app = App::new(self.config, model, self.keys, self.metrics);
+        app.embeddings = self.embeddings;
+        app
     }
 }

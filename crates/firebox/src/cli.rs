@@ -12,6 +12,7 @@ mod corpus;
 mod data;
 mod diagnose;
 mod doctor;
+mod embed;
 mod eval;
 mod exit;
 mod finetune;
@@ -67,6 +68,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Generate(args) => generate::run(&globals, &args),
         Command::Chat(args) => chat::run(&globals, &args),
+        Command::Embed(args) => embed::run(&globals, &args),
         Command::Train(args) => train::run(&globals, &args),
         Command::Classify(args) => classify::run(&globals, &args),
         Command::Diagnose(command) => diagnose::run(&globals, &command),

@@ -624,3 +624,23 @@ fn keys_are_made_and_a_server_asks_for_them() {
     );
     assert!(refused.contains(" 401 "), "{refused}");
 }
+
+#[test]
+fn embed_gives_vectors_of_arguments_and_lines() {
+    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/embedding/tiny");
+    let tiny = tiny.to_str().unwrap();
+    let embedded = json_of(&["embed", "--model", tiny, "--json", "heart", "no pain"]);
+    assert_eq!(
+        (&embedded["dim"], &embedded["n_tokens"]),
+        (&json!(20), &json!(7))
+    );
+    assert_eq!(embedded["embeddings"].as_array().unwrap().len(), 2);
+    let alone = json_of(&["embed", "--model", tiny, "--one-by-one", "--json", "heart"]);
+    assert_eq!(alone["embeddings"][0], embedded["embeddings"][0]);
+    assert_eq!(alone["text_ms"].as_array().unwrap().len(), 1);
+    let lines = firebox(&["embed", "--model", tiny, "heart"]).stdout;
+    assert_eq!(String::from_utf8(lines).unwrap().split(' ').count(), 20);
+    // 20 inputs are no whole blocks of 32.
+    let error = error_of(&["embed", "--model", tiny, "--weights", "q8_0", "heart"]);
+    assert!(error.contains("pack weight `encoder.layer.0."), "{error}");
+}

@@ -21,12 +21,7 @@ impl HostLlama {
     /// As [`Llama::load`](crate::Llama::load), and when weights cannot be packed in the format.
     pub fn load(checkpoint: &Checkpoint, weights: HostWeights) -> Result<Self, ModelError> {
         let config = config_of(checkpoint)?;
-        let mut loader = Loader {
-            checkpoint,
-            config: &config,
-            weights,
-            arena: Arena::new(),
-        };
+        let mut loader = Loader::new(checkpoint, &config, weights);
         let vocab = [config.vocab_size, config.d_model];
         let embedding = weights.of_embedding();
         // The largest first: what is on its way comes on top of the least then.
@@ -55,17 +50,18 @@ impl HostLlama {
     }
 }
 
-struct Loader<'a> {
+/// Reads the weights of a model with config `C`.
+pub(super) struct Loader<'a, C = LlamaConfig> {
     checkpoint: &'a Checkpoint,
-    config: &'a LlamaConfig,
-    weights: HostWeights,
+    pub(super) config: &'a C,
+    pub(super) weights: HostWeights,
     /// Where all weights lie.
     arena: Arena,
 }
 
 /// A weight on its way from the checkpoint to panels.
-struct Source {
-    format: PanelFormat,
+pub(super) struct Source {
+    pub(super) format: PanelFormat,
     values: Values,
 }
 
@@ -126,6 +122,17 @@ impl Loader<'_> {
         let name = format!("{prefix}{name}.weight");
         self.vector(&name, self.config.d_model, "hidden_size")
     }
+}
+
+impl<'a, C> Loader<'a, C> {
+    pub(super) fn new(checkpoint: &'a Checkpoint, config: &'a C, weights: HostWeights) -> Self {
+        Self {
+            checkpoint,
+            config,
+            weights,
+            arena: Arena::new(),
+        }
+    }
 
     /// Neighbours of one format become one matrix.
     fn linear(&mut self, prefix: &str, projection: &Projection) -> Result<HostLinear, ModelError> {
@@ -146,7 +153,7 @@ impl Loader<'_> {
         Ok(HostLinear::new(matrices, bias, rounds_inputs))
     }
 
-    fn lay_out(&mut self, sources: &[Source], d_in: usize) -> PanelMatrix {
+    pub(super) fn lay_out(&mut self, sources: &[Source], d_in: usize) -> PanelMatrix {
         let rows: Vec<WeightRows<'_>> = sources.iter().map(Source::rows).collect();
         PanelMatrix::from_rows(sources[0].format, &rows, d_in, &mut self.arena)
     }
@@ -161,11 +168,16 @@ impl Loader<'_> {
         Ok(self.lay_out(&[source], shape[1]))
     }
 
-    fn vector(&self, name: &str, len: usize, field: &'static str) -> Result<Vec<f32>, ModelError> {
+    pub(super) fn vector(
+        &self,
+        name: &str,
+        len: usize,
+        field: &'static str,
+    ) -> Result<Vec<f32>, ModelError> {
         self.dense(name, &[len], field)
     }
 
-    fn dense(
+    pub(super) fn dense(
         &self,
         name: &str,
         shape: &[usize],
@@ -174,7 +186,7 @@ impl Loader<'_> {
         tensor_of_shape(self.checkpoint, name, shape, field)
     }
 
-    fn source(
+    pub(super) fn source(
         &self,
         name: &str,
         shape: [usize; 2],

@@ -13,6 +13,7 @@ use crate::{adapters::ServedAdapter, app::App, error::ApiError};
 pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<Value> {
     let mut data = vec![model(&app)];
     let adapters = app.model.adapters().loaded();
+    data.extend(embedding_model(&app));
     data.extend(
         adapters
             .iter()
@@ -25,11 +26,22 @@ pub(crate) async fn one(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
+    if let Some(model) = embedding_model(&app).filter(|model| model["id"] == name) {
+        return Ok(Json(model));
+    }
     let chosen = app.model.choose(Some(name))?;
     Ok(Json(match chosen.adapter {
         None => model(&app),
         Some(found) => adapter(&app, &chosen.name, &found),
     }))
+}
+
+fn embedding_model(app: &App) -> Option<Value> {
+    let embeddings = app.embeddings.as_ref()?;
+    let mut entry = model(app);
+    entry["id"] = json!(embeddings.name());
+    entry["max_model_len"] = json!(embeddings.embedder().max_tokens());
+    Some(entry)
 }
 
 fn model(app: &App) -> Value {

@@ -55,6 +55,44 @@ fn text(app: &App) -> String {
     ] {
         page.histogram(name, help, histogram);
     }
+    embeddings(page.text, app)
+}
+
+/// Adds what is known of the embedding model, under its own name.
+fn embeddings(text: String, app: &App) -> String {
+    let Some(model) = &app.embeddings else {
+        return text;
+    };
+    let mut page = Page {
+        labels: format!("model_name=\"{}\"", escaped(model.name())),
+        text,
+    };
+    page.gauge(
+        "firebox:embedding_requests",
+        "Embedding requests that wait or are computed.",
+        model.n_in_line(),
+    );
+    let counts = &model.counts;
+    for (name, help, n) in [
+        (
+            "firebox:embedding_requests_total",
+            "Embedding requests answered.",
+            &counts.requests,
+        ),
+        (
+            "firebox:embedding_vectors_total",
+            "Vectors in these answers.",
+            &counts.vectors,
+        ),
+        (
+            "firebox:embedding_tokens_total",
+            "Tokens that they were computed from.",
+            &counts.tokens,
+        ),
+    ] {
+        page.begin(name, "counter", help);
+        page.sample(name, "", n.load(Relaxed));
+    }
     page.text
 }
 

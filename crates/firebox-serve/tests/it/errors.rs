@@ -15,7 +15,7 @@ type Headers = &'static [(&'static str, &'static str)];
 const CHAT: &str = "/v1/chat/completions";
 
 /// Sends each body and writes down what comes back, for a snapshot.
-async fn answers(server: &Running, path: &str, bodies: &[&str]) -> String {
+pub(crate) async fn answers(server: &Running, path: &str, bodies: &[&str]) -> String {
     let mut page = String::new();
     for body in bodies {
         let answer = server.send("POST", path, &[JSON], body.as_bytes()).await;

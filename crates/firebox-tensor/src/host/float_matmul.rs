@@ -103,6 +103,25 @@ pub(crate) fn float_product<W: FloatWeights>(
     });
 }
 
+/// As [`float_product`], on this thread alone: for a product that is a part of a task.
+pub(crate) fn float_product_alone<W: FloatWeights>(
+    level: SimdLevel,
+    left: LeftRows<'_, W::Value>,
+    depth: usize,
+    weights: &W,
+    result: &Product,
+) {
+    let task = FloatTask {
+        left,
+        depth,
+        weights,
+        rows: 0..result.n_rows,
+        panels: 0..result.n_out.div_ceil(panel_width(level)),
+        result,
+    };
+    dispatch(level, task);
+}
+
 /// The left factor of a product of floats.
 #[derive(Clone, Copy)]
 pub(crate) enum LeftRows<'a, X> {

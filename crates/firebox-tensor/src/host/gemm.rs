@@ -46,7 +46,7 @@ pub(crate) struct Product {
     y: SharedMut<f32>,
     stride: usize,
     pub(crate) n_rows: usize,
-    n_out: usize,
+    pub(crate) n_out: usize,
     pub(crate) start: Start,
 }
 

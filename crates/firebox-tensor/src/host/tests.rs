@@ -8,6 +8,7 @@ use crate::random::CounterRng;
 
 mod attention;
 mod block_bytes;
+mod encoder;
 
 fn normal(n: usize, seed: u64) -> Vec<f32> {
     let mut rng = CounterRng::new(seed, 0);

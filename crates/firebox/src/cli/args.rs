@@ -17,6 +17,7 @@ pub(crate) use self::quantize::{
 use super::bench_serve::BenchServeArgs;
 use super::corpus::DataCommand;
 use super::diagnose::DiagnoseCommand;
+use super::embed::EmbedArgs;
 use super::serve::args::{KeyArgs, ServeArgs};
 use super::tokenizer_args::TokenizerCommand;
 
@@ -69,6 +70,8 @@ pub(crate) enum Command {
     Generate(GenerateArgs),
     /// Talk with a model
     Chat(ChatArgs),
+    /// Texts to vectors
+    Embed(EmbedArgs),
     /// Train a model as a TOML file says, in a run folder that can be resumed
     Train(TrainArgs),
     /// Train a LoRA adapter, or all weights, on a text

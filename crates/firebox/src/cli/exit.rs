@@ -9,7 +9,7 @@ use firebox_data::{
     CleanError, DataError, DedupError, PackingError, RecipeError, ShardError,
     SourceError as FileError, TokenizerTrainingError, WriteError,
 };
-use firebox_engine::EngineError;
+use firebox_engine::{EmbedError, EngineError};
 use firebox_hub::HubError;
 use firebox_hub::SourceError;
 use firebox_model::ModelError;
@@ -61,6 +61,13 @@ fn is_user_error(error: &(dyn std::error::Error + 'static)) -> bool {
     }
     match error.downcast_ref::<ModelError>() {
         Some(ModelError::Checkpoint(error)) => return is_bad_checkpoint(error),
+        Some(_) => return true,
+        None => {}
+    }
+    match error.downcast_ref::<EmbedError>() {
+        Some(EmbedError::Checkpoint(error) | EmbedError::Model(ModelError::Checkpoint(error))) => {
+            return is_bad_checkpoint(error);
+        }
         Some(_) => return true,
         None => {}
     }

