@@ -42,7 +42,7 @@ pub(crate) enum ApiError {
     #[error("expected a JSON object, found {found}")]
     NotAnObject { found: &'static str },
     #[error("missing field `{param}`")]
-    MissingField { param: &'static str },
+    MissingField { param: String },
     #[error("{}{source}", param.as_ref().map(|param| format!("`{param}`: ")).unwrap_or_default())]
     FieldType {
         param: Option<String>,
@@ -55,10 +55,7 @@ pub(crate) enum ApiError {
         found: String,
     },
     #[error("unknown field `{param}`, expected one of {}", backticked(fields))]
-    UnknownField {
-        param: String,
-        fields: Vec<&'static str>,
-    },
+    UnknownField { param: String, fields: Vec<String> },
     #[error("`{param}` is not supported yet{hint}")]
     Unsupported { param: String, hint: String },
     #[error("expected a body of at most {limit_bytes} bytes, found a larger one")]
@@ -77,7 +74,7 @@ pub(crate) enum ApiError {
     #[error("unknown path `{path}`, expected one of {}", backticked(paths))]
     UnknownPath {
         path: String,
-        paths: &'static [&'static str],
+        paths: &'static [String],
     },
     #[error("the method {method} is not allowed for `{path}` (the header `allow` lists what is)")]
     Method { method: Method, path: String },
@@ -245,7 +242,7 @@ pub(crate) fn clipped(found: &str) -> String {
 }
 
 /// "`a`, `b`, `c`".
-fn backticked(names: &[&str]) -> String {
+fn backticked(names: &[String]) -> String {
     names
         .iter()
         .map(|name| format!("`{name}`"))

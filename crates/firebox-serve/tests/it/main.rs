@@ -6,6 +6,7 @@ mod chat;
 mod client;
 mod completions;
 mod disconnect;
+mod document;
 mod errors;
 mod fake;
 mod generate;
