@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::iter;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use firebox_data::Tokenizer;
 use llguidance::api::TopLevelGrammar;
@@ -60,6 +60,8 @@ pub(crate) struct Parsers {
     vocab_size: usize,
     eos_id: Option<u32>,
     factory: OnceLock<Result<ParserFactory, String>>,
+    /// The last one made, which has read nothing: the answers to one request follow one grammar.
+    last: Mutex<Option<(Grammar, Matcher)>>,
 }
 
 impl Parsers {
@@ -69,12 +71,31 @@ impl Parsers {
             vocab_size,
             eos_id,
             factory: OnceLock::new(),
+            last: Mutex::new(None),
         }
     }
 
     /// # Errors
     /// [`EngineError::Grammar`] when it cannot be compiled.
     pub(crate) fn parser(&self, grammar: &Grammar) -> Result<Parser, EngineError> {
+        let matcher = match self.compiled_before(grammar) {
+            Some(matcher) => matcher,
+            None => self.compile(grammar)?,
+        };
+        Ok(Parser {
+            matcher,
+            eos_id: self.eos_id,
+        })
+    }
+
+    fn compiled_before(&self, grammar: &Grammar) -> Option<Matcher> {
+        let last = self.last.lock().ok()?;
+        let (_, matcher) = last.as_ref().filter(|(last, _)| last == grammar)?;
+        // Answers share nothing: what one reads is not to change what another costs.
+        Some(matcher.deep_clone())
+    }
+
+    fn compile(&self, grammar: &Grammar) -> Result<Matcher, EngineError> {
         let refused = |reason: String| EngineError::Grammar { reason };
         let factory = self.factory.get_or_init(|| self.factory());
         let factory = factory
@@ -84,13 +105,13 @@ impl Parsers {
             .create_parser(grammar.compiled())
             .map_err(|error| refused(error.to_string()))?;
         let matcher = Matcher::new(Ok(parser));
-        match matcher.get_error() {
-            Some(reason) => Err(refused(reason)),
-            None => Ok(Parser {
-                matcher,
-                eos_id: self.eos_id,
-            }),
+        if let Some(reason) = matcher.get_error() {
+            return Err(refused(reason));
         }
+        if let Ok(mut last) = self.last.lock() {
+            *last = Some((grammar.clone(), matcher.deep_clone()));
+        }
+        Ok(matcher)
     }
 
     fn factory(&self) -> Result<ParserFactory, String> {

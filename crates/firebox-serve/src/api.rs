@@ -1,9 +1,12 @@
 //! The endpoints.
 
 mod adapters;
+mod answers;
 mod chat;
 mod chat_body;
+mod completion_body;
 mod completions;
+mod document;
 mod embeddings;
 mod envelope;
 mod generate;
@@ -13,6 +16,7 @@ mod page;
 mod prometheus;
 mod sse;
 mod streaming;
+mod token_id;
 mod tokenize;
 
 use std::{any::Any, sync::Arc};
@@ -23,12 +27,14 @@ use axum::{
     http::{Method, StatusCode, Uri},
     middleware,
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
 };
 use firebox_engine::{FinishReason, Finished};
 use serde_json::{Value, json};
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
+use self::answers::Status;
 use crate::{
     app::App,
     auth,
@@ -36,39 +42,30 @@ use crate::{
     request_id,
 };
 
-/// Every path there is, for the answer to one that there is not.
-const PATHS: &[&str] = &[
-    "/",
-    "/v1/chat/completions",
-    "/v1/completions",
-    "/v1/embeddings",
-    "/generate",
-    "/tokenize",
-    "/detokenize",
-    "/v1/models",
-    "/v1/adapters",
-    "/health",
-    "/ready",
-    "/metrics",
-];
+/// The endpoints, which are also what the document has.
+fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(document::Base::openapi())
+        .routes(routes!(chat::complete))
+        .routes(routes!(completions::complete))
+        .routes(routes!(embeddings::embed))
+        .routes(routes!(generate::generate))
+        .routes(routes!(tokenize::tokenize))
+        .routes(routes!(tokenize::detokenize))
+        .routes(routes!(models::list))
+        .routes(routes!(models::one))
+        .routes(routes!(adapters::list, adapters::load))
+        .routes(routes!(adapters::unload))
+        .routes(routes!(health))
+        .routes(routes!(ready))
+        .routes(routes!(prometheus::metrics))
+        .routes(routes!(page::chat))
+        .routes(routes!(page::docs))
+        .routes(routes!(document::openapi))
+}
 
 /// The endpoints, with request ids and the catching of panics around them.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/", get(page::chat))
-        .route("/generate", post(generate::generate))
-        .route("/v1/chat/completions", post(chat::complete))
-        .route("/v1/completions", post(completions::complete))
-        .route("/v1/embeddings", post(embeddings::embed))
-        .route("/tokenize", post(tokenize::tokenize))
-        .route("/detokenize", post(tokenize::detokenize))
-        .route("/v1/models", get(models::list))
-        .route("/v1/models/{name}", get(models::one))
-        .route("/v1/adapters", get(adapters::list).post(adapters::load))
-        .route("/v1/adapters/{name}", delete(adapters::unload))
-        .route("/health", get(health))
-        .route("/ready", get(ready))
-        .route("/metrics", get(prometheus::metrics))
+    Router::from(routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(
@@ -84,11 +81,18 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 }
 
 /// The process is up.
+#[utoipa::path(get, path = "/health", tag = "server", responses(
+    (status = 200, description = "It is.", body = Status),
+))]
 async fn health() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
 /// The engine answers, and the server is not about to end.
+#[utoipa::path(get, path = "/ready", tag = "server", responses(
+    (status = 200, description = "It does.", body = Status),
+    (status = 503, description = "It does not, or the server is.", body = Status),
+))]
 async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {
     let status = if *app.stop.borrow() {
         "stopping"
@@ -104,7 +108,7 @@ async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {
 async fn unknown_path(uri: Uri) -> ApiError {
     ApiError::UnknownPath {
         path: clipped(uri.path()),
-        paths: PATHS,
+        paths: &document::PATHS,
     }
 }
 

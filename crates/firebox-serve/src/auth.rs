@@ -11,8 +11,16 @@ use axum::{
 
 use crate::{app::App, error::ApiError, keys::Key};
 
-/// What anyone may see: that the server is there, how busy it is, and the page that asks for a key.
-const OPEN_PATHS: &[&str] = &["/", "/health", "/ready", "/metrics"];
+/// What anyone may see: that the server is there, how busy it is, the page that asks for a key, and what
+/// the API is, which is the same on every server of this version.
+pub(crate) const OPEN_PATHS: &[&str] = &[
+    "/",
+    "/docs",
+    "/openapi.json",
+    "/health",
+    "/ready",
+    "/metrics",
+];
 
 /// Whose request it is; nobody's where the server has no keys.
 #[derive(Clone, Debug, Default)]

@@ -9,13 +9,13 @@ use axum::{
 };
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::{
     ServerConfig,
     error::{ApiError, clipped},
-    sampling,
+    schema::Schema,
 };
 
 /// How much of an oversized body is read and thrown away, so that a client that sends it all
@@ -25,24 +25,12 @@ const MAX_DISCARDED_BYTES: usize = 64 << 20;
 /// How `serde_path_to_error` writes the path of the body itself.
 const ROOT: &str = ".";
 
-/// The fields of an endpoint's body.
-#[derive(Debug)]
-pub(crate) struct Schema {
-    pub(crate) required: &'static [&'static str],
-    pub(crate) optional: &'static [&'static str],
-    /// Whether it has those that shape an answer as well.
-    pub(crate) samples: bool,
-    /// Fields that the API has and this server does not, each with the value (as JSON) that changes
-    /// nothing. That value is accepted, and so is `null`.
-    pub(crate) unsupported: &'static [(&'static str, &'static str)],
-}
-
 /// A JSON object whose fields are all known.
 #[derive(Debug)]
 pub(crate) struct JsonBody(Bytes);
 
 impl JsonBody {
-    /// Reads the body and checks the names of its fields.
+    /// Reads the body and checks its fields by the schema.
     pub(crate) async fn read(
         request: Request,
         config: &ServerConfig,
@@ -125,53 +113,6 @@ async fn read_bytes(request: Request, limit_bytes: usize) -> Result<Bytes, ApiEr
         return Err(ApiError::BodyTooLarge { limit_bytes });
     }
     Ok(bytes.into())
-}
-
-impl Schema {
-    fn check(&self, object: &Map<String, Value>) -> Result<(), ApiError> {
-        for (name, value) in object {
-            self.check_field(name, value)?;
-        }
-        match self
-            .required
-            .iter()
-            .find(|name| !object.contains_key(**name))
-        {
-            Some(param) => Err(ApiError::MissingField { param }),
-            None => Ok(()),
-        }
-    }
-
-    fn check_field(&self, name: &str, value: &Value) -> Result<(), ApiError> {
-        let of_sampling = if self.samples { sampling::FIELDS } else { &[] };
-        let known = [self.required, self.optional, of_sampling];
-        if known.iter().any(|names| names.contains(&name)) {
-            return Ok(());
-        }
-        let param = clipped(name);
-        let Some((_, neutral)) = self.unsupported.iter().find(|(known, _)| *known == name) else {
-            let fields = known.concat();
-            return Err(ApiError::UnknownField { param, fields });
-        };
-        if value.is_null() || same(value, neutral) {
-            return Ok(());
-        }
-        let hint = match *neutral {
-            "null" => String::new(),
-            neutral => format!(" (hint: leave it out, or send {neutral})"),
-        };
-        Err(ApiError::Unsupported { param, hint })
-    }
-}
-
-/// Whether `value` is the one written in `neutral`; `0` and `0.0` are the same.
-fn same(value: &Value, neutral: &str) -> bool {
-    serde_json::from_str(neutral).is_ok_and(|neutral: Value| {
-        match (value.as_f64(), neutral.as_f64()) {
-            (Some(value), Some(neutral)) => value == neutral,
-            _ => *value == neutral,
-        }
-    })
 }
 
 fn json_type(value: &Value) -> &'static str {

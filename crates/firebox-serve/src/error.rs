@@ -42,7 +42,7 @@ pub(crate) enum ApiError {
     #[error("expected a JSON object, found {found}")]
     NotAnObject { found: &'static str },
     #[error("missing field `{param}`")]
-    MissingField { param: &'static str },
+    MissingField { param: String },
     #[error("{}{source}", param.as_ref().map(|param| format!("`{param}`: ")).unwrap_or_default())]
     FieldType {
         param: Option<String>,
@@ -54,11 +54,8 @@ pub(crate) enum ApiError {
         expected: String,
         found: String,
     },
-    #[error("unknown field `{param}`, expected one of {}", backticked(fields.iter().copied()))]
-    UnknownField {
-        param: String,
-        fields: Vec<&'static str>,
-    },
+    #[error("unknown field `{param}`, expected one of {}", backticked(fields.iter().map(String::as_str)))]
+    UnknownField { param: String, fields: Vec<String> },
     #[error("`{param}` is not supported yet{hint}")]
     Unsupported { param: String, hint: String },
     #[error("expected a body of at most {limit_bytes} bytes, found a larger one")]
@@ -81,10 +78,10 @@ pub(crate) enum ApiError {
     TooMuch(#[from] TooMuch),
     #[error(transparent)]
     Adapter(#[from] AdapterError),
-    #[error("unknown path `{path}`, expected one of {}", backticked(paths.iter().copied()))]
+    #[error("unknown path `{path}`, expected one of {}", backticked(paths.iter().map(String::as_str)))]
     UnknownPath {
         path: String,
-        paths: &'static [&'static str],
+        paths: &'static [String],
     },
     #[error("the method {method} is not allowed for `{path}` (the header `allow` lists what is)")]
     Method { method: Method, path: String },

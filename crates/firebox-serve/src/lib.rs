@@ -18,6 +18,7 @@ mod metrics;
 mod model;
 mod request_id;
 mod sampling;
+mod schema;
 mod server;
 mod shutdown;
 mod structured;

@@ -7,69 +7,131 @@ use firebox_engine::Grammar;
 use firebox_model::{GenerateConfig, SamplingConfig};
 use serde::Deserialize;
 use serde_json::Number;
+use utoipa::ToSchema;
+use utoipa::openapi::{
+    Array, Object, RefOr, Schema,
+    schema::{AnyOf, SchemaType, Type},
+};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, clipped};
+use crate::schema::whole;
 use crate::structured::StructuredOutputs;
 
 /// OpenAI's bound on `stop`.
 const MAX_STOPS: usize = 4;
 
-/// OpenAI's bound on `temperature`.
-const MAX_TEMPERATURE: f64 = 2.0;
+/// Longest id of a token in `logit_bias`, in digits: no vocabulary has more.
+const MAX_ID_DIGITS: usize = 9;
 
-/// Names of the fields that every endpoint takes.
-pub(crate) const FIELDS: &[&str] = &[
-    "model",
-    "max_tokens",
-    "max_completion_tokens",
-    "max_new_tokens",
-    "min_tokens",
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "typical_p",
-    "repetition_penalty",
-    "presence_penalty",
-    "frequency_penalty",
-    "logit_bias",
-    "seed",
-    "stop",
-    "stream",
-    "ignore_eos",
-    "priority",
-    "cache_prompt",
-    "cache_salt",
-    "structured_outputs",
-    // Who asks, for abuse reports: it changes nothing, and clients send it.
-    "user",
-];
-
-/// The sampling fields as they arrive.
-#[derive(Debug, Default, Deserialize)]
+/// The sampling fields as they arrive. Their ranges are checked by the [`Schema`](crate::schema::Schema)
+/// that is made of them.
+#[derive(Debug, Default, Deserialize, ToSchema)]
 pub(crate) struct SamplingFields {
+    /// The most new tokens; unless given, as many as fit into the context.
+    #[schema(value_type = Option<u64>, minimum = 1)]
     max_tokens: Option<Number>,
     /// OpenAI's newer name for `max_tokens`.
+    #[schema(value_type = Option<u64>, minimum = 1)]
     max_completion_tokens: Option<Number>,
     /// transformers' name for `max_tokens`.
+    #[schema(value_type = Option<u64>, minimum = 1)]
     max_new_tokens: Option<Number>,
+    /// Neither an end token nor a stop text ends the answer before so many tokens.
+    #[schema(value_type = Option<u64>, minimum = 0, default = 0)]
     min_tokens: Option<Number>,
+    /// What logits are divided by before a token is drawn; 0 always takes the likeliest.
+    #[schema(value_type = Option<f64>, minimum = 0, maximum = 2, default = 1)]
     temperature: Option<Number>,
+    /// Draws among the likeliest tokens that have this share of the probability together.
+    #[schema(value_type = Option<f64>, exclusive_minimum = 0, maximum = 1, default = 1)]
     top_p: Option<Number>,
+    /// Draws among so many of the likeliest tokens; 0 or -1 among all.
+    #[schema(value_type = Option<i64>, minimum = -1, default = 0)]
     top_k: Option<Number>,
+    /// Leaves out tokens with less than this share of the likeliest one's probability.
+    #[schema(value_type = Option<f64>, minimum = 0, exclusive_maximum = 1, default = 0)]
     min_p: Option<Number>,
+    /// Draws among the tokens of typical information that have this share of the probability together.
+    #[schema(value_type = Option<f64>, exclusive_minimum = 0, maximum = 1, default = 1)]
     typical_p: Option<Number>,
+    /// What logits of tokens that are in the text are divided by, multiplied where below 0.
+    #[schema(value_type = Option<f64>, minimum = 0.01, maximum = 100, default = 1)]
     repetition_penalty: Option<Number>,
+    /// Taken off the logits of tokens that are in the answer.
+    #[schema(value_type = Option<f64>, minimum = -2, maximum = 2, default = 0)]
     presence_penalty: Option<Number>,
+    /// Taken off the logits of tokens for each time that they are in the answer.
+    #[schema(value_type = Option<f64>, minimum = -2, maximum = 2, default = 0)]
     frequency_penalty: Option<Number>,
+    /// What is added to logits, by the token's id.
+    #[schema(schema_with = logit_bias)]
     logit_bias: Option<BTreeMap<String, Number>>,
+    /// The same seed gives the same answer; unless given, each request has one of its own.
+    #[schema(
+        value_type = Option<i64>,
+        minimum = -9_223_372_036_854_775_808_i64,
+        maximum = 9_223_372_036_854_775_807_i64
+    )]
     seed: Option<Number>,
+    /// Where the answer ends: a text, or up to four, which are left out of it.
+    #[schema(schema_with = stop)]
     stop: Option<Stop>,
+    /// Whether the answer goes on after the model's end tokens.
+    #[schema(default = false)]
     ignore_eos: Option<bool>,
+    /// Requests of a higher one are served first.
+    #[schema(
+        value_type = Option<i32>,
+        minimum = -2_147_483_648_i64,
+        maximum = 2_147_483_647_i64,
+        default = 0
+    )]
     priority: Option<Number>,
+    /// Whether the prompt is looked up in the prefix cache, and kept there.
+    #[schema(default = true)]
     cache_prompt: Option<bool>,
+    /// Only requests with the same text here find each other's prompts in the prefix cache.
     cache_salt: Option<String>,
+    /// What the answer must look like, as vLLM's clients say it.
     structured_outputs: Option<StructuredOutputs>,
+    /// Who asks, for the client's own records: it changes nothing.
+    #[serde(rename = "user")]
+    _user: Option<String>,
+}
+
+/// Token ids are names here, as JSON has no other.
+fn logit_bias() -> impl Into<RefOr<Schema>> {
+    let bias = Object::builder()
+        .schema_type(Type::Number)
+        .minimum(Some(-100))
+        .maximum(Some(100));
+    let id = Object::builder()
+        .schema_type(Type::String)
+        .pattern(Some(format!("^[0-9]{{1,{MAX_ID_DIGITS}}}$")));
+    Object::builder()
+        .schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
+        .property_names(Some(id))
+        .additional_properties(Some(RefOr::T(bias.into())))
+        .description(Some("What is added to logits, by the token's id."))
+}
+
+fn stop() -> impl Into<RefOr<Schema>> {
+    let text = || {
+        Object::builder()
+            .schema_type(Type::String)
+            .min_length(Some(1))
+    };
+    AnyOf::builder()
+        .item(Object::with_type(Type::Null))
+        .item(text())
+        .item(
+            Array::builder()
+                .items(RefOr::T(text().into()))
+                .max_items(Some(MAX_STOPS)),
+        )
+        .description(Some(
+            "Where the answer ends: a text, or up to four, which are left out of it.",
+        ))
 }
 
 /// One stop text, or several.
@@ -97,72 +159,37 @@ pub(crate) struct Sampling {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Defaults {
     pub(crate) max_tokens: Option<usize>,
-    /// The least that may be asked for.
-    pub(crate) least_max_tokens: i64,
     pub(crate) temperature: f32,
     pub(crate) seed: u64,
 }
 
 impl SamplingFields {
-    /// Checks every field.
+    /// Checks what ranges do not say, and fills in what is left out.
     pub(crate) fn check(self, defaults: Defaults) -> Result<Sampling, ApiError> {
-        let temperature = real(
-            "temperature",
-            &self.temperature,
-            "a number from 0 to 2",
-            |x| (0.0..=MAX_TEMPERATURE).contains(&x),
-        )?;
-        let share = |x: f64| x > 0.0 && x <= 1.0;
-        let top_p = real("top_p", &self.top_p, "a number above 0 and up to 1", share)?;
-        let typical_p = real(
-            "typical_p",
-            &self.typical_p,
-            "a number above 0 and up to 1",
-            share,
-        )?;
-        let min_p = real("min_p", &self.min_p, "a number from 0 and below 1", |x| {
-            (0.0..1.0).contains(&x)
-        })?;
-        let name = "repetition_penalty";
-        let expected = "a number above 0 that fits 32 bits";
-        let repetition_penalty = real(name, &self.repetition_penalty, expected, |x| x > 0.0)?;
-        let top_k = whole("top_k", &self.top_k, "a whole number from 0 up", |k| {
-            k >= -1
-        })?;
-        let seed = whole("seed", &self.seed, "a whole number of 64 bits", |_| true)?;
+        let or = |field: &Option<Number>, default: f32| real(field).unwrap_or(default);
+        // A tiny number may be 0 in f32, and one close to 1 may be 1.
+        let share = |field| or(field, 1.0).max(f32::MIN_POSITIVE);
         let sampling = SamplingConfig {
-            temperature: temperature.unwrap_or(defaults.temperature),
-            top_p: top_p.unwrap_or(1.0),
+            temperature: or(&self.temperature, defaults.temperature),
+            top_p: share(&self.top_p),
             // As vLLM has it, -1 keeps all too.
-            top_k: top_k.map_or(0, |k| to_usize(k.max(0))),
-            min_p: min_p.unwrap_or(0.0),
-            typical_p: typical_p.unwrap_or(1.0),
-            repetition_penalty: repetition_penalty.unwrap_or(1.0),
-            presence_penalty: penalty("presence_penalty", &self.presence_penalty)?,
-            frequency_penalty: penalty("frequency_penalty", &self.frequency_penalty)?,
+            top_k: count(&self.top_k).unwrap_or(0),
+            min_p: or(&self.min_p, 0.0).min(1.0_f32.next_down()),
+            typical_p: share(&self.typical_p),
+            repetition_penalty: or(&self.repetition_penalty, 1.0),
+            presence_penalty: or(&self.presence_penalty, 0.0),
+            frequency_penalty: or(&self.frequency_penalty, 0.0),
             logit_bias: biases(self.logit_bias.as_ref())?,
-            seed: seed.map_or(defaults.seed, i64::cast_unsigned),
+            seed: whole_field(&self.seed).map_or(defaults.seed, |seed| seed as u64),
         };
-        let min_tokens = whole(
-            "min_tokens",
-            &self.min_tokens,
-            "a whole number from 0 up",
-            |n| n >= 0,
-        )?;
-        let priority = whole(
-            "priority",
-            &self.priority,
-            "a whole number of 32 bits",
-            |n| i32::try_from(n).is_ok(),
-        )?;
-        let max_tokens = self.max_tokens(defaults.least_max_tokens)?;
+        let max_tokens = self.max_tokens()?;
         let structured = self.structured_outputs;
         let grammar = structured.map(StructuredOutputs::grammar).transpose()?;
         Ok(Sampling {
             grammar,
-            min_tokens: min_tokens.map_or(0, to_usize),
+            min_tokens: count(&self.min_tokens).unwrap_or(0),
             ignore_eos: self.ignore_eos.unwrap_or(false),
-            priority: priority.and_then(|n| i32::try_from(n).ok()).unwrap_or(0),
+            priority: whole_field(&self.priority).map_or(0, |priority| priority as i32),
             cache_prompt: self.cache_prompt.unwrap_or(true),
             cache_salt: self.cache_salt.as_deref().map_or(0, salt),
             generate: GenerateConfig {
@@ -174,7 +201,7 @@ impl SamplingFields {
         })
     }
 
-    fn max_tokens(&self, least: i64) -> Result<Option<usize>, ApiError> {
+    fn max_tokens(&self) -> Result<Option<usize>, ApiError> {
         let names = [
             ("max_tokens", &self.max_tokens),
             ("max_completion_tokens", &self.max_completion_tokens),
@@ -188,9 +215,7 @@ impl SamplingFields {
             let expected = format!("the same value as in `{name}`");
             return Err(wrong(other, &expected, &found.to_string()));
         }
-        let expected = format!("a whole number from {least} up");
-        let n_tokens = whole(name, value, &expected, |n| n >= least)?;
-        Ok(n_tokens.map(to_usize))
+        Ok(count(value))
     }
 }
 
@@ -201,66 +226,49 @@ fn salt(text: &str) -> u64 {
     hasher.finish().max(1)
 }
 
-fn penalty(param: &str, value: &Option<Number>) -> Result<f32, ApiError> {
-    let found = real(param, value, "a number from -2 to 2", |x| {
-        (-2.0..=2.0).contains(&x)
-    })?;
-    Ok(found.unwrap_or(0.0))
-}
-
 fn biases(found: Option<&BTreeMap<String, Number>>) -> Result<Vec<(u32, f32)>, ApiError> {
     let mut biases = Vec::new();
     for (name, value) in found.into_iter().flatten() {
-        let Ok(id) = name.parse::<u32>() else {
-            let expected = "token ids as names";
-            return Err(wrong("logit_bias", expected, &format!("`{name}`")));
+        let is_id = (1..=MAX_ID_DIGITS).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_digit());
+        let (true, Ok(id)) = (is_id, name.parse()) else {
+            let expected = format!("token ids of at most {MAX_ID_DIGITS} digits as names");
+            return Err(wrong(
+                "logit_bias",
+                &expected,
+                &format!("`{}`", clipped(name)),
+            ));
         };
-        let param = format!("logit_bias.{id}");
-        let bias = real(
-            &param,
-            &Some(value.clone()),
-            "a number from -100 to 100",
-            |x| (-100.0..=100.0).contains(&x),
-        )?;
-        biases.extend(bias.map(|bias| (id, bias)));
+        let bias = value
+            .as_f64()
+            .filter(|bias| (-100.0..=100.0).contains(bias));
+        let Some(bias) = bias else {
+            let param = format!("logit_bias.{id}");
+            return Err(wrong(
+                &param,
+                "a number from -100 to 100",
+                &value.to_string(),
+            ));
+        };
+        biases.push((id, bias as f32));
     }
     Ok(biases)
 }
 
-/// A real number that `fits`, as f32.
-fn real(
-    param: &str,
-    value: &Option<Number>,
-    expected: &str,
-    fits: impl Fn(f64) -> bool,
-) -> Result<Option<f32>, ApiError> {
-    let Some(found) = value else { return Ok(None) };
-    let number = found.as_f64().unwrap_or(f64::NAN);
-    // Checked again as f32: a tiny number may round to 0 and a huge one to infinity.
-    let rounded = number as f32;
-    if fits(number) && fits(f64::from(rounded)) && rounded.is_finite() {
-        return Ok(Some(rounded));
-    }
-    Err(wrong(param, expected, &found.to_string()))
+/// A real number as f32, whose range was checked.
+fn real(field: &Option<Number>) -> Option<f32> {
+    Some(field.as_ref()?.as_f64()? as f32)
 }
 
-/// A whole number that `fits`.
-pub(crate) fn whole(
-    param: &str,
-    value: &Option<Number>,
-    expected: &str,
-    fits: impl Fn(i64) -> bool,
-) -> Result<Option<i64>, ApiError> {
-    let Some(found) = value else { return Ok(None) };
-    match found.as_i64().filter(|number| fits(*number)) {
-        Some(number) => Ok(Some(number)),
-        None => Err(wrong(param, expected, &found.to_string())),
-    }
+/// A whole number, whose range was checked.
+fn whole_field(field: &Option<Number>) -> Option<i128> {
+    whole(field.as_ref()?)
 }
 
-/// A number known not to be negative; more than memory can count is as good as no limit.
-pub(crate) fn to_usize(number: i64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
+/// A number of things, 0 where below; more than memory can count is as good as no limit.
+pub(crate) fn count(field: &Option<Number>) -> Option<usize> {
+    let number = whole_field(field)?.max(0);
+    Some(usize::try_from(number).unwrap_or(usize::MAX))
 }
 
 pub(crate) fn wrong(param: &str, expected: &str, found: &str) -> ApiError {

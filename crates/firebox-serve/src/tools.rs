@@ -9,6 +9,7 @@
 use firebox_engine::Grammar;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::{
     error::{ApiError, clipped},
@@ -24,19 +25,36 @@ pub(crate) const CLOSE: &str = "\n</tool_call>";
 const MAX_TOOLS: usize = 128;
 const MAX_NAME_BYTES: usize = 64;
 
-#[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum Tool {
-    Function { function: Function },
+/// What can be called.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tool {
+    #[serde(rename = "type")]
+    _kind: Kind,
+    function: Function,
 }
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
+/// The only kind of tool there is.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = ToolKind)]
+pub(crate) enum Kind {
+    Function,
+}
+
+/// A function as the model is told of it.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Function {
+    /// A name that no other function of the request has.
+    #[schema(pattern = "^[a-zA-Z0-9_-]{1,64}$")]
     name: String,
+    /// What it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
+    /// JSON schema of its arguments; any object unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     parameters: Option<Value>,
     /// Every schema is followed strictly here.
     #[serde(skip_serializing)]
@@ -44,7 +62,8 @@ pub(crate) struct Function {
     strict: Option<bool>,
 }
 
-#[derive(Debug, Deserialize)]
+/// Whether functions are called, or which one is.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(
     untagged,
     expecting = "expected `none`, `auto`, `required` or `{\"type\":\"function\",\"function\":{\"name\":…}}`"
@@ -54,23 +73,30 @@ pub(crate) enum ToolChoice {
     Named(NamedTool),
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+/// No function, the model's choice, or at least one.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ToolMode)]
 pub(crate) enum Mode {
     None,
     Auto,
     Required,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum NamedTool {
-    Function { function: FunctionName },
+/// A function that is to be called.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NamedTool {
+    #[serde(rename = "type")]
+    _kind: Kind,
+    function: FunctionName,
 }
 
-#[derive(Debug, Deserialize)]
+/// Its name.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FunctionName {
+    /// One of `tools` has it.
     name: String,
 }
 
@@ -104,7 +130,7 @@ impl Tools {
         parallel: Option<bool>,
     ) -> Result<Option<Self>, ApiError> {
         let mut functions: Vec<Function> = Vec::new();
-        for Tool::Function { function } in tools {
+        for Tool { function, .. } in tools {
             check(&function, &functions)?;
             functions.push(function);
         }
@@ -116,7 +142,7 @@ impl Tools {
         match choice {
             None => {}
             Some(ToolChoice::Mode(chosen)) => mode = chosen,
-            Some(ToolChoice::Named(NamedTool::Function { function })) => {
+            Some(ToolChoice::Named(NamedTool { function, .. })) => {
                 functions.retain(|one| one.name == function.name);
                 mode = Mode::Required;
             }

@@ -12,8 +12,10 @@ use firebox_engine::{Finished, TokenLogprobs};
 use serde_json::{Value, json};
 
 use super::{
-    chat_body::{ChatFields, SCHEMA},
-    envelope::{Envelope, n_choices},
+    answers::{ChatCompletion, ChatEvent},
+    chat_body::{ChatBody, ChatFields, SCHEMA},
+    document::{BodyRefusals, BusyRefusals},
+    envelope::Envelope,
     logprobs::of_chat,
     reason,
     sse::{self, Chunks},
@@ -27,9 +29,29 @@ use crate::{
     error::ApiError,
     job::{Asked, Choice, Job},
     model::Prompt,
-    sampling::{Defaults, SamplingFields, wrong},
+    sampling::{Defaults, SamplingFields, count, wrong},
 };
 
+/// Answers a conversation.
+#[utoipa::path(
+    post,
+    path = "/v1/chat/completions",
+    operation_id = "chat",
+    tag = "answers",
+    request_body(content = ChatBody, example = json!({
+        "messages": [{"role": "user", "content": "Name three animals of the sea."}],
+        "max_tokens": 64,
+    })),
+    responses(
+        (
+            status = 200,
+            description = "The answer, as events where `stream` is true.",
+            content((ChatCompletion = "application/json"), (ChatEvent = "text/event-stream"))
+        ),
+        BodyRefusals,
+        BusyRefusals,
+    )
+)]
 pub(crate) async fn complete(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
@@ -41,11 +63,9 @@ pub(crate) async fn complete(
     let model = app.model.choose(fields.model.take())?;
     let streaming = fields.streaming()?;
     let logprobs = fields.n_logprobs()?;
-    let n = n_choices("n", &fields.n)?;
     // OpenAI's defaults.
     let defaults = Defaults {
         max_tokens: None,
-        least_max_tokens: 1,
         temperature: 1.0,
         seed: app.fresh_seed(),
     };
@@ -65,11 +85,12 @@ pub(crate) async fn complete(
         }
         sampling.grammar = Some(tools.grammar());
     }
+    let n = count(&fields.n).unwrap_or(1);
     let asked = Asked {
         model,
         sampling,
         prompts: vec![Prompt::Chat(fields.messages(tools.as_ref())?)],
-        n: n.unwrap_or(1),
+        n,
         logprobs,
         prompt_logprobs: None,
     };

@@ -1,73 +1,89 @@
 //! The body of a chat completion: its fields, and the messages as OpenAI's clients write them.
 
+use std::sync::LazyLock;
+
 use firebox_data::Message;
 use serde::Deserialize;
 use serde_json::Number;
+use utoipa::ToSchema;
 
-use super::envelope::n_logprobs;
 use super::streaming::{StreamOptions, Streaming};
 use crate::{
-    body::Schema,
-    error::{ApiError, clipped},
-    sampling::wrong,
+    error::ApiError,
+    sampling::{SamplingFields, count, wrong},
+    schema::{Schema, body_type, only_null},
     structured::ResponseFormat,
-    tools::{Call, Tool, ToolChoice, Tools},
+    tools::{Call, Kind, Tool, ToolChoice, Tools},
 };
 
-pub(crate) const SCHEMA: Schema = Schema {
-    required: &["messages"],
-    optional: &[
-        "n",
-        "logprobs",
-        "top_logprobs",
-        "parallel_tool_calls",
-        "response_format",
-        "stream_options",
-        "tool_choice",
-        "tools",
-    ],
-    samples: true,
-    unsupported: &[
-        ("audio", "null"),
-        ("function_call", "\"none\""),
-        ("functions", "[]"),
-        ("metadata", "{}"),
-        ("modalities", "[\"text\"]"),
-        ("prediction", "null"),
-        ("prompt_cache_key", "null"),
-        ("reasoning_effort", "\"none\""),
-        ("safety_identifier", "null"),
-        ("prompt_cache_retention", "null"),
-        ("service_tier", "\"auto\""),
-        ("store", "false"),
-        ("verbosity", "null"),
-        ("web_search_options", "null"),
-    ],
-};
+/// What the API has and this server does not.
+const UNSUPPORTED: &[(&str, &str)] = &[
+    ("audio", "null"),
+    ("function_call", "\"none\""),
+    ("functions", "[]"),
+    ("metadata", "{}"),
+    ("modalities", "[\"text\"]"),
+    ("prediction", "null"),
+    ("prompt_cache_key", "null"),
+    ("reasoning_effort", "\"none\""),
+    ("safety_identifier", "null"),
+    ("prompt_cache_retention", "null"),
+    ("service_tier", "\"auto\""),
+    ("store", "false"),
+    ("verbosity", "null"),
+    ("web_search_options", "null"),
+];
 
-/// Roles a chat template knows.
-const ROLES: &[&str] = &["system", "developer", "user", "assistant", "tool"];
+pub(crate) static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+    Schema::of::<ChatFields>()
+        .and::<SamplingFields>()
+        .without(UNSUPPORTED)
+});
+
+body_type!(ChatBody, "ChatRequest", SCHEMA);
 
 /// The fields that are not about sampling.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct ChatFields {
+    /// The model's name; the only one there is unless given.
     pub(crate) model: Option<String>,
+    /// The conversation so far.
+    #[schema(min_items = 1)]
     messages: Vec<MessageFields>,
+    /// Answers to be given.
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 128, default = 1)]
     pub(crate) n: Option<Number>,
+    /// Whether the probability of each token is told.
+    #[schema(default = false)]
     logprobs: Option<bool>,
+    /// How many of the likeliest tokens are told in the place of each; only where `logprobs` is true.
+    #[schema(value_type = Option<u32>, minimum = 0, maximum = 20, default = 0)]
     top_logprobs: Option<Number>,
+    /// What the answer must look like.
     pub(crate) response_format: Option<ResponseFormat>,
+    /// Functions that the model may call.
+    #[schema(max_items = 128)]
     tools: Option<Vec<Tool>>,
+    /// Whether functions are called; `auto` unless given.
     tool_choice: Option<ToolChoice>,
+    /// Whether an answer may have several calls.
+    #[schema(default = true)]
     parallel_tool_calls: Option<bool>,
+    /// Whether the answer comes token by token, as server-sent events.
+    #[schema(default = false)]
     stream: Option<bool>,
+    /// What a stream has besides the answer.
     stream_options: Option<StreamOptions>,
 }
 
-#[derive(Debug, Deserialize)]
+/// One turn of a conversation.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Message)]
 pub(crate) struct MessageFields {
-    role: String,
+    /// Who speaks.
+    role: Role,
+    /// What is said; needed unless there are `tool_calls`.
     content: Option<Content>,
     /// What the assistant called.
     tool_calls: Option<Vec<CallFields>>,
@@ -76,45 +92,83 @@ pub(crate) struct MessageFields {
     _tool_call_id: Option<String>,
     /// What clients send back of an answer: nothing in it is for the model.
     #[serde(rename = "refusal")]
+    #[schema(schema_with = only_null)]
     _refusal: Option<()>,
+    /// As `refusal`.
     #[serde(rename = "annotations")]
+    #[schema(value_type = Option<Vec<Value>>)]
     _annotations: Option<Vec<serde::de::IgnoredAny>>,
+    /// As `refusal`.
     #[serde(rename = "audio")]
+    #[schema(schema_with = only_null)]
     _audio: Option<()>,
+    /// As `refusal`.
     #[serde(rename = "function_call")]
+    #[schema(schema_with = only_null)]
     _function_call: Option<()>,
+    /// Names of speakers are not supported.
     #[serde(rename = "name")]
+    #[schema(schema_with = only_null)]
     _name: Option<()>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum CallFields {
-    Function { function: CalledFunction },
+/// Who speaks. `developer` is another word for `system`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Role {
+    System,
+    Developer,
+    User,
+    Assistant,
+    Tool,
 }
 
-#[derive(Debug, Deserialize)]
+/// A call of a function, as an answer has it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ToolCallSentBack)]
+struct CallFields {
+    #[serde(rename = "type")]
+    _kind: Kind,
+    function: CalledFunction,
+}
+
+/// Which function, and with what.
+#[derive(Debug, Deserialize, ToSchema)]
 struct CalledFunction {
+    /// The function's name.
     name: String,
     /// JSON as a text.
     arguments: String,
 }
 
 /// A text, or parts to be joined.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(
     untagged,
     expecting = "expected a string or an array of `{\"type\":\"text\",\"text\":…}`"
 )]
+#[schema(as = MessageContent)]
 enum Content {
     Text(String),
     Parts(Vec<Part>),
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-enum Part {
-    Text { text: String },
+/// A part of a text.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ContentPart)]
+struct Part {
+    #[serde(rename = "type")]
+    _kind: PartKind,
+    text: String,
+}
+
+/// The only kind of part there is.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = ContentPartKind)]
+enum PartKind {
+    Text,
 }
 
 impl ChatFields {
@@ -125,8 +179,7 @@ impl ChatFields {
 
     /// How many of the likeliest tokens go with each token; none unless `logprobs` is true.
     pub(crate) fn n_logprobs(&self) -> Result<Option<usize>, ApiError> {
-        let n = n_logprobs("top_logprobs", &self.top_logprobs)?;
-        match (self.logprobs, n) {
+        match (self.logprobs, count(&self.top_logprobs)) {
             (Some(true), n) => Ok(Some(n.unwrap_or(0))),
             (_, None | Some(0)) => Ok(None),
             (_, Some(n)) => Err(wrong(
@@ -170,18 +223,11 @@ impl MessageFields {
     }
 
     fn check(self, at: usize) -> Result<Message, ApiError> {
-        if !ROLES.contains(&self.role.as_str()) {
-            return Err(ApiError::FieldValue {
-                param: format!("messages[{at}].role"),
-                expected: "`system`, `developer`, `user`, `assistant` or `tool`".to_owned(),
-                found: format!("`{}`", clipped(&self.role)),
-            });
-        }
         let calls = self.tool_calls.unwrap_or_default();
         let text = match self.content {
             Some(Content::Text(text)) => text,
             Some(Content::Parts(parts)) => {
-                let texts: Vec<_> = parts.into_iter().map(|Part::Text { text }| text).collect();
+                let texts: Vec<_> = parts.into_iter().map(|part| part.text).collect();
                 texts.join("\n")
             }
             None if calls.is_empty() => {
@@ -193,7 +239,7 @@ impl MessageFields {
             .filter(|text| !text.is_empty())
             .into_iter()
             .collect();
-        for CallFields::Function { function } in calls {
+        for CallFields { function, .. } in calls {
             let arguments = serde_json::from_str(&function.arguments).map_err(|_| {
                 let param = format!("messages[{at}].tool_calls");
                 wrong(&param, "JSON as `arguments`", "something else")
@@ -203,13 +249,11 @@ impl MessageFields {
         }
         let content = lines.join("\n");
         // Templates know three roles.
-        Ok(match self.role.as_str() {
-            "developer" => Message::system(content),
-            "tool" => Message::user(format!("<tool_response>\n{content}\n</tool_response>")),
-            _ => Message {
-                role: self.role,
-                content,
-            },
+        Ok(match self.role {
+            Role::System | Role::Developer => Message::system(content),
+            Role::User => Message::user(content),
+            Role::Assistant => Message::assistant(content),
+            Role::Tool => Message::user(format!("<tool_response>\n{content}\n</tool_response>")),
         })
     }
 }

@@ -9,86 +9,64 @@ use axum::{
 };
 use firebox_data::Tokenizer;
 use firebox_engine::{Finished, TokenLogprobs};
-use serde::Deserialize;
-use serde_json::{Number, Value, json};
+use serde_json::{Value, json};
 
 use super::{
-    envelope::{Envelope, MAX_CHOICES, n_choices, n_logprobs},
+    answers::{Completion, CompletionEvent},
+    completion_body::{CompletionBody, CompletionFields, DEFAULT_MAX_TOKENS, SCHEMA},
+    document::{BodyRefusals, BusyRefusals},
+    envelope::{Envelope, MAX_CHOICES},
     logprobs::{Lists, TextOffset},
     reason,
     sse::{self, Chunks},
-    streaming::{StreamOptions, Streaming},
+    streaming::Streaming,
 };
 use crate::{
     app::App,
     auth::Caller,
-    body::{JsonBody, Schema},
+    body::JsonBody,
     error::ApiError,
     job::{Asked, Choice, Job},
     model::Prompt,
-    sampling::{Defaults, SamplingFields, wrong},
+    sampling::{Defaults, SamplingFields, count, wrong},
 };
 
-const SCHEMA: Schema = Schema {
-    required: &["prompt"],
-    optional: &["n", "best_of", "echo", "logprobs", "stream_options"],
-    samples: true,
-    unsupported: &[("suffix", "\"\"")],
-};
-
-/// New tokens where the request does not say how many: OpenAI's number.
-const DEFAULT_MAX_TOKENS: usize = 16;
-
-#[derive(Debug, Deserialize)]
-struct Fields {
-    model: Option<String>,
-    prompt: PromptField,
-    n: Option<Number>,
-    best_of: Option<Number>,
-    echo: Option<bool>,
-    logprobs: Option<Number>,
-    stream: Option<bool>,
-    stream_options: Option<StreamOptions>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected a string, an array of strings, an array of token ids, or an array of arrays of token ids"
+/// Continues prompts.
+#[utoipa::path(
+    post,
+    path = "/v1/completions",
+    operation_id = "completion",
+    tag = "answers",
+    request_body(content = CompletionBody, example = json!({
+        "prompt": "The capital of France is",
+        "max_tokens": 8,
+        "temperature": 0,
+    })),
+    responses(
+        (
+            status = 200,
+            description = "The continuations, as events where `stream` is true.",
+            content((Completion = "application/json"), (CompletionEvent = "text/event-stream"))
+        ),
+        BodyRefusals,
+        BusyRefusals,
+    )
 )]
-enum PromptField {
-    Text(String),
-    Texts(Vec<String>),
-    Ids(Vec<u32>),
-    Batches(Vec<Vec<u32>>),
-}
-
-impl PromptField {
-    fn prompts(self) -> Vec<Prompt> {
-        match self {
-            Self::Text(text) => vec![Prompt::Text(text)],
-            Self::Texts(texts) => texts.into_iter().map(Prompt::Text).collect(),
-            Self::Ids(ids) => vec![Prompt::Ids(ids)],
-            Self::Batches(batches) => batches.into_iter().map(Prompt::Ids).collect(),
-        }
-    }
-}
-
 pub(crate) async fn complete(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let body = JsonBody::read(request, &app.config, &SCHEMA).await?;
-    let fields: Fields = body.parse()?;
+    let fields: CompletionFields = body.parse()?;
     let sampling: SamplingFields = body.parse()?;
     let model = app.model.choose(fields.model)?;
     let streaming = Streaming::of(fields.stream, fields.stream_options.as_ref())?;
     let prompts = fields.prompt.prompts();
-    let n = n_choices("n", &fields.n)?.unwrap_or(1);
-    let best_of = n_choices("best_of", &fields.best_of)?.unwrap_or(n);
+    let n = count(&fields.n).unwrap_or(1);
+    let best_of = count(&fields.best_of).unwrap_or(n);
     check_counts(n, best_of, prompts.len(), streaming)?;
-    let logprobs = n_logprobs("logprobs", &fields.logprobs)?;
+    let logprobs = count(&fields.logprobs);
     let echo = fields.echo.unwrap_or(false);
     if echo && streaming != Streaming::Whole {
         return Err(ApiError::Unsupported {
@@ -98,7 +76,6 @@ pub(crate) async fn complete(
     }
     let defaults = Defaults {
         max_tokens: Some(DEFAULT_MAX_TOKENS),
-        least_max_tokens: if echo { 0 } else { 1 },
         temperature: 1.0,
         seed: app.fresh_seed(),
     };
@@ -106,11 +83,16 @@ pub(crate) async fn complete(
     let echoed = echo.then(|| prompts.iter().map(|prompt| echo_of(tokenizer, prompt)));
     let echoed: Option<Vec<String>> = echoed.map(Iterator::collect);
     let ranks = best_of > n;
+    let sampling = sampling.check(defaults)?;
+    if sampling.generate.max_new_tokens == 0 && !echo {
+        let expected = "a whole number from 1 up where `echo` is not true";
+        return Err(wrong("max_tokens", expected, "0"));
+    }
     let asked = Asked {
         model,
         prompts,
         n: best_of,
-        sampling: sampling.check(defaults)?,
+        sampling,
         logprobs: logprobs.or(ranks.then_some(0)),
         prompt_logprobs: logprobs.filter(|_| echo),
     };

@@ -1,6 +1,6 @@
 //! `POST /v1/embeddings`, as OpenAI has it.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::{
     Extension,
@@ -11,41 +11,55 @@ use axum::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        self, Array, Object, RefOr,
+        schema::{AnyOf, Type},
+    },
+};
+
+use super::{
+    answers::EmbeddingList,
+    document::{BodyRefusals, BusyRefusals},
+    token_id::TokenId,
+};
 
 use crate::{
     app::App,
     auth::Caller,
-    body::{JsonBody, Schema},
+    body::JsonBody,
     embeddings::{Asked, Embedded, EmbeddingModel, Inputs},
     error::{ApiError, backticked, clipped},
-    sampling::{to_usize, whole, wrong},
+    sampling::{count, wrong},
+    schema::{Schema, body_type, whole},
 };
 
-const SCHEMA: Schema = Schema {
-    required: &["input"],
-    optional: &[
-        "model",
-        "encoding_format",
-        "dimensions",
-        "truncate_prompt_tokens",
-        "user",
-    ],
-    samples: false,
-    unsupported: &[],
-};
+static SCHEMA: LazyLock<Schema> = LazyLock::new(Schema::of::<Fields>);
+
+body_type!(EmbeddingBody, "EmbeddingRequest", SCHEMA);
 
 /// Inputs of one request: OpenAI's number.
 const MAX_INPUTS: usize = 2048;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 struct Fields {
+    /// The embedding model's name; the only one there is unless given.
     model: Option<String>,
+    /// A text, several texts, token ids, or several lists of them; ids are taken as they are.
+    #[schema(schema_with = input)]
     input: InputField,
-    encoding_format: Option<String>,
+    /// How vectors are written.
+    #[schema(default = "float")]
+    encoding_format: Option<Format>,
+    /// Numbers of a vector: only as many as the model has.
+    #[schema(value_type = Option<u32>, minimum = 1)]
     dimensions: Option<Number>,
-    /// vLLM's: -1 for as many as the model reads.
+    /// vLLM's: texts are cut to so many tokens, -1 to as many as the model reads; unless given, longer
+    /// ones are refused.
+    #[schema(value_type = Option<i32>, minimum = -1)]
     truncate_prompt_tokens: Option<Number>,
-    /// Read so that its type is checked.
+    /// Who asks, for the client's own records: it changes nothing.
     #[serde(rename = "user")]
     _user: Option<String>,
 }
@@ -58,15 +72,36 @@ struct Fields {
 enum InputField {
     Text(String),
     Texts(Vec<String>),
-    Ids(Vec<u32>),
-    Batches(Vec<Vec<u32>>),
+    Ids(Vec<TokenId>),
+    Batches(Vec<Vec<TokenId>>),
+}
+
+fn input() -> impl Into<RefOr<openapi::Schema>> {
+    let some = |items: RefOr<openapi::Schema>| Array::builder().items(items).min_items(Some(1));
+    let all = |items| some(items).max_items(Some(MAX_INPUTS));
+    let text = Object::builder()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .build();
+    let ids = || some(TokenId::schema());
+    AnyOf::builder()
+        .item(text.clone())
+        .item(all(text.into()))
+        .item(ids())
+        .item(all(ids().into()))
+        .description(Some(
+            "A text, several texts, token ids, or several lists of them; ids are taken as they are.",
+        ))
 }
 
 /// How a vector is written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 enum Format {
+    #[default]
+    #[serde(rename = "float")]
     Floats,
     /// Its bytes, little-endian f32.
+    #[serde(rename = "base64")]
     Base64,
 }
 
@@ -98,6 +133,19 @@ struct Usage {
     total_tokens: usize,
 }
 
+/// The vectors of texts.
+#[utoipa::path(
+    post,
+    path = "/v1/embeddings",
+    operation_id = "embeddings",
+    tag = "answers",
+    request_body(content = EmbeddingBody, example = json!({"input": "aspirin after a heart attack"})),
+    responses(
+        (status = 200, description = "A vector for each input.", body = EmbeddingList),
+        BodyRefusals,
+        BusyRefusals,
+    )
+)]
 pub(crate) async fn embed(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
@@ -108,7 +156,7 @@ pub(crate) async fn embed(
     let model = app.embeddings.as_ref().ok_or(ApiError::NoEmbeddingModel)?;
     check_model(model, fields.model)?;
     check_dimensions(model, &fields.dimensions)?;
-    let format = Format::of(fields.encoding_format.as_deref())?;
+    let format = fields.encoding_format.unwrap_or_default();
     let asked = Asked {
         truncate: truncation(model, &fields.truncate_prompt_tokens)?,
         inputs: fields.input.check()?,
@@ -135,21 +183,35 @@ fn check_model(model: &EmbeddingModel, requested: Option<String>) -> Result<(), 
 
 /// Only a model that was trained for it (a matryoshka) can leave out numbers, and none here is known
 /// to be one.
-fn check_dimensions(model: &EmbeddingModel, dimensions: &Option<Number>) -> Result<(), ApiError> {
+fn check_dimensions(model: &EmbeddingModel, field: &Option<Number>) -> Result<(), ApiError> {
     let dim = model.embedder().dim();
-    let expected = format!("{dim}, all that the model has (it was not trained to have fewer)");
-    whole("dimensions", dimensions, &expected, |n| to_usize(n) == dim)?;
-    Ok(())
+    match field {
+        Some(found) if count(field) != Some(dim) => {
+            let expected =
+                format!("{dim}, all that the model has (it was not trained to have fewer)");
+            Err(wrong("dimensions", &expected, &found.to_string()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// To how many tokens texts are cut.
 fn truncation(model: &EmbeddingModel, field: &Option<Number>) -> Result<Option<usize>, ApiError> {
     let embedder = model.embedder();
     let (least, most) = (embedder.n_special_tokens() + 1, embedder.max_tokens());
-    let expected = format!("-1, or a whole number from {least} to {most}");
-    let fits = |n: i64| n == -1 || (n >= 0 && (least..=most).contains(&to_usize(n)));
-    let found = whole("truncate_prompt_tokens", field, &expected, fits)?;
-    Ok(found.map(|n| if n == -1 { most } else { to_usize(n) }))
+    let Some(found) = field else { return Ok(None) };
+    match (whole(found), count(field)) {
+        (Some(-1), _) => Ok(Some(most)),
+        (_, Some(n)) if (least..=most).contains(&n) => Ok(Some(n)),
+        _ => {
+            let expected = format!("-1, or a whole number from {least} to {most}");
+            Err(wrong(
+                "truncate_prompt_tokens",
+                &expected,
+                &found.to_string(),
+            ))
+        }
+    }
 }
 
 impl InputField {
@@ -158,8 +220,8 @@ impl InputField {
             Self::Text(text) => Inputs::Texts(vec![text]),
             Self::Texts(texts) => Inputs::Texts(texts),
             Self::Ids(ids) if ids.is_empty() => Inputs::Ids(Vec::new()),
-            Self::Ids(ids) => Inputs::Ids(vec![ids]),
-            Self::Batches(batches) => Inputs::Ids(batches),
+            Self::Ids(ids) => Inputs::Ids(vec![plain(ids)]),
+            Self::Batches(batches) => Inputs::Ids(batches.into_iter().map(plain).collect()),
         };
         let (n, has_empty) = match &inputs {
             Inputs::Texts(texts) => (texts.len(), texts.iter().any(String::is_empty)),
@@ -176,19 +238,11 @@ impl InputField {
     }
 }
 
-impl Format {
-    fn of(field: Option<&str>) -> Result<Self, ApiError> {
-        match field {
-            None | Some("float") => Ok(Self::Floats),
-            Some("base64") => Ok(Self::Base64),
-            Some(other) => Err(wrong(
-                "encoding_format",
-                "`float` or `base64`",
-                &format!("`{}`", clipped(other)),
-            )),
-        }
-    }
+fn plain(ids: Vec<TokenId>) -> Vec<u32> {
+    ids.into_iter().map(|TokenId(id)| id).collect()
+}
 
+impl Format {
     fn write(self, vector: Vec<f32>) -> Written {
         match self {
             Self::Floats => Written::Floats(vector),

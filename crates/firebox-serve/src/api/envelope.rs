@@ -1,21 +1,16 @@
 //! What OpenAI's answers, whole or in chunks, have in common.
 
 use firebox_engine::Finished;
-use serde_json::{Number, Value, json};
+use serde_json::{Value, json};
 
 use super::usage;
 use crate::{
     app::{App, unix_seconds},
-    error::ApiError,
     job::Job,
-    sampling::{to_usize, whole},
 };
 
-/// Answers to one request.
+/// Answers to one request; the fields `n` and `best_of` say it too.
 pub(crate) const MAX_CHOICES: usize = 128;
-
-/// The most of the likeliest tokens that go with each token: OpenAI's bound, and vLLM's.
-const MAX_LOGPROBS: i64 = 20;
 
 pub(crate) struct Envelope {
     id: String,
@@ -67,20 +62,4 @@ impl Envelope {
             "choices": choices,
         })
     }
-}
-
-/// A number of answers.
-pub(crate) fn n_choices(param: &str, value: &Option<Number>) -> Result<Option<usize>, ApiError> {
-    let expected = format!("a whole number from 1 to {MAX_CHOICES}");
-    let found = whole(param, value, &expected, |n| {
-        (1..=MAX_CHOICES as i64).contains(&n)
-    })?;
-    Ok(found.map(to_usize))
-}
-
-/// How many of the likeliest tokens are wanted.
-pub(crate) fn n_logprobs(param: &str, value: &Option<Number>) -> Result<Option<usize>, ApiError> {
-    let expected = format!("a whole number from 0 to {MAX_LOGPROBS}");
-    let found = whole(param, value, &expected, |n| (0..=MAX_LOGPROBS).contains(&n))?;
-    Ok(found.map(to_usize))
 }

@@ -1,6 +1,6 @@
 //! `POST /generate`: continue a text, without a chat template.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::{
     Extension, Json,
@@ -10,39 +10,69 @@ use axum::{
 use firebox_engine::{Finished, TokenLogprobs};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::{
+    answers::{Generated, GeneratedEvent},
+    document::{BodyRefusals, BusyRefusals},
     reason,
     sse::{self, Chunks},
 };
 use crate::{
     app::App,
     auth::Caller,
-    body::{JsonBody, Schema},
+    body::JsonBody,
     error::ApiError,
     job::{Asked, Job},
     model::Prompt,
     sampling::{Defaults, SamplingFields},
+    schema::{Schema, body_type},
 };
 
-const SCHEMA: Schema = Schema {
-    required: &["prompt"],
-    optional: &[],
-    samples: true,
-    unsupported: &[],
-};
+static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+    Schema::of::<Fields>()
+        .and::<SamplingFields>()
+        .with("max_tokens", |field| {
+            field.default = Some(DEFAULT_MAX_TOKENS.into())
+        })
+        .with("temperature", |field| field.default = Some(0.into()))
+});
+
+body_type!(GenerateBody, "GenerateRequest", SCHEMA);
 
 /// New tokens where the request does not say how many.
 const DEFAULT_MAX_TOKENS: usize = 128;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 struct Fields {
+    /// The text to be continued.
     prompt: String,
+    /// The model's name; the only one there is unless given.
     model: Option<String>,
+    /// Whether the answer comes token by token, as server-sent events.
+    #[schema(default = false)]
     stream: Option<bool>,
 }
 
-/// Greedy unless a temperature is given, as transformers' `generate`.
+/// Continues a text, greedily unless a temperature is given, as transformers' `generate`.
+#[utoipa::path(
+    post,
+    path = "/generate",
+    tag = "answers",
+    request_body(content = GenerateBody, example = json!({
+        "prompt": "The capital of France is",
+        "max_tokens": 8,
+    })),
+    responses(
+        (
+            status = 200,
+            description = "The continuation, as events where `stream` is true.",
+            content((Generated = "application/json"), (GeneratedEvent = "text/event-stream"))
+        ),
+        BodyRefusals,
+        BusyRefusals,
+    )
+)]
 pub(crate) async fn generate(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
@@ -54,7 +84,6 @@ pub(crate) async fn generate(
     let model = app.model.choose(fields.model)?;
     let defaults = Defaults {
         max_tokens: Some(DEFAULT_MAX_TOKENS),
-        least_max_tokens: 1,
         temperature: 0.0,
         seed: app.fresh_seed(),
     };

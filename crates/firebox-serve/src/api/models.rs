@@ -4,12 +4,20 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
 };
 use serde_json::{Value, json};
 
+use super::{
+    answers::{Model, ModelList},
+    document::NoSuchModel,
+};
 use crate::{adapters::ServedAdapter, app::App, error::ApiError};
 
+/// What is served.
+#[utoipa::path(get, path = "/v1/models", operation_id = "models", tag = "models", responses(
+    (status = 200, description = "A list of models.", body = ModelList),
+))]
 pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<Value> {
     let mut data = vec![model(&app)];
     let adapters = app.model.adapters().loaded();
@@ -22,10 +30,17 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<Value> {
     Json(json!({ "object": "list", "data": data }))
 }
 
+/// One of the models.
+#[utoipa::path(get, path = "/v1/models/{name}", operation_id = "model", tag = "models",
+    params(("name" = String, Path, description = "The model's name.")),
+    responses((status = 200, description = "The model.", body = Model), NoSuchModel),
+)]
 pub(crate) async fn one(
     State(app): State<Arc<App>>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, ApiError> {
+    // A name that is not UTF-8 is none of a model.
+    let name = name.map(|Path(name)| name).unwrap_or_default();
     if let Some(model) = embedding_model(&app).filter(|model| model["id"] == name) {
         return Ok(Json(model));
     }

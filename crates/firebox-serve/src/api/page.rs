@@ -1,34 +1,73 @@
-//! `GET /`: a page to chat with the model, whole in one file.
+//! Pages, each whole in one file: `GET /` to chat with the model, `GET /docs` to read what the API is.
 
 use axum::{
-    http::{HeaderName, header},
-    response::Html,
+    http::header,
+    response::{Html, IntoResponse, Response},
 };
 
-const PAGE: &str = include_str!("../../assets/chat.html");
+/// A page, and the hashes of its `<script>` and `<style>`; a test computes them and says what they have to
+/// be.
+struct Page {
+    html: &'static str,
+    script: &'static str,
+    style: &'static str,
+}
 
-/// What the page may do: run the one script and style that are in it, and ask this server.
-///
-/// The hashes are those of the page's `<script>` and `<style>`; a test computes them and says what
-/// they have to be. With trusted types, no text can become HTML, not even by mistake.
-const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-9VjZuL6b8V0+fO+zMgwQxRe/ZqK5q4erYZHVYMm24Ws='; \
-    style-src 'sha256-vKxeNxmJ23U9dRS8z66qnz4AKdIYPlS4X2TJQtVMF6U='; \
-    img-src data:; \
-    connect-src 'self'; \
-    base-uri 'none'; \
-    form-action 'none'; \
-    frame-ancestors 'none'; \
-    require-trusted-types-for 'script'; \
-    trusted-types 'none'";
+const CHAT: Page = Page {
+    html: include_str!("../../assets/chat.html"),
+    script: "sha256-9VjZuL6b8V0+fO+zMgwQxRe/ZqK5q4erYZHVYMm24Ws=",
+    style: "sha256-QmJCk6+Vk1YTGehXHo+nH2IV86iFtEp6uQhrxFTj46s=",
+};
 
-pub(crate) async fn chat() -> ([(HeaderName, &'static str); 4], Html<&'static str>) {
-    let headers = [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        // A newer server may have a newer page.
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
-    (headers, Html(PAGE))
+const DOCS: Page = Page {
+    html: include_str!("../../assets/docs.html"),
+    script: "sha256-6SXYq74zaDcVOfNZwz+3AK8NF1LIPLJHhDIHb8Wccao=",
+    style: "sha256-5dELvqpguLXXEGe/Gic1SayRmKqG80ZUrQgFpkQyZ7E=",
+};
+
+/// A page to chat with the model.
+#[utoipa::path(get, path = "/", operation_id = "chat_page", tag = "server", responses(
+    (status = 200, description = "The page.", content_type = "text/html", body = String),
+))]
+pub(crate) async fn chat() -> Response {
+    CHAT.answer()
+}
+
+/// A page that shows this document.
+#[utoipa::path(get, path = "/docs", operation_id = "docs_page", tag = "server", responses(
+    (status = 200, description = "The page.", content_type = "text/html", body = String),
+))]
+pub(crate) async fn docs() -> Response {
+    DOCS.answer()
+}
+
+impl Page {
+    /// What the page may do: run the one script and style that are in it, and ask this server. With
+    /// trusted types, no text can become HTML, not even by mistake.
+    fn policy(&self) -> String {
+        let Self { script, style, .. } = self;
+        format!(
+            "default-src 'none'; \
+             script-src '{script}'; \
+             style-src '{style}'; \
+             img-src data:; \
+             connect-src 'self'; \
+             base-uri 'none'; \
+             form-action 'none'; \
+             frame-ancestors 'none'; \
+             require-trusted-types-for 'script'; \
+             trusted-types 'none'"
+        )
+    }
+
+    fn answer(&self) -> Response {
+        let headers = [
+            (header::CONTENT_SECURITY_POLICY, self.policy()),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+            (header::REFERRER_POLICY, "no-referrer".to_owned()),
+            // A newer server may have a newer page.
+            (header::CACHE_CONTROL, "no-cache".to_owned()),
+        ];
+        (headers, Html(self.html)).into_response()
+    }
 }

@@ -23,6 +23,10 @@ use crate::{
     metrics::{BOUNDS_S, Histogram},
 };
 
+/// Counts and times in Prometheus' text format, under vLLM's names where vLLM has them.
+#[utoipa::path(get, path = "/metrics", tag = "server", responses(
+    (status = 200, description = "The metrics.", content_type = "text/plain", body = String),
+))]
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], text(&app)).into_response()

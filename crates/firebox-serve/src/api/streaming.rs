@@ -1,12 +1,16 @@
 //! Whether an answer is streamed, as OpenAI's clients say it.
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+/// What a stream has besides the answer; only where `stream` is true.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StreamOptions {
+    /// Whether a last chunk counts the tokens.
+    #[schema(default = false)]
     include_usage: Option<bool>,
 }
 

@@ -1,6 +1,6 @@
 //! `POST /tokenize` and `/detokenize`, as vLLM has them.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::{
     Json,
@@ -8,44 +8,59 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
-use super::chat_body::MessageFields;
+use super::{
+    answers::{Detokenized, Tokenized},
+    chat_body::MessageFields,
+    document::BodyRefusals,
+    token_id::TokenId,
+};
 use crate::{
     app::App,
-    body::{JsonBody, Schema},
+    body::JsonBody,
     error::ApiError,
     model::Prompt,
+    schema::{Schema, body_type},
 };
 
-const TOKENIZE: Schema = Schema {
-    required: &[],
-    optional: &["model", "prompt", "messages", "add_special_tokens"],
-    samples: false,
-    unsupported: &[],
-};
+static TOKENIZE: LazyLock<Schema> = LazyLock::new(Schema::of::<TextFields>);
+static DETOKENIZE: LazyLock<Schema> = LazyLock::new(Schema::of::<IdFields>);
 
-const DETOKENIZE: Schema = Schema {
-    required: &["tokens"],
-    optional: &["model"],
-    samples: false,
-    unsupported: &[],
-};
+body_type!(TokenizeBody, "TokenizeRequest", TOKENIZE);
+body_type!(DetokenizeBody, "DetokenizeRequest", DETOKENIZE);
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 struct TextFields {
+    /// The model's name; the only one there is unless given.
     model: Option<String>,
+    /// A text; either this or `messages`.
     prompt: Option<String>,
+    /// A conversation, as the chat template writes it.
+    #[schema(min_items = 1)]
     messages: Option<Vec<MessageFields>>,
+    /// Whether a text gets the tokens that the model's tokenizer puts around one.
+    #[schema(default = true)]
     add_special_tokens: Option<bool>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 struct IdFields {
+    /// The model's name; the only one there is unless given.
     model: Option<String>,
-    tokens: Vec<u32>,
+    /// Ids; those that are not in the vocabulary give nothing.
+    #[schema(inline)]
+    tokens: Vec<TokenId>,
 }
 
 /// The ids of a text, or of a conversation as the chat template writes it.
+#[utoipa::path(
+    post,
+    path = "/tokenize",
+    tag = "tokens",
+    request_body(content = TokenizeBody, example = json!({"prompt": "hello"})),
+    responses((status = 200, description = "The ids.", body = Tokenized), BodyRefusals)
+)]
 pub(crate) async fn tokenize(
     State(app): State<Arc<App>>,
     request: Request,
@@ -84,6 +99,13 @@ pub(crate) async fn tokenize(
 }
 
 /// The text of ids. Ids that are not in the vocabulary give nothing.
+#[utoipa::path(
+    post,
+    path = "/detokenize",
+    tag = "tokens",
+    request_body(content = DetokenizeBody, example = json!({"tokens": [1, 2, 3]})),
+    responses((status = 200, description = "The text.", body = Detokenized), BodyRefusals)
+)]
 pub(crate) async fn detokenize(
     State(app): State<Arc<App>>,
     request: Request,
@@ -91,6 +113,7 @@ pub(crate) async fn detokenize(
     let body = JsonBody::read(request, &app.config, &DETOKENIZE).await?;
     let fields: IdFields = body.parse()?;
     app.model.choose(fields.model)?;
-    let text = app.model.engine().tokenizer().decode(&fields.tokens, false);
+    let ids: Vec<u32> = fields.tokens.into_iter().map(|TokenId(id)| id).collect();
+    let text = app.model.engine().tokenizer().decode(&ids, false);
     Ok(Json(json!({ "prompt": text })))
 }

@@ -7,6 +7,7 @@ mod chat;
 mod client;
 mod completions;
 mod disconnect;
+mod document;
 mod embeddings;
 mod equality;
 mod errors;
