@@ -144,9 +144,11 @@ impl ApiError {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Adapter(AdapterError::TooMany { .. }) => StatusCode::CONFLICT,
-            Self::Adapter(AdapterError::Unknown { .. } | AdapterError::NotLoaded { .. }) => {
-                StatusCode::NOT_FOUND
-            }
+            Self::Adapter(
+                AdapterError::Unknown { .. }
+                | AdapterError::NotLoaded { .. }
+                | AdapterError::NoFolder,
+            ) => StatusCode::NOT_FOUND,
             Self::Adapter(AdapterError::Folder { .. }) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Engine(EngineError::QueueFull { .. }) | Self::TooMuch(_) => {
                 StatusCode::TOO_MANY_REQUESTS

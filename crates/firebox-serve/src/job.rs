@@ -270,7 +270,10 @@ impl Asking {
             prompt_logprobs: *prompt_logprobs,
             tenant: Arc::from(self.key.as_ref().map_or("", |key| key.name())),
             priority: sampling.priority,
-            time_limit: Some(self.app.config.request_timeout),
+            time_limit: Some(match sampling.time_limit {
+                Some(limit) => limit.min(self.app.config.request_timeout),
+                None => self.app.config.request_timeout,
+            }),
             cache_salt: sampling.cache_salt.wrapping_add(own_salt),
             use_prefix_cache: sampling.cache_prompt,
             ..Request::new(prompt, generate)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
 
 use firebox_engine::Grammar;
 use firebox_model::{GenerateConfig, SamplingConfig};
@@ -87,6 +88,10 @@ pub(crate) struct SamplingFields {
         default = 0
     )]
     priority: Option<Number>,
+    /// Seconds that the answer may take, waiting included; the server has a limit of its own beside it.
+    /// Of one key's requests the one that is late first is served first.
+    #[schema(value_type = Option<f64>, exclusive_minimum = 0)]
+    timeout: Option<Number>,
     /// Whether the prompt is looked up in the prefix cache, and kept there.
     #[schema(default = true)]
     cache_prompt: Option<bool>,
@@ -151,6 +156,8 @@ pub(crate) struct Sampling {
     pub(crate) min_tokens: usize,
     pub(crate) ignore_eos: bool,
     pub(crate) priority: i32,
+    /// Unless it is longer than can be counted.
+    pub(crate) time_limit: Option<Duration>,
     pub(crate) cache_prompt: bool,
     pub(crate) cache_salt: u64,
 }
@@ -190,6 +197,9 @@ impl SamplingFields {
             min_tokens: count(&self.min_tokens).unwrap_or(0),
             ignore_eos: self.ignore_eos.unwrap_or(false),
             priority: whole_field(&self.priority).map_or(0, |priority| priority as i32),
+            time_limit: self
+                .timeout
+                .and_then(|limit| Duration::try_from_secs_f64(limit.as_f64()?).ok()),
             cache_prompt: self.cache_prompt.unwrap_or(true),
             cache_salt: self.cache_salt.as_deref().map_or(0, salt),
             generate: GenerateConfig {

@@ -181,7 +181,10 @@ impl IntoResponses for AdapterRefusals {
     fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
         BTreeMap::from([
             refusal(403, NOT_ADMIN),
-            refusal(404, "The folder has no adapter of this name."),
+            refusal(
+                404,
+                "The server has no folder of adapters, or none of this name in it.",
+            ),
             refusal(409, "As many as may be are loaded."),
         ])
     }

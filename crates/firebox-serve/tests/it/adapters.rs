@@ -162,7 +162,7 @@ async fn a_server_without_a_folder_says_so() {
     let listed = server.get(ADAPTERS).await.json();
     assert_eq!((&listed["data"], &listed["max"]), (&json!([]), &json!(0)));
     let refused = server.post(ADAPTERS, &json!({"name": "a"})).await;
-    assert_eq!(refused.status, 400);
+    assert_eq!(refused.status, 404);
     let message = refused.json()["error"]["message"].to_string();
     assert!(message.contains("no folder of adapters"), "{message}");
     // An engine that has none refuses what is in a folder.

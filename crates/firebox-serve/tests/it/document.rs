@@ -262,6 +262,7 @@ async fn answers_are_as_it_says() {
         ("/v1/models/tiny", "Model"),
         ("/v1/models/other", "ErrorBody"),
         ("/v1/models/%FF", "ErrorBody"),
+        ("/v1/adapters", "AdapterList"),
         ("/health", "Status"),
         ("/ready", "Status"),
     ] {

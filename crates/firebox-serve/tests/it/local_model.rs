@@ -197,3 +197,19 @@ async fn leaving_gives_up_the_answer_of_a_real_model() {
         1
     );
 }
+
+#[tokio::test]
+async fn a_request_has_the_time_that_it_asks_for() {
+    let server = server().await;
+    let mut body = question(1);
+    body["max_tokens"] = json!(900);
+    body["timeout"] = json!(0.001);
+    let answer = server.post(CHAT, &body).await;
+    let error = &answer.json()["error"];
+    assert_eq!((answer.status, &error["code"]), (503, &json!("timeout")));
+    body["max_tokens"] = json!(3);
+    body["timeout"] = json!(1e300);
+    assert_eq!(server.post(CHAT, &body).await.status, 200);
+    body["timeout"] = json!(0);
+    assert_eq!(server.post(CHAT, &body).await.status, 400);
+}
