@@ -5,6 +5,9 @@ mod config;
 mod engine;
 mod error;
 mod event;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grammar;
 mod logprobs;
 mod lookup;
