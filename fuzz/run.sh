@@ -8,7 +8,10 @@ set -eu
 cd "$(dirname "$0")"
 seconds=${1:-20}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- safetensors gguf medline jsonl token_shard
+[ $# -gt 0 ] || set -- safetensors gguf adapter medline jsonl token_shard keys requests
+# The server's targets bring burn, which takes long to build.
+features=
+case " $* " in *" keys "* | *" requests "*) features=server ;; esac
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 target_dir=${CARGO_TARGET_DIR:-target}/fuzz
@@ -16,7 +19,7 @@ target_dir=${CARGO_TARGET_DIR:-target}/fuzz
 CARGO_TARGET_DIR=$target_dir RUSTFLAGS="--cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
 -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
 -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares" \
-  cargo build --release --target "$host"
+  cargo build --release --target "$host" --features "$features"
 
 for target in "$@"; do
   mkdir -p "artifacts/corpus/$target"

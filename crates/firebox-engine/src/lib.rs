@@ -6,6 +6,9 @@ mod embedder;
 mod engine;
 mod error;
 mod event;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grammar;
 mod logprobs;
 mod lookup;
