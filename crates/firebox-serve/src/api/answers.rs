@@ -308,6 +308,9 @@ pub(crate) struct Model {
     owned_by: String,
     /// Its context, in tokens.
     max_model_len: u64,
+    /// `embed` where it makes vectors and no text.
+    #[schema(nullable = false)]
+    task: Option<String>,
     /// Of an adapter: the model that it is beside.
     #[schema(nullable = false)]
     parent: Option<String>,

@@ -45,7 +45,7 @@ body_type!(ChatBody, "ChatRequest", SCHEMA);
 /// The fields that are not about sampling.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct ChatFields {
-    /// The model's name; the only one there is unless given.
+    /// The model's name, or an adapter's; the model alone unless given.
     pub(crate) model: Option<String>,
     /// The conversation so far.
     #[schema(min_items = 1)]

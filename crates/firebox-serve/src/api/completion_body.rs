@@ -41,7 +41,7 @@ pub(crate) const DEFAULT_MAX_TOKENS: usize = 16;
 
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct CompletionFields {
-    /// The model's name; the only one there is unless given.
+    /// The model's name, or an adapter's; the model alone unless given.
     pub(crate) model: Option<String>,
     /// What is to be continued: a text, several texts, token ids, or several lists of them.
     #[schema(schema_with = prompt)]

@@ -47,7 +47,7 @@ const DEFAULT_MAX_TOKENS: usize = 128;
 struct Fields {
     /// The text to be continued.
     prompt: String,
-    /// The model's name; the only one there is unless given.
+    /// The model's name, or an adapter's; the model alone unless given.
     model: Option<String>,
     /// Whether the answer comes token by token, as server-sent events.
     #[schema(default = false)]

@@ -55,6 +55,7 @@ fn embedding_model(app: &App) -> Option<Value> {
     let embeddings = app.embeddings.as_ref()?;
     let mut entry = model(app);
     entry["id"] = json!(embeddings.name());
+    entry["task"] = json!("embed");
     entry["max_model_len"] = json!(embeddings.embedder().max_tokens());
     Some(entry)
 }

@@ -15,7 +15,7 @@ struct Page {
 
 const CHAT: Page = Page {
     html: include_str!("../../assets/chat.html"),
-    script: "sha256-9VjZuL6b8V0+fO+zMgwQxRe/ZqK5q4erYZHVYMm24Ws=",
+    script: "sha256-cowRU2agXFh1AEknAKoeJ3p6JmWWe+bqksk4zD55zMI=",
     style: "sha256-QmJCk6+Vk1YTGehXHo+nH2IV86iFtEp6uQhrxFTj46s=",
 };
 

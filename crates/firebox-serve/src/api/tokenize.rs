@@ -32,7 +32,7 @@ body_type!(DetokenizeBody, "DetokenizeRequest", DETOKENIZE);
 
 #[derive(Debug, Deserialize, ToSchema)]
 struct TextFields {
-    /// The model's name; the only one there is unless given.
+    /// The model's name, or an adapter's; the model alone unless given.
     model: Option<String>,
     /// A text; either this or `messages`.
     prompt: Option<String>,
@@ -46,7 +46,7 @@ struct TextFields {
 
 #[derive(Debug, Deserialize, ToSchema)]
 struct IdFields {
-    /// The model's name; the only one there is unless given.
+    /// The model's name, or an adapter's; the model alone unless given.
     model: Option<String>,
     /// Ids; those that are not in the vocabulary give nothing.
     #[schema(inline)]
