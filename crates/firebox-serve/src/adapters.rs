@@ -159,12 +159,28 @@ impl Adapters {
     pub(crate) fn load(
         &self,
         name: &str,
+        model: &str,
         engine: &dyn TextEngine,
     ) -> Result<Arc<ServedAdapter>, AdapterError> {
         let known = self.known()?;
-        if !known.iter().any(|known| known == name) {
+        if name != model && !known.iter().any(|known| known == name) {
             let name = clipped(name);
             return Err(AdapterError::Unknown { name, known });
+        }
+        self.load_known(name, model, engine)
+    }
+
+    /// Loads one whose name was found in the folder.
+    fn load_known(
+        &self,
+        name: &str,
+        model: &str,
+        engine: &dyn TextEngine,
+    ) -> Result<Arc<ServedAdapter>, AdapterError> {
+        if name == model {
+            return Err(AdapterError::Name {
+                name: name.to_owned(),
+            });
         }
         let _one = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = self.find(name).is_none() && self.loaded().len() >= self.max;
@@ -228,11 +244,7 @@ impl Adapters {
             if self.find(&name).map(|adapter| adapter.stamp) == now {
                 continue;
             }
-            if name == model {
-                failed.push(AdapterError::Name { name });
-            } else if let Err(error) = self.load(&name, engine) {
-                failed.push(error);
-            }
+            failed.extend(self.load_known(&name, model, engine).err());
         }
         Ok(failed)
     }

@@ -16,7 +16,6 @@ use tokio::{
 use tracing::Span;
 
 use crate::{
-    adapters::ServedAdapter,
     app::App,
     auth::Caller,
     error::ApiError,
@@ -53,12 +52,10 @@ pub(crate) struct Job {
     events: mpsc::Receiver<(usize, Event)>,
     limits: Limits,
     metrics: ServerMetrics,
-    /// The name of the model that was asked for.
-    pub(crate) model: String,
+    /// Held until all is answered.
+    pub(crate) model: Chosen,
     pub(crate) prompts: Vec<Vec<u32>>,
     pub(crate) n: usize,
-    /// Held until all is answered: who began with an adapter ends with it.
-    _adapter: Option<Arc<ServedAdapter>>,
     /// Answers that are not finished.
     n_open: usize,
     /// Who pays.
@@ -95,8 +92,7 @@ impl Job {
         let limits = Limits::new(&app.config, app.stop.subscribe());
         let (sender, events) = mpsc::channel(MAX_EVENTS);
         let n = asked.n;
-        let model = asked.model.name.clone();
-        let adapter = asked.model.adapter.clone();
+        let model = asked.model.clone();
         let asking = Asking {
             app: Arc::clone(app),
             key: key.clone(),
@@ -115,7 +111,6 @@ impl Job {
             n_open: prompts.len() * n,
             model,
             prompts,
-            _adapter: adapter,
             n,
             key,
             _place: place,

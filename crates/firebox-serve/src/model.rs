@@ -21,9 +21,10 @@ pub struct ServedModel {
 }
 
 /// The model that a request names: the served one, or it with an adapter.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Chosen {
     pub(crate) name: String,
+    /// Who begins with it ends with it, whatever is loaded meanwhile.
     pub(crate) adapter: Option<Arc<ServedAdapter>>,
 }
 
@@ -92,12 +93,7 @@ impl ServedModel {
     }
 
     pub(crate) fn load_adapter(&self, name: &str) -> Result<Arc<ServedAdapter>, AdapterError> {
-        match name == self.name {
-            true => Err(AdapterError::Name {
-                name: name.to_owned(),
-            }),
-            false => self.adapters.load(name, &*self.engine),
-        }
+        self.adapters.load(name, &self.name, &*self.engine)
     }
 
     pub(crate) fn adapters(&self) -> &Adapters {

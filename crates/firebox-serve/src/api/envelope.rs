@@ -27,7 +27,7 @@ impl Envelope {
             id: format!("{prefix}-{:016x}", app.unique_number()),
             object,
             created: unix_seconds(),
-            model: job.model.clone(),
+            model: job.model.name.clone(),
             n_prompt_tokens: job.n_prompt_tokens(),
         }
     }
