@@ -20,8 +20,8 @@ use tracing::Span;
 
 use crate::{app::App, auth::Caller, error::ApiError, limits::Limits, sampling::wrong};
 
-/// Requests that may wait for their turn.
-const MAX_WAITING: usize = 64;
+/// Requests that may wait for their turn, unless told otherwise.
+const MAX_WAITING: usize = 256;
 
 /// A sentence embedding model under a name.
 #[derive(Clone)]
@@ -74,6 +74,15 @@ impl EmbeddingModel {
             embedder: Arc::new(embedder),
             line: Line::new(MAX_WAITING),
             counts: Arc::default(),
+        }
+    }
+
+    /// The same with so many requests that may wait for their turn; further ones are refused with 429.
+    #[must_use]
+    pub fn with_max_waiting(self, max_waiting: usize) -> Self {
+        Self {
+            line: Line::new(max_waiting),
+            ..self
         }
     }
 

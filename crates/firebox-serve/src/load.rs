@@ -12,6 +12,7 @@ mod report;
 
 use std::{
     io,
+    path::PathBuf,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -22,6 +23,7 @@ use serde_json::{Value, json};
 
 use self::client::{Server, Timed};
 pub use self::report::{LoadReport, Spread};
+use crate::TlsError;
 
 /// Streams of the random numbers.
 const PROMPTS: u64 = 0;
@@ -37,8 +39,10 @@ const WORDS: [&str; 32] = [
 /// What is asked, and how often.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// The server: `http://` and its address.
+    /// The server: `http://` or `https://` and its address.
     pub url: String,
+    /// The authorities in PEM that its certificate may come from; those that browsers trust unless given.
+    pub authorities: Option<PathBuf>,
     /// The model to ask for; the first that the server names unless given.
     pub model: Option<String>,
     /// A key of the server.
@@ -77,12 +81,12 @@ pub enum Arrivals {
 #[non_exhaustive]
 pub enum LoadError {
     /// The address is none.
-    #[error("`{found}`: expected `http://HOST:PORT` (hint: TLS is not spoken here)")]
+    #[error("`{found}`: expected `http://HOST:PORT` or `https://HOST:PORT`")]
     Url {
         /// What was given.
         found: String,
     },
-    /// Nobody is there.
+    /// Nobody is there, or nobody who can be trusted.
     #[error("connect to `{address}` (hint: is the server up?)")]
     Connect {
         /// The address.
@@ -90,6 +94,9 @@ pub enum LoadError {
         /// What the system said.
         source: io::Error,
     },
+    /// The authorities cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A request cannot be written.
     #[error("the request cannot be written: {0}")]
     Request(axum::http::Error),
@@ -128,7 +135,7 @@ impl Load {
     /// [`LoadError`] when the first request, which is not counted, is not answered; later ones are
     /// counted as failed.
     pub async fn measure(&self) -> Result<LoadReport, LoadError> {
-        let server = Server::new(&self.url, self.key.clone())?;
+        let server = Server::new(&self.url, self.key.clone(), self.authorities.as_deref())?;
         let mut first = server.client();
         let model = match &self.model {
             Some(model) => model.clone(),

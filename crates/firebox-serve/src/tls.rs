@@ -7,9 +7,10 @@ use std::{
 };
 
 use tokio_rustls::{
-    TlsAcceptor,
+    TlsAcceptor, TlsConnector,
     rustls::{
-        self, ServerConfig,
+        self, ClientConfig, RootCertStore, ServerConfig,
+        crypto::CryptoProvider,
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     },
 };
@@ -43,23 +44,10 @@ impl Tls {
     /// # Errors
     /// [`TlsError`].
     pub fn load(certificates: &Path, private_key: &Path) -> Result<Self, TlsError> {
-        let unusable = |what, path: &Path, reason: String| TlsError::File {
-            what,
-            path: path.to_owned(),
-            reason,
-        };
-        let chain: Result<Vec<_>, _> =
-            CertificateDer::pem_file_iter(certificates).and_then(Iterator::collect);
-        let chain =
-            chain.map_err(|error| unusable("certificate", certificates, error.to_string()))?;
-        if chain.is_empty() {
-            let reason = "expected a certificate in PEM, found none".to_owned();
-            return Err(unusable("certificate", certificates, reason));
-        }
+        let chain = read_certificates(certificates)?;
         let key = PrivateKeyDer::from_pem_file(private_key)
             .map_err(|error| unusable("private key", private_key, error.to_string()))?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
+        let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(chain, key)?;
@@ -75,6 +63,51 @@ impl Tls {
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     {
         self.0.accept(stream).await
+    }
+}
+
+/// Speaks TLS to a server whose certificate one of these authorities signed; the usual ones unless given.
+pub(crate) fn connector(authorities: Option<&Path>) -> Result<TlsConnector, TlsError> {
+    let mut roots = RootCertStore::empty();
+    match authorities {
+        Some(path) => {
+            for certificate in read_certificates(path)? {
+                roots
+                    .add(certificate)
+                    .map_err(|error| unusable("certificate", path, error.to_string()))?;
+            }
+        }
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+    }
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// One at least.
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    match all {
+        Ok(all) if !all.is_empty() => Ok(all),
+        Ok(_) => {
+            let reason = "expected a certificate in PEM, found none".to_owned();
+            Err(unusable("certificate", path, reason))
+        }
+        Err(error) => Err(unusable("certificate", path, error.to_string())),
+    }
+}
+
+fn unusable(what: &'static str, path: &Path, reason: String) -> TlsError {
+    TlsError::File {
+        what,
+        path: path.to_owned(),
+        reason,
     }
 }
 

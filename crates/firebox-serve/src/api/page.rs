@@ -21,7 +21,7 @@ const CHAT: Page = Page {
 
 const DOCS: Page = Page {
     html: include_str!("../../assets/docs.html"),
-    script: "sha256-6SXYq74zaDcVOfNZwz+3AK8NF1LIPLJHhDIHb8Wccao=",
+    script: "sha256-IL7njQBCUhVoheshB0oLYrLCFpKfH/nRo0Af2B9k5yk=",
     style: "sha256-5dELvqpguLXXEGe/Gic1SayRmKqG80ZUrQgFpkQyZ7E=",
 };
 

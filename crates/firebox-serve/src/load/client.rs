@@ -1,5 +1,6 @@
 //! One request to an OpenAI-compatible server, its answer timed token by token.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
@@ -8,22 +9,25 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Method, Request, Response, Uri, header};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 
 use super::LoadError;
+use crate::tls;
 
 /// Where the server is, and as whom it is asked.
-#[derive(Debug)]
 pub(super) struct Server {
     /// `host:port`.
     authority: String,
+    /// Where TLS is spoken, with the name that its certificate must have.
+    tls: Option<(TlsConnector, ServerName<'static>)>,
     /// What stands before the paths of the API.
     prefix: String,
     key: Option<String>,
 }
 
 /// A connection that is used again.
-#[derive(Debug)]
 pub(super) struct Client<'a> {
     server: &'a Server,
     sender: Option<SendRequest<Full<Bytes>>>,
@@ -43,16 +47,29 @@ pub(super) struct Timed {
 }
 
 impl Server {
-    pub(super) fn new(url: &str, key: Option<String>) -> Result<Self, LoadError> {
+    pub(super) fn new(
+        url: &str,
+        key: Option<String>,
+        authorities: Option<&Path>,
+    ) -> Result<Self, LoadError> {
         let wrong = || LoadError::Url {
             found: url.to_owned(),
         };
         let uri: Uri = url.parse().map_err(|_| wrong())?;
-        let host = uri.host().filter(|_| uri.scheme_str() == Some("http"));
-        let host = host.ok_or_else(wrong)?;
+        let host = uri.host().ok_or_else(wrong)?;
+        let (tls, usual_port) = match uri.scheme_str() {
+            Some("http") => (None, 80),
+            Some("https") => {
+                let name = host.trim_start_matches('[').trim_end_matches(']');
+                let name = ServerName::try_from(name.to_owned()).map_err(|_| wrong())?;
+                (Some((tls::connector(authorities)?, name)), 443)
+            }
+            _ => return Err(wrong()),
+        };
         let prefix = uri.path().trim_end_matches('/').trim_end_matches("/v1");
         Ok(Self {
-            authority: format!("{host}:{}", uri.port_u16().unwrap_or(80)),
+            authority: format!("{host}:{}", uri.port_u16().unwrap_or(usual_port)),
+            tls,
             prefix: prefix.to_owned(),
             key,
         })
@@ -168,11 +185,25 @@ impl Client<'_> {
         };
         let stream = TcpStream::connect(address).await.map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        // Its errors come out of the requests.
-        tokio::spawn(connection);
-        Ok(sender)
+        match &self.server.tls {
+            None => start(stream).await,
+            Some((connector, name)) => {
+                let connecting = connector.connect(name.clone(), stream);
+                start(connecting.await.map_err(failed)?).await
+            }
+        }
     }
+}
+
+/// HTTP/1.1 over a connection.
+async fn start<S>(stream: S) -> Result<SendRequest<Full<Bytes>>, LoadError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+    // Its errors come out of the requests.
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 /// The `data` of server-sent events.

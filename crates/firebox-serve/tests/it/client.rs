@@ -1,6 +1,11 @@
 //! A server on a free port, and an HTTP client just good enough to test it.
 
-use std::{future::Future, net::SocketAddr, time::Duration};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use firebox_serve::{ServedModel, Server, ServerBuilder, ServerMetrics, Shutdown};
 use serde_json::Value;
@@ -45,6 +50,15 @@ pub(crate) async fn start_with(builder: ServerBuilder, model: ServedModel) -> Ru
         stop: Some(stop),
         served,
     }
+}
+
+/// The files of a certificate for `localhost`, signed by itself, and of its key.
+pub(crate) fn certificate(folder: &Path) -> [PathBuf; 2] {
+    let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let files = ["cert.pem", "key.pem"].map(|name| folder.join(name));
+    std::fs::write(&files[0], pair.cert.pem()).unwrap();
+    std::fs::write(&files[1], pair.signing_key.serialize_pem()).unwrap();
+    files
 }
 
 impl Running {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     client::{JSON, Running, start, start_with},
     fake::Fake,
-    local_model,
+    local_model::{self, chatty, write_adapter},
 };
 
 async fn document(server: &Running) -> Value {
@@ -286,6 +286,31 @@ async fn answers_are_as_it_says() {
         for event in server.stream(path, &body).await.all().await {
             check(&document, name, &event);
         }
+    }
+}
+
+#[tokio::test]
+async fn answers_about_adapters_are_as_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    write_adapter(&folder.path().join("a"), 1);
+    let model = chatty().with_adapters(folder.path(), 2).unwrap();
+    let server = start_with(Server::builder(), model).await;
+    let document = document(&server).await;
+    let path = "/v1/adapters";
+    for (body, status, name) in [
+        (json!({"name": "a"}), 200, "Adapter"),
+        (json!({"name": "b"}), 404, "ErrorBody"),
+        (json!({"name": 1}), 400, "ErrorBody"),
+    ] {
+        let answer = server.post(path, &body).await;
+        assert_eq!(answer.status, status, "{body}");
+        check(&document, name, &answer.json());
+    }
+    check(&document, "AdapterList", &server.get(path).await.json());
+    for (status, name) in [(200, "UnloadedAdapter"), (404, "ErrorBody")] {
+        let answer = server.send("DELETE", "/v1/adapters/a", &[], b"").await;
+        assert_eq!(answer.status, status);
+        check(&document, name, &answer.json());
     }
 }
 

@@ -6,7 +6,7 @@ use firebox_serve::{Keys, Server, Tls, new_key};
 use serde_json::{Value, json};
 
 use crate::{
-    client::{JSON, Response, Running, eventually, start_with},
+    client::{JSON, Response, Running, certificate, eventually, start_with},
     fake::Fake,
     local_model,
 };
@@ -155,13 +155,14 @@ fn others_are_let_in_only_on_purpose() {
 async fn it_speaks_tls() {
     use std::sync::Arc;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName};
+    use tokio_rustls::rustls::{
+        ClientConfig, RootCertStore,
+        crypto::ring,
+        pki_types::{CertificateDer, ServerName, pem::PemObject},
+    };
 
-    let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
-    std::fs::write(&cert, pair.cert.pem()).unwrap();
-    std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
+    let [cert, key] = certificate(dir.path());
     let wrong = Tls::load(&key, &key).unwrap_err().to_string();
     assert!(wrong.starts_with("certificate `"), "{wrong}");
     let missing = Tls::load(&cert, &dir.path().join("none"))
@@ -174,7 +175,9 @@ async fn it_speaks_tls() {
         .read_timeout(Duration::from_millis(500));
     let server = start_with(builder, Fake::default().served()).await;
     let mut roots = RootCertStore::empty();
-    roots.add(pair.cert.der().clone()).unwrap();
+    roots
+        .add(CertificateDer::from_pem_file(&cert).unwrap())
+        .unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()

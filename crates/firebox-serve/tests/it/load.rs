@@ -2,15 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-use firebox_serve::load::{Arrivals, Load, LoadError};
+use firebox_serve::{
+    Server, Tls,
+    load::{Arrivals, Load, LoadError},
+};
 
-use crate::{client::start, fake::Fake};
+use crate::{
+    client::{certificate, start, start_with},
+    fake::Fake,
+};
 
 const TOKEN_TIME: Duration = Duration::from_millis(5);
 
 fn load(url: String, arrivals: Arrivals) -> Load {
     Load {
         url,
+        authorities: None,
         model: None,
         key: None,
         requests: 12,
@@ -78,7 +85,7 @@ async fn what_fails_is_counted() {
         "404: the model `other` does not exist, this server has `fake-1`"
     );
     let arrivals = Arrivals::Closed { clients: 1 };
-    for url in ["https://127.0.0.1", "127.0.0.1:80", "http://"] {
+    for url in ["ftp://127.0.0.1", "127.0.0.1:80", "http://"] {
         let refused = load(url.to_owned(), arrivals).measure().await;
         assert!(matches!(refused, Err(LoadError::Url { .. })), "{url}");
     }
@@ -87,4 +94,28 @@ async fn what_fails_is_counted() {
         .await;
     let message = nobody.unwrap_err().to_string();
     assert!(message.contains("connect to `127.0.0.1:1`"), "{message}");
+}
+
+#[tokio::test]
+async fn a_server_with_tls_is_asked_if_it_can_be_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    let [certificate, key] = certificate(folder.path());
+    let builder = Server::builder().tls(Tls::load(&certificate, &key).unwrap());
+    let server = start_with(builder, fake().served()).await;
+    let url = format!("https://localhost:{}", server.address.port());
+    let unknown = load(url, Arrivals::Closed { clients: 2 });
+    let refused = unknown.measure().await.unwrap_err();
+    assert!(matches!(refused, LoadError::Connect { .. }), "{refused}");
+    let trusted = Load {
+        authorities: Some(certificate),
+        ..unknown.clone()
+    };
+    let report = trusted.measure().await.unwrap();
+    assert_eq!((report.answered, report.failed), (12, 0));
+    let no_certificate = Load {
+        authorities: Some(key),
+        ..unknown
+    };
+    let message = no_certificate.measure().await.unwrap_err().to_string();
+    assert!(message.starts_with("certificate `"), "{message}");
 }

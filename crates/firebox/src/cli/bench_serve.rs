@@ -1,5 +1,7 @@
 //! `firebox bench serve`.
 
+use std::path::PathBuf;
+
 use anyhow::bail;
 use clap::Args;
 use firebox_serve::load::{Arrivals, Load, LoadReport, Spread};
@@ -9,9 +11,12 @@ use super::output;
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchServeArgs {
-    /// The server, `http://` and its address
+    /// The server, `http://` or `https://` and its address
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     pub(crate) url: String,
+    /// Trust the certificates of this file in PEM, instead of those that browsers trust
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authorities: Option<PathBuf>,
     /// The model to ask for; the first that the server names unless given
     #[arg(long, value_name = "NAME")]
     pub(crate) model: Option<String>,
@@ -52,6 +57,7 @@ fn rate(text: &str) -> Result<f64, String> {
 pub(crate) fn run(globals: &Globals, args: &BenchServeArgs) -> anyhow::Result<()> {
     let load = Load {
         url: args.url.clone(),
+        authorities: args.authorities.clone(),
         model: args.model.clone(),
         key: args.key.clone(),
         requests: args.requests,

@@ -63,7 +63,10 @@ fn embedding_model(globals: &Globals, args: &ServeArgs) -> anyhow::Result<Option
         return Ok(None);
     };
     let embedder = embed::open(globals, source, args.embedding_weights)?;
-    Ok(Some(EmbeddingModel::new(model_name(source), embedder)))
+    let name = args.embedding_name.clone();
+    let name = name.unwrap_or_else(|| model_name(source));
+    let model = EmbeddingModel::new(name, embedder).with_max_waiting(args.max_waiting);
+    Ok(Some(model))
 }
 
 fn server(

@@ -22,13 +22,17 @@ pub(crate) struct ServeArgs {
     /// Answer /v1/embeddings with this sentence embedding model: hf:…, pypi:… or a path
     #[arg(long, value_name = "MODEL")]
     pub(crate) embedding_model: Option<String>,
+    /// Name under which it is served; the last part of its path unless given
+    #[arg(long, value_name = "NAME", requires = "embedding_model")]
+    pub(crate) embedding_name: Option<String>,
     /// How its weights are held, as in `firebox embed --weights`
     #[arg(long, value_name = "FORM", default_value = "stored")]
     pub(crate) embedding_weights: HostWeights,
     /// The most answers that are computed at the same time
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = count::<1, 4096>)]
     pub(crate) max_concurrent: usize,
-    /// The most requests that wait; further ones are refused with 429
+    /// The most requests that wait, for the model and for embeddings each; further ones are refused
+    /// with 429
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = count::<1, 1_000_000>)]
     pub(crate) max_waiting: usize,
     /// The most tokens of a step: what a long prompt may keep other answers waiting for
