@@ -1,7 +1,9 @@
 //! Files and directories that appear whole or not at all.
 //!
 //! Everything is written under another name in the same directory, forced to the disk, and renamed.
-//! A process that dies at any moment leaves the old file or the new one, never half of one.
+//! A process that dies at any moment leaves the old file or the new one, never half of one. What it
+//! had under the other name is deleted by the next that writes the same: it is locked while it is
+//! written.
 
 use std::{
     fs::{self, File},
@@ -12,6 +14,9 @@ use std::{
 use tempfile::{Builder, NamedTempFile, TempDir};
 
 use crate::error::{CheckpointError, WriteError};
+
+/// Of temporary names.
+const SUFFIX: &str = ".tmp";
 
 /// Writes `bytes` to `path`, replacing what was there.
 ///
@@ -46,12 +51,13 @@ impl AtomicFile {
     pub fn create(target: &Path) -> Result<Self, CheckpointError> {
         let (parent, prefix) = place(target)?;
         let mut builder = Builder::new();
-        builder.prefix(&prefix).suffix(".tmp");
+        builder.prefix(&prefix).suffix(SUFFIX);
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // Less the umask.
         let file = builder
             .tempfile_in(&parent)
             .map_err(|source| write_error(target, source))?;
+        lock(file.as_file());
         Ok(Self {
             target: target.to_owned(),
             file,
@@ -103,6 +109,8 @@ impl Write for AtomicFile {
 pub struct AtomicDir {
     target: PathBuf,
     dir: TempDir,
+    /// Some systems do not open directories.
+    _lock: Option<File>,
 }
 
 impl AtomicDir {
@@ -113,15 +121,18 @@ impl AtomicDir {
     pub fn create(target: &Path) -> Result<Self, CheckpointError> {
         let (parent, prefix) = place(target)?;
         let mut builder = Builder::new();
-        builder.prefix(&prefix).suffix(".tmp");
+        builder.prefix(&prefix).suffix(SUFFIX);
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777)); // Less the umask.
         let dir = builder
             .tempdir_in(&parent)
             .map_err(|source| write_error(target, source))?;
+        let handle = File::open(dir.path()).ok();
+        handle.iter().for_each(lock);
         Ok(Self {
             target: target.to_owned(),
             dir,
+            _lock: handle,
         })
     }
 
@@ -208,7 +219,33 @@ fn place(target: &Path) -> Result<(PathBuf, String), CheckpointError> {
         _ => PathBuf::from("."),
     };
     fs::create_dir_all(&parent).map_err(|source| write_error(&parent, source))?;
+    delete_abandoned(&parent, &prefix);
     Ok((parent, prefix))
+}
+
+/// Says that a temporary file or directory is being written.
+fn lock(file: &File) {
+    // Without locks nothing is found to be abandoned either.
+    let _ = file.try_lock();
+}
+
+/// Deletes what killed processes left; whatever does not work is left alone.
+fn delete_abandoned(parent: &Path, prefix: &str) {
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if !name.starts_with(prefix) || !name.ends_with(SUFFIX) {
+            continue;
+        }
+        let path = entry.path();
+        if File::open(&path).is_ok_and(|file| file.try_lock().is_ok()) {
+            let _ = match entry.file_type() {
+                Ok(kind) if kind.is_dir() => fs::remove_dir_all(&path),
+                _ => fs::remove_file(&path),
+            };
+        }
+    }
 }
 
 #[cfg(any(target_os = "linux", target_os = "macos"))]

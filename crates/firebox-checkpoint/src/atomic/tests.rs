@@ -113,3 +113,30 @@ fn path_without_a_name_is_refused() {
         assert!(error.contains("ends in a name"), "{error}");
     }
 }
+
+/// How many temporary names there are beside a target.
+fn n_temporary(parent: &Path) -> usize {
+    names(parent)
+        .iter()
+        .filter(|name| name.ends_with(SUFFIX))
+        .count()
+}
+
+#[test]
+fn what_a_killed_process_left_is_deleted_and_what_is_being_written_is_not() {
+    let parent = tempfile::tempdir().unwrap();
+    let target = parent.path().join("model");
+    fs::create_dir(parent.path().join(".model.AbCdEf.tmp")).unwrap();
+    fs::write(parent.path().join(".model.AbCdEf.tmp/weights"), b"half").unwrap();
+    fs::write(parent.path().join(".model.GhIjKl.tmp"), b"half").unwrap();
+    fs::write(parent.path().join(".other.AbCdEf.tmp"), b"half").unwrap();
+    let first = dir_with(&target, &[("a", "1")]);
+    assert_eq!(n_temporary(parent.path()), 2, "its own and the other's");
+    let file = AtomicFile::create(&target).unwrap();
+    let second = dir_with(&target, &[("a", "1")]);
+    assert_eq!(n_temporary(parent.path()), 4, "nobody's was deleted");
+    drop((second, file));
+    first.commit().unwrap();
+    assert_eq!(fs::read(target.join("a")).unwrap(), b"1");
+    assert_eq!(n_temporary(parent.path()), 1);
+}

@@ -7,7 +7,7 @@ mod page;
 use std::path::Path;
 use std::time::Instant;
 
-use firebox_checkpoint::{Checkpoint, Dtype, PackedLayout, write_gguf};
+use firebox_checkpoint::{AtomicDir, Checkpoint, Dtype, PackedLayout, write_gguf};
 use firebox_eval::DivergenceReport;
 use firebox_model::{HostLlama, HostWeights};
 use firebox_quant::{
@@ -122,9 +122,7 @@ impl Job<'_> {
             return self.quantize(config, out);
         }
         // By way of a folder beside the file: GGUF lists tensors before it is known what they become.
-        let parent = out.parent();
-        let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
-        let folder = tempfile::tempdir_in(parent.unwrap_or(Path::new(".")))?;
+        let folder = AtomicDir::create(&out.with_added_extension("packed"))?;
         let packed = folder.path().join("packed");
         let report = self.quantize(config, &packed)?;
         write_gguf(&Checkpoint::open(&packed)?, out, Dtype::F16)?;
