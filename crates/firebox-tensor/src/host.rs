@@ -29,6 +29,7 @@ mod block_panel;
 mod code_planes;
 mod dense_panel;
 mod encoder_attention;
+mod few_rows;
 mod filled;
 mod float_matmul;
 mod float_panel;
@@ -55,6 +56,7 @@ mod nll;
 mod pack;
 mod panel_matrix;
 mod parallel;
+mod places;
 mod q6_k_panel;
 mod region;
 mod rms_norm;
@@ -72,6 +74,7 @@ pub use attention::{Segment, attend, attend_and_sum};
 pub use attention_backward::{AttentionGradient, attend_backward};
 pub use bf16_products::{bf16_add_outer, bf16_matmul, bf16_matmul_transposed};
 pub use encoder_attention::{EncoderRows, attend_within};
+pub use few_rows::few_rows;
 pub use filled::{copied, zeros};
 pub use float_matmul::{add_outer, add_product};
 pub use gelu::gelu;
@@ -92,6 +95,7 @@ pub use team::in_team;
 
 #[cfg(all(test, feature = "cpu"))]
 pub(crate) use level::test_turn;
+pub(crate) use places::n_below;
 pub(crate) use simd::{Kernel, Simd, dispatch};
 
 #[cfg(test)]

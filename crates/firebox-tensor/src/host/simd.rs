@@ -68,6 +68,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// `2^x`, for `-126 <= x <= 127`.
     fn exp2_int(self, x: Self::I) -> Self::F;
     fn int_splat(self, x: i32) -> Self::I;
+    /// `count`, and one more where `x` is above `threshold`.
+    fn count_above(self, count: Self::I, x: Self::F, threshold: f32) -> Self::I;
     /// Reads `LANES` integers.
     unsafe fn load_int(self, from: *const u32) -> Self::I;
     /// Writes `LANES` integers.

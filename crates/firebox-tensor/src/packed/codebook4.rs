@@ -6,9 +6,14 @@
 //!
 //! Source: Dettmers et al. (2023), <https://arxiv.org/abs/2305.14314>, section 3.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "iterator adapters of another codegen unit are not inlined into a level's function"
+)]
+
 use rayon::prelude::*;
 
-use crate::host::{Kernel, Simd, SimdLevel, dispatch};
+use crate::host::{Kernel, Simd, SimdLevel, dispatch, n_below};
 use crate::packed::{FP4_CODEBOOK, NF4_CODEBOOK, block_rounding::absmax, fp4, nf4};
 
 /// Elements of NF4 and of FP4 that share one `absmax`.
@@ -72,8 +77,8 @@ impl Table {
     }
 }
 
-/// Elements whose codes are found together; 16 counts stay in registers.
-const LANES: usize = 16;
+/// Bytes of a block's codes.
+const CODE_BYTES: usize = NF4_BLOCK_SIZE / 2;
 /// bitsandbytes never divides by less than this.
 const MIN_ABSMAX: f32 = 1e-38;
 /// Blocks that one task packs or unpacks.
@@ -108,7 +113,7 @@ impl Codebook4 {
         let mut scales = vec![0.0; n_blocks(weight.len())];
         weight
             .par_chunks(NF4_BLOCK_SIZE * BLOCKS_PER_TASK)
-            .zip(codes.par_chunks_mut(NF4_BLOCK_SIZE / 2 * BLOCKS_PER_TASK))
+            .zip(codes.par_chunks_mut(CODE_BYTES * BLOCKS_PER_TASK))
             .zip(scales.par_chunks_mut(BLOCKS_PER_TASK))
             .for_each(|((weight, codes), scales)| {
                 let blocks = PackBlocks {
@@ -120,35 +125,6 @@ impl Codebook4 {
                 dispatch(level, blocks);
             });
         (codes, scales)
-    }
-
-    /// Packs one block, whole or partial, and returns its `absmax`.
-    #[inline(always)]
-    fn pack_block(self, block: &[f32], codes: &mut [u8]) -> f32 {
-        // What a partial block leaves is 0: so is the spare nibble of an odd weight.
-        let mut scaled = [0.0; NF4_BLOCK_SIZE];
-        let scale = if block.len() == NF4_BLOCK_SIZE {
-            let absmax = absmax(block);
-            let inverse = 1.0 / absmax.max(MIN_ABSMAX);
-            for (scaled, x) in scaled.iter_mut().zip(block) {
-                *scaled = x * inverse;
-            }
-            absmax
-        } else {
-            // bitsandbytes divides in a partial block, where it multiplies in a whole one, and
-            // stores the floor of the scale: the bytes must agree in both.
-            let absmax = absmax(block).max(MIN_ABSMAX);
-            for (scaled, x) in scaled.iter_mut().zip(block) {
-                *scaled = x / absmax;
-            }
-            absmax
-        };
-        // Each with its own constants in the loops.
-        match self {
-            Self::Nf4 => pack_scaled(&NF4, &scaled, codes),
-            Self::Fp4 => pack_scaled(&FP4, &scaled, codes),
-        }
-        scale
     }
 
     /// The code that [`Self::pack`] gives `x` in a whole block of this `absmax`, and its value.
@@ -227,48 +203,79 @@ impl Kernel for PackBlocks<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        let blocks = self.weight.chunks(NF4_BLOCK_SIZE);
-        let codes = self.codes.chunks_mut(NF4_BLOCK_SIZE / 2);
-        for ((block, codes), scale) in blocks.zip(codes).zip(self.scales) {
-            *scale = self.book.pack_block(block, codes);
+    fn run<S: Simd>(self, simd: S) {
+        // Each with its own constants in the loops.
+        match self.book {
+            Codebook4::Nf4 => self.pack(simd, &NF4),
+            Codebook4::Fp4 => self.pack(simd, &FP4),
         }
     }
 }
 
-/// The codes of a block that was divided by its scale.
+impl PackBlocks<'_> {
+    #[inline(always)]
+    fn pack<S: Simd>(self, simd: S, table: &Table) {
+        let (blocks, rest) = self.weight.as_chunks::<NF4_BLOCK_SIZE>();
+        for i in 0..blocks.len() {
+            let codes = &mut self.codes[i * CODE_BYTES..][..CODE_BYTES];
+            let scaled;
+            (self.scales[i], scaled) = scaled_whole(&blocks[i]);
+            codes.copy_from_slice(&pack_scaled(simd, table, &scaled));
+        }
+        if !rest.is_empty() {
+            let scaled;
+            (self.scales[blocks.len()], scaled) = scaled_part(rest);
+            let codes = &mut self.codes[blocks.len() * CODE_BYTES..];
+            codes.copy_from_slice(&pack_scaled(simd, table, &scaled)[..codes.len()]);
+        }
+    }
+}
+
+/// The `absmax` of a block, and the block divided by it.
 #[inline(always)]
-fn pack_scaled(table: &Table, scaled: &[f32; NF4_BLOCK_SIZE], codes: &mut [u8]) {
-    let (scaled, _) = scaled.as_chunks();
-    for (codes, scaled) in codes.chunks_mut(LANES / 2).zip(scaled) {
-        let packed = pack_lanes(&table.thresholds, scaled);
-        codes.copy_from_slice(&packed[..codes.len()]);
+fn scaled_whole(block: &[f32; NF4_BLOCK_SIZE]) -> (f32, [f32; NF4_BLOCK_SIZE]) {
+    let absmax = absmax(block);
+    let inverse = 1.0 / absmax.max(MIN_ABSMAX);
+    let mut scaled = *block;
+    for i in 0..NF4_BLOCK_SIZE {
+        scaled[i] *= inverse;
+    }
+    (absmax, scaled)
+}
+
+/// The same for the last block, filled up with zeros: so is the spare nibble of an odd weight.
+///
+/// bitsandbytes divides in a partial block, where it multiplies in a whole one, and stores the floor of
+/// the scale: the bytes must agree in both.
+#[inline(always)]
+fn scaled_part(block: &[f32]) -> (f32, [f32; NF4_BLOCK_SIZE]) {
+    let absmax = absmax(block).max(MIN_ABSMAX);
+    let mut scaled = [0.0; NF4_BLOCK_SIZE];
+    for (scaled, x) in scaled.iter_mut().zip(block) {
+        *scaled = x / absmax;
+    }
+    (absmax, scaled)
+}
+
+/// The codes of a block that was divided by its scale: the nearest level has as many thresholds below
+/// the element as its place says.
+#[inline(always)]
+fn pack_scaled<S: Simd>(
+    simd: S,
+    table: &Table,
+    scaled: &[f32; NF4_BLOCK_SIZE],
+) -> [u8; CODE_BYTES] {
+    let places = n_below(simd, &table.thresholds, scaled);
+    let mut codes = [0; CODE_BYTES];
+    for i in 0..CODE_BYTES {
+        codes[i] = (places[2 * i] << 4 | places[2 * i + 1]) as u8;
     }
     if !table.is_ordered {
-        for byte in codes {
-            *byte = table.codes[usize::from(*byte)];
+        for i in 0..CODE_BYTES {
+            codes[i] = table.codes[usize::from(codes[i])];
         }
     }
-}
-
-/// The places in the codebook's order of 16 elements, two in a byte.
-///
-/// Plain index loops over arrays: they vectorize even where the iterator adapters of another
-/// codegen unit are not inlined.
-#[inline(always)]
-fn pack_lanes(thresholds: &[f32; 15], scaled: &[f32; LANES]) -> [u8; LANES / 2] {
-    // The nearest level has as many thresholds below the element as its place says.
-    let mut counts = [0_u32; LANES];
-    for threshold in thresholds {
-        for lane in 0..LANES {
-            counts[lane] += u32::from(scaled[lane] > *threshold);
-        }
-    }
-    let mut packed = [0; LANES / 2];
-    for byte in 0..LANES / 2 {
-        packed[byte] = (counts[2 * byte] << 4 | counts[2 * byte + 1]) as u8;
-    }
-    packed
+    codes
 }
 
 #[cfg(test)]

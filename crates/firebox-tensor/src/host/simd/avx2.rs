@@ -100,6 +100,11 @@ impl Simd for Avx2 {
             _mm256_add_epi32(x, _mm256_set1_epi32(127)),
         ));
         fn int_splat(x: i32) -> __m256i = _mm256_set1_epi32(x);
+        fn count_above(count: __m256i, x: __m256, threshold: f32) -> __m256i = {
+            // True is -1.
+            let above = _mm256_cmp_ps::<_CMP_GT_OQ>(x, _mm256_set1_ps(threshold));
+            _mm256_sub_epi32(count, _mm256_castps_si256(above))
+        };
         fn dot2_bf16(sum: __m256, weights: __m256i, x: __m256i) -> __m256 = {
             let low = |v| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(v));
             let high = |v| {

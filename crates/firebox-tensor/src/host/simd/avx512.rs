@@ -102,6 +102,10 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
             _mm512_add_epi32(x, _mm512_set1_epi32(127)),
         ));
         fn int_splat(x: i32) -> __m512i = _mm512_set1_epi32(x);
+        fn count_above(count: __m512i, x: __m512, threshold: f32) -> __m512i = {
+            let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, _mm512_set1_ps(threshold));
+            _mm512_mask_add_epi32(count, above, count, _mm512_set1_epi32(1))
+        };
         fn dot2_bf16(sum: __m512, weights: __m512i, x: __m512i) -> __m512 = if BF16 {
             // The same bits under another type.
             let pairs = |v| transmute::<__m512i, __m512bh>(v);

@@ -141,6 +141,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn count_above(self, count: Self::I, x: Self::F, threshold: f32) -> Self::I {
+        array::from_fn(|i| count[i] + i32::from(x[i] > threshold))
+    }
+
+    #[inline(always)]
     fn int_splat(self, x: i32) -> Self::I {
         [x; 8]
     }
