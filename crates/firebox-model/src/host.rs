@@ -196,7 +196,7 @@ impl HostLlama {
         &self,
         i: usize,
         segments: &[HostSegment<'_>],
-        adapted: &[AdaptedRows<'_>],
+        adapted: &AdaptedRows<'_>,
         blocks: &mut HostBlocks,
     ) {
         let layer = &self.layers[i];
@@ -209,10 +209,8 @@ impl HostLlama {
         layer
             .qkv_proj
             .apply(&work.normed, &mut work.wide, Start::Zero, scratch);
-        for rows in adapted {
-            let (x, y) = (&work.normed, &mut work.wide);
-            rows.add((i, Place::Qkv), x, y, &mut work.side);
-        }
+        let (x, y) = (&work.normed, &mut work.wide);
+        adapted.add((i, Place::Qkv), x, y, &mut work.side);
         let n_rotated = n_heads + n_kv_heads;
         rotate(
             self.level,
@@ -233,13 +231,11 @@ impl HostLlama {
             Start::Accumulate,
             &mut work.scratch,
         );
-        for rows in adapted {
-            let (x, y) = (&work.narrow, &mut work.x);
-            rows.add((i, Place::O), x, y, &mut work.side);
-        }
+        let (x, y) = (&work.narrow, &mut work.x);
+        adapted.add((i, Place::O), x, y, &mut work.side);
     }
 
-    fn feed_forward(&self, i: usize, adapted: &[AdaptedRows<'_>], work: &mut Workspace) {
+    fn feed_forward(&self, i: usize, adapted: &AdaptedRows<'_>, work: &mut Workspace) {
         let layer = &self.layers[i];
         let (n_rows, n_wide) = (work.positions.len(), layer.gate_up_proj.n_out());
         work.normalize(
@@ -252,19 +248,15 @@ impl HostLlama {
         layer
             .gate_up_proj
             .apply(&work.normed, &mut work.wide, Start::Zero, scratch);
-        for rows in adapted {
-            let (x, y) = (&work.normed, &mut work.wide);
-            rows.add((i, Place::GateUp), x, y, &mut work.side);
-        }
+        let (x, y) = (&work.normed, &mut work.wide);
+        adapted.add((i, Place::GateUp), x, y, &mut work.side);
         work.narrow.resize(n_rows * self.config.d_ff, 0.0);
         swiglu(self.level, &work.wide, self.config.d_ff, &mut work.narrow);
         layer
             .down_proj
             .apply(&work.narrow, &mut work.x, Start::Accumulate, scratch);
-        for rows in adapted {
-            let (x, y) = (&work.narrow, &mut work.x);
-            rows.add((i, Place::Down), x, y, &mut work.side);
-        }
+        let (x, y) = (&work.narrow, &mut work.x);
+        adapted.add((i, Place::Down), x, y, &mut work.side);
     }
 
     /// Logits after the last computed token, `[vocab]`.

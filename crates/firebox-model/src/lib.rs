@@ -36,7 +36,7 @@ pub use host::{
 pub use inference::{CausalLm, InferenceModel, LogitReader};
 pub use kv_cache::KvCache;
 pub use layerwise::{DecoderHead, LayerVisitor, LayerwiseLlama, Producer};
-pub use linear::{Linear, PackedWeight, Weight, host_f32};
+pub use linear::{HalfWeight, Linear, PackedWeight, Weight, host_f32};
 pub use llama::{DecoderLayer, Llama};
 pub use lora::{LoraConfig, LoraFactors, LoraInit, combine_adapters, matches_pattern};
 pub use loss::{IGNORE, Loss};

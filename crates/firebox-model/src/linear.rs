@@ -1,9 +1,11 @@
-//! A linear layer whose weight is dense or packed, with an optional LoRA side path.
+//! A linear layer whose weight is dense, in 16 bits or packed, with an optional LoRA side path.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
+use firebox_tensor::HalfMatrix;
 use firebox_tensor::kernels::{
     MatmulPrecision, PackedOnDevice, linear, lora_linear, unpacked, unpacked_linear,
+    unpacked_lora_linear,
 };
 use firebox_tensor::packed::PackedMatrix;
 
@@ -11,6 +13,8 @@ use crate::lora::LoraFactors;
 
 /// From this many rows on, a packed weight is unpacked once and multiplied by a dense gemm.
 const DENSE_FROM_ROWS: usize = 16;
+/// The same for a weight in 16 bits.
+const HALF_DENSE_FROM_ROWS: usize = 9;
 
 /// `y = x Wᵀ + bias`, and `+ scale · (x Aᵀ) Bᵀ` when an adapter is attached.
 ///
@@ -33,6 +37,8 @@ pub struct Linear {
 pub enum Weight {
     /// Floating point on the model's device, `[out, in]`.
     Dense(Param<Tensor<2>>),
+    /// Floating point of 16 bits on the host; frozen.
+    Half(HalfWeight),
     /// Packed bytes on the host, and a copy on the GPU that multiplied with them; frozen.
     Packed(PackedWeight),
 }
@@ -44,6 +50,13 @@ pub struct PackedWeight {
     pub(crate) matrix: PackedMatrix,
     #[module(skip)]
     on_device: PackedOnDevice,
+}
+
+/// Values of 16 bits as a module without parameters.
+#[derive(Module, Debug)]
+pub struct HalfWeight {
+    #[module(skip)]
+    pub(crate) matrix: HalfMatrix,
 }
 
 impl Linear {
@@ -59,11 +72,23 @@ impl Linear {
 
     /// A layer over packed bytes.
     pub fn packed(matrix: PackedMatrix, bias: Option<Tensor<1>>) -> Self {
-        Self {
-            weight: Weight::Packed(PackedWeight {
+        Self::frozen(
+            Weight::Packed(PackedWeight {
                 matrix,
                 on_device: PackedOnDevice::default(),
             }),
+            bias,
+        )
+    }
+
+    /// A layer over a weight of 16 bits, to be computed on the CPU.
+    pub fn half(matrix: HalfMatrix, bias: Option<Tensor<1>>) -> Self {
+        Self::frozen(Weight::Half(HalfWeight { matrix }), bias)
+    }
+
+    fn frozen(weight: Weight, bias: Option<Tensor<1>>) -> Self {
+        Self {
+            weight,
             bias: bias.map(Param::from_tensor),
             lora: None,
             precision: MatmulPrecision::F32,
@@ -79,6 +104,7 @@ impl Linear {
     pub fn shape(&self) -> [usize; 2] {
         match &self.weight {
             Weight::Dense(weight) => weight.dims(),
+            Weight::Half(half) => [half.matrix.n_rows(), half.matrix.n_cols()],
             Weight::Packed(packed) => [packed.matrix.n_rows(), packed.matrix.n_cols()],
         }
     }
@@ -97,6 +123,15 @@ impl Linear {
             (Weight::Dense(dense), Some(lora)) => lora.forward(rows, &self.weight, |rows| {
                 linear(rows, dense.val(), self.precision)
             }),
+            (Weight::Half(half), None) => half.apply(rows, self.precision),
+            (Weight::Half(half), Some(lora))
+                if lora.is_plain(&rows) && !HalfWeight::is_few(&rows, self.precision) =>
+            {
+                unpacked_lora_linear(rows, &half.matrix, lora.path(), self.precision)
+            }
+            (Weight::Half(half), Some(lora)) => {
+                lora.forward(rows, &self.weight, |rows| half.apply(rows, self.precision))
+            }
             (Weight::Packed(packed), None) => packed.apply(rows, self.precision),
             (Weight::Packed(packed), Some(lora)) => lora.forward(rows, &self.weight, |rows| {
                 packed.apply(rows, self.precision)
@@ -115,6 +150,7 @@ impl Weight {
     pub fn to_dense(&self, device: &Device) -> Tensor<2> {
         match self {
             Self::Dense(weight) => weight.val(),
+            Self::Half(half) => unpacked(&half.matrix, device),
             Self::Packed(packed) => unpacked(&packed.matrix, device),
         }
     }
@@ -123,8 +159,27 @@ impl Weight {
     pub fn n_bytes(&self) -> usize {
         match self {
             Self::Dense(weight) => weight.shape().num_elements() * 4,
+            Self::Half(half) => half.matrix.n_bytes(),
             Self::Packed(packed) => packed.matrix.n_bytes(),
         }
+    }
+}
+
+impl HalfWeight {
+    /// Few rows read the 16 bits; many, and rows that gradients flow through, are multiplied by the
+    /// weight in f32, made for this one call, and again for its gradient.
+    fn apply(&self, x: Tensor<2>, precision: MatmulPrecision) -> Tensor<2> {
+        if !Self::is_few(&x, precision) {
+            return unpacked_linear(x, &self.matrix, precision);
+        }
+        let ([rows, _], device) = (x.dims(), x.device());
+        let y = self.matrix.matmul(&host_f32(x));
+        Tensor::from_data(TensorData::new(y, [rows, self.matrix.n_rows()]), &device)
+    }
+
+    fn is_few(x: &Tensor<2>, precision: MatmulPrecision) -> bool {
+        let [rows, _] = x.dims();
+        rows < HALF_DENSE_FROM_ROWS && precision == MatmulPrecision::F32 && !x.is_autodiff()
     }
 }
 

@@ -1,8 +1,11 @@
 //! From a checkpoint, or from a seed, to a decoder on a device.
 
+mod random;
+
 use burn::tensor::{Device, Tensor, TensorData};
-use firebox_checkpoint::Checkpoint;
-use firebox_tensor::random::CounterRng;
+use firebox_checkpoint::{Checkpoint, Dtype, Storage};
+use firebox_tensor::HalfMatrix;
+use firebox_tensor::kernels::is_cpu;
 
 use crate::attention::Attention;
 use crate::config::LlamaConfig;
@@ -12,6 +15,7 @@ use crate::linear::Linear;
 use crate::llama::{DecoderLayer, Llama};
 use crate::rms_norm::RmsNorm;
 use crate::swiglu::SwiGlu;
+use random::FromSeed;
 
 /// Where the weights come from.
 trait WeightSource {
@@ -35,7 +39,21 @@ impl Llama {
     /// [`ModelError::ShapeMismatch`] and [`ModelError::Checkpoint`] for weights that do not fit it.
     pub fn load(checkpoint: &Checkpoint, device: &Device) -> Result<Self, ModelError> {
         let config = config_of(checkpoint)?;
-        build(config, &mut FromCheckpoint { checkpoint, device })
+        build(config, &mut FromCheckpoint::new(checkpoint, device))
+    }
+
+    /// As [`Llama::load`] for a model whose linear layers stay as they are, beside an adapter: on the
+    /// CPU, weights of bf16 and f16 stay in 16 bits, and do not train. The values are the same.
+    ///
+    /// # Errors
+    /// As [`Llama::load`].
+    pub fn load_frozen(checkpoint: &Checkpoint, device: &Device) -> Result<Self, ModelError> {
+        let config = config_of(checkpoint)?;
+        let mut source = FromCheckpoint {
+            keeps_half: is_cpu(device),
+            ..FromCheckpoint::new(checkpoint, device)
+        };
+        build(config, &mut source)
     }
 }
 
@@ -101,7 +119,7 @@ pub(crate) fn load_layer(
     i: usize,
     device: &Device,
 ) -> Result<DecoderLayer, ModelError> {
-    layer(config, i, &mut FromCheckpoint { checkpoint, device })
+    layer(config, i, &mut FromCheckpoint::new(checkpoint, device))
 }
 
 /// The last norm of a checkpoint, and the head of that name.
@@ -111,7 +129,7 @@ pub(crate) fn load_head(
     name: &str,
     device: &Device,
 ) -> Result<DecoderHead, ModelError> {
-    let mut source = FromCheckpoint { checkpoint, device };
+    let mut source = FromCheckpoint::new(checkpoint, device);
     let shape = [config.vocab_size, config.d_model];
     let weight = source.tensor(&format!("{name}.weight"), shape, "vocab_size")?;
     Ok(DecoderHead {
@@ -180,6 +198,18 @@ fn layer<S: WeightSource>(
 struct FromCheckpoint<'a> {
     checkpoint: &'a Checkpoint,
     device: &'a Device,
+    /// Whether linear layers of 16 bits stay in 16 bits.
+    keeps_half: bool,
+}
+
+impl<'a> FromCheckpoint<'a> {
+    fn new(checkpoint: &'a Checkpoint, device: &'a Device) -> Self {
+        Self {
+            checkpoint,
+            device,
+            keeps_half: false,
+        }
+    }
 }
 
 /// The shape in the file is the one that the config implies; `field` of the config is named if not.
@@ -252,53 +282,19 @@ impl WeightSource for FromCheckpoint<'_> {
             check_shape(&weight, &shape, &[matrix.n_rows(), matrix.n_cols()], field)?;
             return Ok(Linear::packed(matrix, bias));
         }
-        Ok(Linear::dense(self.tensor(&weight, shape, field)?, bias))
-    }
-}
-
-struct FromSeed<'a> {
-    seed: u64,
-    stream: u64,
-    n_layers: usize,
-    device: &'a Device,
-}
-
-impl WeightSource for FromSeed<'_> {
-    fn tensor<const D: usize>(
-        &mut self,
-        name: &str,
-        shape: [usize; D],
-        _: &'static str,
-    ) -> Result<Tensor<D>, ModelError> {
-        if name.contains("norm") {
-            return Ok(Tensor::ones(shape, self.device));
+        let values = tensor_of_shape(self.checkpoint, &weight, &shape, field)?;
+        let storage = self.checkpoint.storage(&weight);
+        let is_half = matches!(storage, Some(Storage::Plain(Dtype::BF16 | Dtype::F16)));
+        if self.keeps_half
+            && is_half
+            && let Some(matrix) = HalfMatrix::exact(&values, shape[1])
+        {
+            return Ok(Linear::half(matrix, bias));
         }
-        if name.ends_with(".bias") {
-            return Ok(Tensor::zeros(shape, self.device));
-        }
-        let into_residual = name.contains("o_proj") || name.contains("down_proj");
-        let deviation = if into_residual {
-            0.02 / (2.0 * self.n_layers as f32).sqrt()
-        } else {
-            0.02
-        };
-        let mut rng = CounterRng::new(self.seed, self.stream);
-        self.stream += 1;
-        let values = (0..shape.iter().product())
-            .map(|_| rng.normal() * deviation)
-            .collect::<Vec<f32>>();
-        Ok(Tensor::from_data(
-            TensorData::new(values, shape),
-            self.device,
-        ))
-    }
-
-    fn linear(&mut self, name: &str, shape: [usize; 2], bias: bool) -> Result<Linear, ModelError> {
-        let weight = self.tensor(&format!("{name}.weight"), shape, "hidden_size")?;
-        let bias = match bias {
-            true => Some(self.tensor(&format!("{name}.bias"), [shape[0]], "hidden_size")?),
-            false => None,
-        };
+        let weight = Tensor::from_data(TensorData::new(values, shape), self.device);
         Ok(Linear::dense(weight, bias))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -121,7 +121,7 @@ pub struct LoraFactors {
     #[module(skip)]
     pub(crate) principal: Option<Principal>,
     /// The weight as it was before the merge, while merged. Keeps unmerging exact.
-    unmerged: Option<Param<Tensor<2>>>,
+    unmerged: Option<Weight>,
 }
 
 impl LoraFactors {
@@ -237,7 +237,11 @@ fn take_principal(
     layer: &str,
     weight: &mut Weight,
     config: &LoraConfig,
+    device: &Device,
 ) -> Result<LoraFactors, ModelError> {
+    if let Weight::Half(_) = weight {
+        *weight = Weight::Dense(Param::from_tensor(weight.to_dense(device)));
+    }
     let Weight::Dense(dense) = weight else {
         return Err(ModelError::Lora {
             what: format!("layer `{layer}`: expected a dense weight for PiSSA, found a packed one"),
@@ -274,7 +278,7 @@ impl Llama {
                         let mut rng = CounterRng::new(seed, stream as u64);
                         LoraFactors::init(linear.shape(), config, &mut rng, &device)
                     }
-                    LoraInit::Pissa => take_principal(&name, &mut linear.weight, config)?,
+                    LoraInit::Pissa => take_principal(&name, &mut linear.weight, config, &device)?,
                 };
                 lora.is_rank_stabilized = config.rank_stabilized;
                 lora.dropout = Dropout::new(config.dropout, seed, stream as u64);

@@ -40,7 +40,6 @@ pub struct PlannedItem {
 ///     optimizer_bytes: 8.0,
 ///     averages: false,
 ///     activation_checkpointing: false,
-///     half_products: false,
 ///     linear_bits: 32.0,
 ///     predicts_tokens: true,
 /// };

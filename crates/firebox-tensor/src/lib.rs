@@ -8,6 +8,7 @@ mod device;
 pub mod cpu;
 #[cfg(feature = "gpu")]
 mod gpu;
+mod half_matrix;
 pub mod host;
 #[cfg(feature = "burn")]
 pub mod kernels;
@@ -21,3 +22,4 @@ pub mod random;
 pub use burn;
 #[cfg(feature = "burn")]
 pub use device::{DeviceChoice, DeviceError, DeviceStatus};
+pub use half_matrix::HalfMatrix;

@@ -48,9 +48,12 @@ struct SidePath {
     first: usize,
 }
 
-/// The rows of a pass that one adapter changes.
+/// The rows of a pass that adapters change, one group for each adapter.
 #[derive(Debug)]
-pub(super) struct AdaptedRows<'a> {
+pub(super) struct AdaptedRows<'a>(Vec<Group<'a>>);
+
+#[derive(Debug)]
+struct Group<'a> {
     adapter: &'a HostAdapter,
     rows: Vec<usize>,
 }
@@ -167,31 +170,28 @@ impl SidePath {
 }
 
 impl<'a> AdaptedRows<'a> {
-    /// One group for each adapter; rows without one are in none.
-    pub(super) fn group(
-        segments: &[HostSegment<'a>],
-        of_model: Option<&'a HostAdapter>,
-    ) -> Vec<Self> {
-        let (mut groups, mut first) = (Vec::<Self>::new(), 0);
+    /// Rows without an adapter are in no group.
+    pub(super) fn group(segments: &[HostSegment<'a>], of_model: Option<&'a HostAdapter>) -> Self {
+        let (mut groups, mut first) = (Vec::<Group<'a>>::new(), 0);
         for segment in segments {
             let rows = first..first + segment.ids.len();
             first = rows.end;
             let Some(adapter) = segment.adapter.or(of_model) else {
                 continue;
             };
-            let same = |group: &&mut Self| std::ptr::eq(group.adapter, adapter);
+            let same = |group: &&mut Group<'a>| std::ptr::eq(group.adapter, adapter);
             match groups.iter_mut().find(same) {
                 Some(group) => group.rows.extend(rows),
-                None => groups.push(Self {
+                None => groups.push(Group {
                     adapter,
                     rows: rows.collect(),
                 }),
             }
         }
-        groups
+        Self(groups)
     }
 
-    /// `y += scaling · (x Aᵀ) Bᵀ` for its rows: `[rows, in]` to `[rows, out]`.
+    /// `y += scaling · (x Aᵀ) Bᵀ` with the factors of each row's adapter: `[rows, in]` to `[rows, out]`.
     pub(super) fn add(
         &self,
         (layer, place): (usize, Place),
@@ -199,7 +199,14 @@ impl<'a> AdaptedRows<'a> {
         y: &mut [f32],
         buffers: &mut SideBuffers,
     ) {
-        let paths = &self.adapter.layers[layer][place as usize];
+        for group in &self.0 {
+            group.add(&group.adapter.layers[layer][place as usize], x, y, buffers);
+        }
+    }
+}
+
+impl Group<'_> {
+    fn add(&self, paths: &[SidePath], x: &[f32], y: &mut [f32], buffers: &mut SideBuffers) {
         let Some(d_in) = paths.first().map(|path| path.a.shape()[1]) else {
             return;
         };

@@ -29,16 +29,13 @@ impl Llama {
             }
         }
         for (_, linear) in self.linears_mut() {
-            if let Linear {
-                weight: Weight::Dense(weight),
-                lora: Some(lora),
-                ..
-            } = linear
+            let Linear { weight, lora, .. } = linear;
+            if let Some(lora) = lora
                 && lora.unmerged.is_none()
             {
-                lora.unmerged = Some(weight.clone());
-                let dense = Weight::Dense(weight.clone());
-                *weight = frozen(lora.merged(&dense, &weight.val().device().inner()));
+                let device = lora.lora_a.val().device().inner();
+                let merged = frozen(lora.merged(weight, &device));
+                lora.unmerged = Some(std::mem::replace(weight, Weight::Dense(merged)));
             }
         }
         Ok(())
@@ -47,16 +44,9 @@ impl Llama {
     /// Gives every weight back the value it had before [`Llama::merge`].
     pub fn unmerge(&mut self) {
         for (_, linear) in self.linears_mut() {
-            let Linear {
-                weight: Weight::Dense(weight),
-                lora: Some(lora),
-                ..
-            } = linear
-            else {
-                continue;
-            };
-            if let Some(unmerged) = lora.unmerged.take() {
-                *weight = unmerged;
+            let lora = linear.lora.as_mut();
+            if let Some(unmerged) = lora.and_then(|lora| lora.unmerged.take()) {
+                linear.weight = unmerged;
             }
         }
     }

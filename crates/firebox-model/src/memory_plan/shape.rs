@@ -7,9 +7,7 @@ use crate::lora::{LoraConfig, matches};
 
 /// Rows of logits that the loss holds at once, and how many tensors of that shape.
 const HEAD_ROWS: u64 = 256;
-const HEAD_TENSORS: u64 = 3;
-/// While a layer goes backward, gradients of this share of its activations are in memory as well.
-const BACKWARD_SHARE: f64 = 0.7;
+const HEAD_TENSORS: u64 = 2;
 
 /// What a plan is made for.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,8 +28,6 @@ pub struct TrainingShape {
     pub averages: bool,
     /// Whether layers are computed again for their gradients.
     pub activation_checkpointing: bool,
-    /// Whether products round their weights to 16 bits.
-    pub half_products: bool,
     /// Bits of a weight in the decoder's linear layers: 32, or fewer where they stay packed.
     pub linear_bits: f64,
     /// Whether the loss is over the vocabulary, and not over a new head.
@@ -56,7 +52,8 @@ impl TrainingShape {
         let n_layers = self.config.n_layers as u64;
         let n_above = n_layers - self.lowest_trained_layer().min(n_layers);
         let stream = self.n_tokens as u64 * self.config.d_model as u64 * F32;
-        let passing = (layer as f64 * BACKWARD_SHARE) as u64 + 3 * stream + self.unpacked_bytes();
+        // While a layer goes backward, gradients of its activations are in memory as well.
+        let passing = layer + 3 * stream + self.unpacked_bytes();
         let vocabulary = self.config.vocab_size as u64 * self.config.d_model as u64 * F32;
         let trains_vocabulary = self.trains_vocabulary();
         let head_gradient = u64::from(trains_vocabulary && self.predicts_tokens) * vocabulary;
@@ -84,21 +81,40 @@ impl TrainingShape {
         }
     }
 
-    /// Of one layer, in bytes: the inputs of both norms and their outputs, rotated queries and keys,
-    /// values, what attention gives, gate, up and their product.
+    /// Of one layer, in bytes: the inputs of both norms, rotated queries and keys, values, what attention
+    /// gives, gate and up; the norms' outputs and the product of gate and up where weights that
+    /// read them train.
     fn layer_activations(&self) -> u64 {
         let config = &self.config;
         let (q, kv) = (
             config.n_heads * config.head_dim,
             config.n_kv_heads * config.head_dim,
         );
-        let per_token = 4 * config.d_model + 2 * q + 2 * kv + 3 * config.d_ff + config.n_heads;
-        // Over a packed weight, nobody needs the input of a layer without an adapter.
-        let per_token = match self.linear_bits < 32.0 {
-            true => per_token - config.d_model - config.d_ff,
-            false => per_token,
-        };
-        (self.n_tokens * (per_token + self.adapter_activations())) as u64 * F32
+        let always = 2 * config.d_model + 2 * q + 2 * kv + 2 * config.d_ff + config.n_heads;
+        let trains = self.trained_linears();
+        let inputs = [
+            (&["q_proj", "k_proj", "v_proj"][..], config.d_model),
+            (&["gate_proj", "up_proj"], config.d_model),
+            (&["down_proj"], config.d_ff),
+        ];
+        let kept = inputs.into_iter().filter(|(readers, _)| {
+            let mut trained = trains.iter();
+            trained.any(|(name, _)| readers.iter().any(|reader| name.ends_with(reader)))
+        });
+        let inputs: usize = kept.map(|(_, width)| width).sum();
+        (self.n_tokens * (always + inputs + self.adapter_activations())) as u64 * F32
+    }
+
+    /// The linear layers of the lowest decoder layer with any that train, themselves or by an adapter:
+    /// name and shape.
+    fn trained_linears(&self) -> Vec<(String, [usize; 2])> {
+        let mut all = self
+            .config
+            .linear_shapes(self.lowest_trained_layer() as usize);
+        if let TrainedWeights::Adapter(lora) = &self.trained {
+            all.retain(|(name, _)| lora.adapts(name));
+        }
+        all
     }
 
     /// What an adapter adds to a layer, in values a token: the narrow side of each path; DoRA's outputs
@@ -116,9 +132,8 @@ impl TrainingShape {
             };
             lora.rank + scaled + if drops { 2 * d_in } else { 0 }
         };
-        let layers = self.config.linear_shapes(0);
-        let adapted = layers.iter().filter(|(name, _)| lora.adapts(name));
-        adapted.map(|(_, [d_out, d_in])| of(*d_out, *d_in)).sum()
+        let adapted = self.trained_linears().into_iter();
+        adapted.map(|(_, [d_out, d_in])| of(d_out, d_in)).sum()
     }
 
     /// A packed weight is unpacked for each product, and forgotten after it.
@@ -136,11 +151,7 @@ impl TrainingShape {
         let rows = HEAD_ROWS.min(self.n_tokens as u64);
         let logits = HEAD_TENSORS * rows * config.vocab_size as u64 * F32;
         let hidden = 2 * self.n_tokens as u64 * config.d_model as u64 * F32;
-        let rounded = match self.half_products {
-            true => config.vocab_size as u64 * config.d_model as u64 * 2,
-            false => 0,
-        };
-        logits + hidden + rounded
+        logits + hidden
     }
 
     pub(super) fn weight_bytes(&self) -> u64 {

@@ -14,7 +14,6 @@ fn shape(trained: TrainedWeights) -> TrainingShape {
         optimizer_bytes: 8.0,
         averages: false,
         activation_checkpointing: false,
-        half_products: false,
         linear_bits: 32.0,
         predicts_tokens: true,
     }

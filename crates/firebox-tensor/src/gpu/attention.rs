@@ -83,7 +83,7 @@ pub(crate) fn rotary_attention(
 impl FusedOp<Cube, 3> for RotaryAttention {
     type Saved = Saved;
 
-    fn forward(&self, [q, k, v]: [&GpuTensor; 3]) -> (GpuTensor, Saved) {
+    fn forward(&self, [q, k, v]: [&GpuTensor; 3], _: [bool; 3]) -> (GpuTensor, Saved) {
         let turned =
             |x: &GpuTensor| rotate(x.clone(), &self.rotary, self.heads.head_dim, Turn::Forth);
         let (q, k, v) = (turned(q), turned(k), v.clone());

@@ -39,7 +39,7 @@ pub(crate) fn packed_linear(x: &Tensor<2>, weight: &GpuPacked) -> Option<Tensor<
 impl FusedOp<Cube, 1> for PackedLinear {
     type Saved = ();
 
-    fn forward(&self, [x]: [&GpuTensor; 1]) -> (GpuTensor, ()) {
+    fn forward(&self, [x]: [&GpuTensor; 1], _: [bool; 1]) -> (GpuTensor, ()) {
         let y = if x.shape[0] <= FEW_ROWS {
             few_rows(x.clone(), &self.weight)
         } else {

@@ -42,7 +42,7 @@ pub(crate) fn rms_norm(x: &Tensor<3>, gamma: &Tensor<1>, eps: f32) -> Option<Ten
 impl FusedOp<Cube, 2> for RmsNorm {
     type Saved = Saved;
 
-    fn forward(&self, [x, gamma]: [&GpuTensor; 2]) -> (GpuTensor, Saved) {
+    fn forward(&self, [x, gamma]: [&GpuTensor; 2], _: [bool; 2]) -> (GpuTensor, Saved) {
         let eps = self.eps;
         let [rows, width] = rows_and_width(&x.shape);
         let outputs = [

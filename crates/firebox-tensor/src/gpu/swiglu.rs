@@ -25,7 +25,7 @@ pub(crate) fn swiglu(gate: &Tensor<3>, up: &Tensor<3>) -> Option<Tensor<3>> {
 impl FusedOp<Cube, 2> for SwiGlu {
     type Saved = [GpuTensor; 2];
 
-    fn forward(&self, [gate, up]: [&GpuTensor; 2]) -> (GpuTensor, Self::Saved) {
+    fn forward(&self, [gate, up]: [&GpuTensor; 2], _: [bool; 2]) -> (GpuTensor, Self::Saved) {
         let saved = [gate.clone(), up.clone()];
         let outputs = [(gate.shape.clone(), DType::F32)];
         let [y] = queue("swiglu", saved.clone(), outputs, |[gate, up]| {

@@ -176,7 +176,7 @@ mod fused {
     impl FusedOp<Flex, 3> for Fused {
         type Saved = Saved;
 
-        fn forward(&self, [q, k, v]: [&FlexTensor; 3]) -> (FlexTensor, Saved) {
+        fn forward(&self, [q, k, v]: [&FlexTensor; 3], _: [bool; 3]) -> (FlexTensor, Saved) {
             let AttentionShape {
                 n_heads,
                 n_kv_heads,

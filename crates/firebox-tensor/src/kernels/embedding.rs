@@ -89,7 +89,7 @@ mod fused {
         /// `[vocab, d_model]`.
         type Saved = [usize; 2];
 
-        fn forward(&self, [table]: [&FlexTensor; 1]) -> (FlexTensor, [usize; 2]) {
+        fn forward(&self, [table]: [&FlexTensor; 1], _: [bool; 1]) -> (FlexTensor, [usize; 2]) {
             let shape = table.layout().shape();
             let [vocab, width] = [shape[0], shape[1]];
             let mut rows = Vec::with_capacity(self.ids.len() * width);

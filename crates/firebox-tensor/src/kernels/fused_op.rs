@@ -22,7 +22,12 @@ pub(crate) trait FusedOp<B: KernelBackend, const N: usize>:
     /// What the backward pass needs.
     type Saved: Debug + Clone + Send + 'static;
 
-    fn forward(&self, inputs: [&FloatTensor<B>; N]) -> (FloatTensor<B>, Self::Saved);
+    /// The result, and what is needed for the gradient of each input that is `wanted`.
+    fn forward(
+        &self,
+        inputs: [&FloatTensor<B>; N],
+        wanted: [bool; N],
+    ) -> (FloatTensor<B>, Self::Saved);
 
     /// The gradient of each input that is `wanted`.
     fn backward(
@@ -81,13 +86,14 @@ where
         }
     }
     if let Ok(inputs) = <[FloatTensor<B>; N]>::try_from(plain) {
-        let (y, _) = op.forward(inputs.each_ref());
+        let (y, _) = op.forward(inputs.each_ref(), [false; N]);
         return Some(Tensor::from_primitive::<B>(y));
     }
     let inputs = <[FloatTensor<Autodiff<B>>; N]>::try_from(tracked).ok()?;
     let nodes = inputs.each_ref().map(|x| x.node());
+    let wanted = inputs.each_ref().map(|x| x.is_tracked());
     let inputs = inputs.map(|x| B::prepare(x.into_primitive()));
-    let (y, saved) = op.forward(inputs.each_ref());
+    let (y, saved) = op.forward(inputs.each_ref(), wanted);
     let prepared = OpBackward(op).prepare::<NoCheckpointing>(nodes);
     let y = match prepared.compute_bound().stateful() {
         OpsKind::Tracked(prepared) => prepared.finish(saved, y),

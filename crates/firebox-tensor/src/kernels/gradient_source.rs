@@ -42,7 +42,7 @@ mod fused {
     impl FusedOp<Flex, 1> for Source {
         type Saved = ();
 
-        fn forward(&self, _: [&FlexTensor; 1]) -> (FlexTensor, ()) {
+        fn forward(&self, _: [&FlexTensor; 1], _: [bool; 1]) -> (FlexTensor, ()) {
             (
                 FlexTensor::from_data(TensorData::new(vec![0.0_f32], [1])),
                 (),

@@ -59,16 +59,12 @@ pub(super) fn matmul(a: Tensor<2>, b: Tensor<2>, precision: MatmulPrecision) -> 
 #[cfg(feature = "cpu")]
 mod few_rows {
     use burn::tensor::{Tensor, TensorData};
-    use rayon::prelude::*;
 
     use super::super::flex_op::{host_f32, is_host_f32, values};
+    use crate::host;
 
     /// More rows than this go through gemm.
     const MAX_ROWS: usize = 8;
-    /// Independent partial sums of one dot product.
-    const LANES: usize = 32;
-    /// Output columns that one task computes.
-    const COLUMNS: usize = 64;
 
     /// `None` when this is not a case for this path.
     pub(super) fn linear(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
@@ -79,60 +75,14 @@ mod few_rows {
         }
         let device = x.device();
         let (x, weight) = (host_f32(x.clone()), host_f32(weight.clone()));
-        let (x, weight) = (values(&x), values(&weight));
-        // Column-major first, so that a task writes one run; then turned.
-        let mut columns = vec![0.0; rows * d_out];
-        let tasks = columns.par_chunks_mut(COLUMNS * rows);
-        tasks
-            .zip(weight.par_chunks(COLUMNS * d_in))
-            .for_each(|(y, w)| {
-                for (y, w) in y.chunks_exact_mut(rows).zip(w.chunks_exact(d_in)) {
-                    for (y, x) in y.iter_mut().zip(x.chunks_exact(d_in)) {
-                        *y = dot(x, w);
-                    }
-                }
-            });
-        let y = if rows == 1 {
-            columns
-        } else {
-            turn(&columns, rows, d_out)
-        };
+        let weight = values(&weight);
+        let y = host::few_rows(values(&x), [rows, d_in, d_out], |rows| {
+            weight[rows.start * d_in..rows.end * d_in].into()
+        });
         Some(Tensor::from_data(
             TensorData::new(y, [rows, d_out]),
             &device,
         ))
-    }
-
-    /// `[columns, rows]` to `[rows, columns]`.
-    fn turn(columns: &[f32], rows: usize, d_out: usize) -> Vec<f32> {
-        let mut y = vec![0.0; columns.len()];
-        for (column, values) in columns.chunks_exact(rows).enumerate() {
-            for (row, value) in values.iter().enumerate() {
-                y[row * d_out + column] = *value;
-            }
-        }
-        y
-    }
-
-    /// A dot product in [`LANES`] partial sums, folded in halves.
-    #[inline]
-    fn dot(x: &[f32], w: &[f32]) -> f32 {
-        let ((xs, x_tail), (ws, w_tail)) = (x.as_chunks::<LANES>(), w.as_chunks::<LANES>());
-        let mut sums = [0.0_f32; LANES];
-        for i in 0..xs.len().min(ws.len()) {
-            for lane in 0..LANES {
-                sums[lane] += xs[i][lane] * ws[i][lane];
-            }
-        }
-        let mut half = LANES / 2;
-        while half > 0 {
-            for lane in 0..half {
-                sums[lane] += sums[lane + half];
-            }
-            half /= 2;
-        }
-        let tail: f32 = x_tail.iter().zip(w_tail).map(|(x, w)| x * w).sum();
-        sums[0] + tail
     }
 }
 
@@ -165,21 +115,27 @@ mod on_flex {
     }
 
     impl FusedOp<Flex, 2> for Linear {
-        type Saved = [FlexTensor; 2];
+        /// The weight, and `x` where the weight trains.
+        type Saved = (FlexTensor, Option<FlexTensor>);
 
-        fn forward(&self, [x, weight]: [&FlexTensor; 2]) -> (FlexTensor, Self::Saved) {
-            (self.0.transposed(x, weight), [x.clone(), weight.clone()])
+        fn forward(
+            &self,
+            [x, weight]: [&FlexTensor; 2],
+            [_, wants_weight]: [bool; 2],
+        ) -> (FlexTensor, Self::Saved) {
+            let saved = (weight.clone(), wants_weight.then(|| x.clone()));
+            (self.0.transposed(x, weight), saved)
         }
 
         fn backward(
             &self,
-            [x, weight]: Self::Saved,
+            (weight, x): Self::Saved,
             grad: &FlexTensor,
-            [wants_x, wants_weight]: [bool; 2],
+            [wants_x, _]: [bool; 2],
         ) -> [Option<FlexTensor>; 2] {
             [
                 wants_x.then(|| self.0.product(grad, &weight)),
-                wants_weight.then(|| self.0.outer(grad, &x)),
+                x.map(|x| self.0.outer(grad, &x)),
             ]
         }
     }

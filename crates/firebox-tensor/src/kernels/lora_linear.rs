@@ -5,6 +5,7 @@
 use burn::tensor::Tensor;
 
 use super::linear::linear;
+use super::packed_linear::{Unpack, unpacked_linear};
 use super::precision::MatmulPrecision;
 
 /// The factors of a side path.
@@ -39,6 +40,23 @@ pub fn lora_linear(
     linear(x.clone(), weight, precision) + path.apply(x)
 }
 
+/// The same over a weight that is unpacked for this product, and again for its gradient.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn unpacked_lora_linear(
+    x: Tensor<2>,
+    weight: &impl Unpack,
+    path: LoraPath,
+    precision: MatmulPrecision,
+) -> Tensor<2> {
+    #[cfg(feature = "cpu")]
+    if let Some(y) = on_flex::unpacked_lora_linear(&x, weight, &path, precision) {
+        return y;
+    }
+    unpacked_linear(x.clone(), weight, precision) + path.apply(x)
+}
+
 impl LoraPath {
     /// `scaling · (x Aᵀ) Bᵀ` by ordinary operations: `[rows, in]` to `[rows, out]`. `B A` is never
     /// formed.
@@ -56,6 +74,7 @@ mod on_flex {
 
     use super::super::flex_op::values;
     use super::super::fused_op::{FusedOp, Input, apply};
+    use super::super::packed_linear::{Unpack, on_flex::dense};
     use super::{LoraPath, MatmulPrecision};
     use crate::host::{self, SimdLevel};
 
@@ -63,6 +82,13 @@ mod on_flex {
     struct LoraLinear {
         scaling: f32,
         precision: MatmulPrecision,
+    }
+
+    /// Over a constant.
+    #[derive(Debug, Clone)]
+    struct UnpackedLoraLinear<W> {
+        layer: LoraLinear,
+        weight: W,
     }
 
     /// `None` when a tensor is not f32 on the CPU, or has no values, and outside autodiff in f32, where
@@ -74,13 +100,7 @@ mod on_flex {
         precision: MatmulPrecision,
     ) -> Option<Tensor<2>> {
         let inputs = [x, weight, &path.a, &path.b];
-        if inputs.iter().any(|x| x.dims().contains(&0)) {
-            return None;
-        }
-        let tracked = inputs.iter().any(|x| x.is_autodiff());
-        if !tracked && precision == MatmulPrecision::F32 {
-            return None;
-        }
+        let tracked = is_tracked(&inputs, precision)?;
         let scaling = path.scaling as f32;
         apply(
             LoraLinear { scaling, precision },
@@ -88,16 +108,39 @@ mod on_flex {
         )
     }
 
+    /// As [`lora_linear`].
+    pub(super) fn unpacked_lora_linear(
+        x: &Tensor<2>,
+        weight: &impl Unpack,
+        path: &LoraPath,
+        precision: MatmulPrecision,
+    ) -> Option<Tensor<2>> {
+        let inputs = [x, &path.a, &path.b];
+        let tracked = is_tracked(&inputs, precision)?;
+        let scaling = path.scaling as f32;
+        let op = UnpackedLoraLinear {
+            layer: LoraLinear { scaling, precision },
+            weight: weight.clone(),
+        };
+        apply(op, inputs.map(|x| Input::new(x, tracked)))
+    }
+
+    /// Whether one of them is; `None` where these operations are not meant.
+    fn is_tracked(inputs: &[&Tensor<2>], precision: MatmulPrecision) -> Option<bool> {
+        let is_empty = inputs.iter().any(|x| x.dims().contains(&0));
+        let tracked = inputs.iter().any(|x| x.is_autodiff());
+        let is_meant = !is_empty && (tracked || precision != MatmulPrecision::F32);
+        is_meant.then_some(tracked)
+    }
+
     /// `x Wᵀ` of narrow factors, times a number.
     fn scaled(x: FlexTensor, scaling: f32) -> FlexTensor {
         Flex::float_mul_scalar(x, scaling.into())
     }
 
-    impl FusedOp<Flex, 4> for LoraLinear {
-        /// `x`, the weight, A, B, and `scaling · x Aᵀ`.
-        type Saved = [FlexTensor; 5];
-
-        fn forward(&self, [x, weight, a, b]: [&FlexTensor; 4]) -> (FlexTensor, Self::Saved) {
+    impl LoraLinear {
+        /// The result, and `scaling · x Aᵀ`.
+        fn products(&self, [x, weight, a, b]: [&FlexTensor; 4]) -> (FlexTensor, FlexTensor) {
             let mut y = self.precision.transposed(x, weight);
             let down = scaled(MatmulPrecision::F32.transposed(x, a), self.scaling);
             let n_out = b.layout().shape()[0];
@@ -110,6 +153,50 @@ mod on_flex {
                 n_out,
                 y.storage_mut(),
             );
+            (y, down)
+        }
+
+        /// The gradients of `x`, A and B.
+        fn gradients(
+            &self,
+            [x, a, b, down]: [&FlexTensor; 4],
+            weight: impl FnOnce() -> FlexTensor,
+            grad: &FlexTensor,
+            [wants_x, wants_a, wants_b]: [bool; 3],
+        ) -> [Option<FlexTensor>; 3] {
+            // scaling · ∂L/∂y B, [rows, rank].
+            let grad_down = scaled(MatmulPrecision::F32.product(grad, b), self.scaling);
+            let d_x = wants_x.then(|| {
+                let n_in = x.layout().shape()[1];
+                let mut d_x = self.precision.product(grad, &weight());
+                let level = SimdLevel::current();
+                host::add_product(
+                    level,
+                    values(&grad_down),
+                    values(a),
+                    n_in,
+                    d_x.storage_mut(),
+                );
+                d_x
+            });
+            [
+                d_x,
+                wants_a.then(|| MatmulPrecision::F32.outer(&grad_down, x)),
+                wants_b.then(|| MatmulPrecision::F32.outer(grad, down)),
+            ]
+        }
+    }
+
+    impl FusedOp<Flex, 4> for LoraLinear {
+        /// `x`, the weight, A, B, and `scaling · x Aᵀ`.
+        type Saved = [FlexTensor; 5];
+
+        fn forward(
+            &self,
+            [x, weight, a, b]: [&FlexTensor; 4],
+            _: [bool; 4],
+        ) -> (FlexTensor, Self::Saved) {
+            let (y, down) = self.products([x, weight, a, b]);
             (y, [x, weight, a, b, &down].map(Clone::clone))
         }
 
@@ -119,27 +206,31 @@ mod on_flex {
             grad: &FlexTensor,
             [wants_x, wants_weight, wants_a, wants_b]: [bool; 4],
         ) -> [Option<FlexTensor>; 4] {
-            // scaling · ∂L/∂y B, [rows, rank].
-            let grad_down = scaled(MatmulPrecision::F32.product(grad, &b), self.scaling);
-            let d_x = wants_x.then(|| {
-                let n_in = x.layout().shape()[1];
-                let mut d_x = self.precision.product(grad, &weight);
-                let level = SimdLevel::current();
-                host::add_product(
-                    level,
-                    values(&grad_down),
-                    values(&a),
-                    n_in,
-                    d_x.storage_mut(),
-                );
-                d_x
-            });
-            [
-                d_x,
-                wants_weight.then(|| self.precision.outer(grad, &x)),
-                wants_a.then(|| MatmulPrecision::F32.outer(&grad_down, &x)),
-                wants_b.then(|| MatmulPrecision::F32.outer(grad, &down)),
-            ]
+            let wanted = [wants_x, wants_a, wants_b];
+            let [d_x, d_a, d_b] =
+                self.gradients([&x, &a, &b, &down], || weight.clone(), grad, wanted);
+            let d_weight = wants_weight.then(|| self.precision.outer(grad, &x));
+            [d_x, d_weight, d_a, d_b]
+        }
+    }
+
+    impl<W: Unpack> FusedOp<Flex, 3> for UnpackedLoraLinear<W> {
+        /// `x`, A, B, and `scaling · x Aᵀ`.
+        type Saved = [FlexTensor; 4];
+
+        fn forward(&self, [x, a, b]: [&FlexTensor; 3], _: [bool; 3]) -> (FlexTensor, Self::Saved) {
+            let (y, down) = self.layer.products([x, &dense(&self.weight), a, b]);
+            (y, [x, a, b, &down].map(Clone::clone))
+        }
+
+        fn backward(
+            &self,
+            saved: Self::Saved,
+            grad: &FlexTensor,
+            wanted: [bool; 3],
+        ) -> [Option<FlexTensor>; 3] {
+            let weight = || dense(&self.weight);
+            self.layer.gradients(saved.each_ref(), weight, grad, wanted)
         }
     }
 }

@@ -55,7 +55,7 @@ mod fused {
     impl<const D: usize> FusedOp<Flex, 1> for OnGradient<D> {
         type Saved = ();
 
-        fn forward(&self, [x]: [&FlexTensor; 1]) -> (FlexTensor, ()) {
+        fn forward(&self, [x]: [&FlexTensor; 1], _: [bool; 1]) -> (FlexTensor, ()) {
             (x.clone(), ())
         }
 

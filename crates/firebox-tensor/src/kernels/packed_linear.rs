@@ -1,10 +1,40 @@
-//! `y = x Wᵀ` over a packed weight on the device of the rows.
+//! `y = x Wᵀ` over a weight that is not held in f32, on the device of the rows.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::linear::linear_reference;
 use super::precision::MatmulPrecision;
+use crate::HalfMatrix;
 use crate::packed::PackedMatrix;
+
+/// A frozen weight that is unpacked to be multiplied with. Clones share its bytes.
+pub trait Unpack: Clone + std::fmt::Debug + Send + 'static {
+    /// `[out, in]`.
+    fn shape(&self) -> [usize; 2];
+
+    /// Its values, row-major.
+    fn values(&self) -> Vec<f32>;
+}
+
+impl Unpack for PackedMatrix {
+    fn shape(&self) -> [usize; 2] {
+        [self.n_rows(), self.n_cols()]
+    }
+
+    fn values(&self) -> Vec<f32> {
+        self.unpack()
+    }
+}
+
+impl Unpack for HalfMatrix {
+    fn shape(&self) -> [usize; 2] {
+        [self.n_rows(), self.n_cols()]
+    }
+
+    fn values(&self) -> Vec<f32> {
+        self.unpack()
+    }
+}
 
 /// The copy of a packed weight on the device that last multiplied with it; none at first. Clones
 /// share it.
@@ -48,83 +78,79 @@ impl PackedOnDevice {
     }
 }
 
-/// Multiplies rows by a packed weight that is unpacked for this product.
+/// Multiplies rows by a weight that is unpacked for this product.
 ///
 /// On the CPU it is unpacked again for the gradient of the rows, and not kept between the two: a model
-/// of packed layers is never unpacked as a whole. Elsewhere these are ordinary operations, which keep it.
+/// of such layers is never in f32 as a whole. Elsewhere these are ordinary operations, which keep it.
 ///
 /// # Shapes
-/// `x` `[rows, in]`, `matrix` `[out, in]`, the result `[rows, out]`.
+/// `x` `[rows, in]`, `weight` `[out, in]`, the result `[rows, out]`.
 ///
 /// # Panics
 /// When the `in` of the two differ.
 pub fn unpacked_linear(
     x: Tensor<2>,
-    matrix: &PackedMatrix,
+    weight: &impl Unpack,
     precision: MatmulPrecision,
 ) -> Tensor<2> {
     assert_eq!(
         x.dims()[1],
-        matrix.n_cols(),
+        weight.shape()[1],
         "unpacked_linear: the rows and the weight have one width"
     );
     #[cfg(feature = "cpu")]
-    if let Some(y) = on_flex::unpacked_linear(&x, matrix, precision) {
+    if let Some(y) = on_flex::unpacked_linear(&x, weight, precision) {
         return y;
     }
-    let dense = unpacked(matrix, &x.device().inner());
+    let dense = unpacked(weight, &x.device().inner());
     linear_reference(x, dense, precision)
 }
 
-/// A packed weight as floating point on `device`, `[out, in]`.
-pub fn unpacked(matrix: &PackedMatrix, device: &Device) -> Tensor<2> {
-    let shape = [matrix.n_rows(), matrix.n_cols()];
-    Tensor::from_data(TensorData::new(matrix.unpack(), shape), device)
+/// A weight as f32 on `device`, `[out, in]`.
+pub fn unpacked(weight: &impl Unpack, device: &Device) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(weight.values(), weight.shape()), device)
 }
 
 #[cfg(feature = "cpu")]
-mod on_flex {
+pub(super) mod on_flex {
     use burn::backend::{Flex, flex::FlexTensor};
     use burn::tensor::{Tensor, TensorData};
 
     use super::super::fused_op::{FusedOp, Input, apply};
-    use super::{MatmulPrecision, PackedMatrix};
+    use super::{MatmulPrecision, Unpack};
 
     #[derive(Debug, Clone)]
-    struct UnpackedLinear {
-        matrix: PackedMatrix,
+    struct UnpackedLinear<W> {
+        weight: W,
         precision: MatmulPrecision,
     }
 
     /// `None` where there is nothing to multiply, or not here.
     pub(super) fn unpacked_linear(
         x: &Tensor<2>,
-        matrix: &PackedMatrix,
+        weight: &impl Unpack,
         precision: MatmulPrecision,
     ) -> Option<Tensor<2>> {
-        let is_empty = x.dims().contains(&0) || matrix.n_rows() == 0;
-        if is_empty {
+        if x.dims().contains(&0) || weight.shape()[0] == 0 {
             return None;
         }
         let op = UnpackedLinear {
-            matrix: matrix.clone(), // Shares the bytes.
+            weight: weight.clone(),
             precision,
         };
         apply(op, [Input::new(x, x.is_autodiff())])
     }
 
-    impl UnpackedLinear {
-        fn dense(&self) -> FlexTensor {
-            let shape = [self.matrix.n_rows(), self.matrix.n_cols()];
-            FlexTensor::from_data(TensorData::new(self.matrix.unpack(), shape))
-        }
+    /// The weight for one product.
+    pub(in super::super) fn dense(weight: &impl Unpack) -> FlexTensor {
+        FlexTensor::from_data(TensorData::new(weight.values(), weight.shape()))
     }
 
-    impl FusedOp<Flex, 1> for UnpackedLinear {
+    impl<W: Unpack> FusedOp<Flex, 1> for UnpackedLinear<W> {
         type Saved = ();
 
-        fn forward(&self, [x]: [&FlexTensor; 1]) -> (FlexTensor, ()) {
-            (self.precision.transposed(x, &self.dense()), ())
+        fn forward(&self, [x]: [&FlexTensor; 1], _: [bool; 1]) -> (FlexTensor, ()) {
+            (self.precision.transposed(x, &dense(&self.weight)), ())
         }
 
         fn backward(
@@ -133,7 +159,7 @@ mod on_flex {
             grad: &FlexTensor,
             [wants_x]: [bool; 1],
         ) -> [Option<FlexTensor>; 1] {
-            [wants_x.then(|| self.precision.product(grad, &self.dense()))]
+            [wants_x.then(|| self.precision.product(grad, &dense(&self.weight)))]
         }
     }
 }

@@ -51,7 +51,7 @@ mod fused {
     impl FusedOp<Flex, 2> for RmsNorm {
         type Saved = [FlexTensor; 2];
 
-        fn forward(&self, [x, gamma]: [&FlexTensor; 2]) -> (FlexTensor, Self::Saved) {
+        fn forward(&self, [x, gamma]: [&FlexTensor; 2], _: [bool; 2]) -> (FlexTensor, Self::Saved) {
             let mut y = host::zeros(values(x).len());
             host::rms_norm(
                 SimdLevel::current(),

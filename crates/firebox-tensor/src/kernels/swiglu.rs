@@ -51,7 +51,7 @@ mod fused {
     impl FusedOp<Flex, 2> for SwiGlu {
         type Saved = [FlexTensor; 2];
 
-        fn forward(&self, [gate, up]: [&FlexTensor; 2]) -> (FlexTensor, Self::Saved) {
+        fn forward(&self, [gate, up]: [&FlexTensor; 2], _: [bool; 2]) -> (FlexTensor, Self::Saved) {
             let mut y = host::zeros(values(gate).len());
             host::swiglu_apart(SimdLevel::current(), values(gate), values(up), &mut y);
             (shaped(y, gate), [gate.clone(), up.clone()])

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::args::{BenchDecodeArgs, BenchTrainArgs, Globals, Mode, ModelArgs};
 use super::generate::rate;
-use super::model::{LoadedModel, Trainable};
+use super::model::{Linears, LoadedModel, Trainable};
 use super::output;
 
 /// Runs of one measurement, in order of time.
@@ -122,7 +122,7 @@ pub(crate) fn train(globals: &Globals, args: &BenchTrainArgs) -> anyhow::Result<
         model: args.model.clone(),
         adapter: None,
     };
-    let loaded = Trainable::open(globals, &model)?;
+    let loaded = Trainable::open(globals, &model, Linears::beside(args.mode == Mode::Lora))?;
     let model = loaded.model;
     let autocast = Autocast::new(args.precision, &model.device());
     let model = model.with_autocast(autocast);

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::args::{FinetuneArgs, Globals, Mode, ScheduleKind, TrainingArgs};
 use super::data::{self, Batches, Records};
 use super::exit::UserError;
-use super::model::{ModelFiles, Trainable};
+use super::model::{Linears, ModelFiles, Trainable};
 use super::output;
 use super::progress::TrainBar;
 use super::save::{self, Written};
@@ -36,7 +36,11 @@ pub(crate) fn run(globals: &Globals, args: &FinetuneArgs) -> anyhow::Result<()> 
     firebox_tensor::host::keep_freed_memory();
     let config = train_config(&args.training);
     config.validate()?;
-    let loaded = Trainable::open(globals, &args.model)?;
+    let loaded = Trainable::open(
+        globals,
+        &args.model,
+        Linears::beside(args.mode == Mode::Lora),
+    )?;
     let written = if args.mode == Mode::Full {
         Written::Model
     } else {

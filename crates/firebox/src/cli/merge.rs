@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::args::{Globals, MergeArgs, ModelArgs};
 use super::convert::dtype;
 use super::exit::UserError;
-use super::model::Trainable;
+use super::model::{Linears, Trainable};
 use super::output;
 use super::save::{self, Written};
 
@@ -24,7 +24,7 @@ pub(crate) fn run(globals: &Globals, args: &MergeArgs) -> anyhow::Result<()> {
         model: args.model.clone(),
         adapter: None,
     };
-    let loaded = Trainable::open(globals, &model)?;
+    let loaded = Trainable::open(globals, &model, Linears::Change)?;
     save::check_out(&args.out, Written::Model, loaded.files.checkpoint.path())?;
     let parts: anyhow::Result<Vec<(Adapter, f64)>> = args.adapter.iter().map(weighted).collect();
     let adapter = match parts?.as_slice() {

@@ -7,7 +7,9 @@ use anyhow::Context;
 use firebox_checkpoint::{Adapter, Checkpoint, read_adapter};
 use firebox_data::{ChatTemplate, Message, Tokenizer};
 use firebox_hub::{PullOptions, Source};
-use firebox_model::{HostAdapter, HostLlama, HostWeights, InferenceModel, Llama, token_ids};
+use firebox_model::{
+    HostAdapter, HostLlama, HostWeights, InferenceModel, Llama, ModelError, token_ids,
+};
 use firebox_tensor::burn::tensor::Device;
 use firebox_tensor::host::KvFormat;
 use firebox_tensor::kernels::is_cpu;
@@ -127,7 +129,34 @@ impl TokenizerFiles {
     }
 }
 
+/// What becomes of a decoder's linear layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Linears {
+    /// They train, or are merged into.
+    Change,
+    /// They stay as they are, beside an adapter, and take less memory for it.
+    Stay,
+}
+
+impl Linears {
+    /// Whether there is an adapter that trains instead.
+    pub(crate) fn beside(adapter: bool) -> Self {
+        match adapter {
+            true => Self::Stay,
+            false => Self::Change,
+        }
+    }
+}
+
 impl ModelFiles {
+    /// The decoder itself.
+    pub(crate) fn decoder(&self, device: &Device, linears: Linears) -> Result<Llama, ModelError> {
+        match linears {
+            Linears::Change => Llama::load(&self.checkpoint, device),
+            Linears::Stay => Llama::load_frozen(&self.checkpoint, device),
+        }
+    }
+
     pub(crate) fn open(globals: &Globals, model: &str) -> anyhow::Result<Self> {
         Self::from_path(&fetch(globals, model)?)
     }
@@ -228,7 +257,7 @@ impl LoadedModel {
         if args.kv_cache != KvFormat::F32 {
             return Err(only_laid_out(&format!("--kv-cache {}", args.kv_cache)));
         }
-        let Loaded { files, model } = Trainable::open(globals, &args.model)?;
+        let Loaded { files, model } = Trainable::open(globals, &args.model, Linears::Change)?;
         let model = model.into();
         Ok(Self { files, model })
     }
@@ -242,10 +271,14 @@ fn only_laid_out(option: &str) -> anyhow::Error {
 }
 
 impl Trainable {
-    pub(crate) fn open(globals: &Globals, args: &ModelArgs) -> anyhow::Result<Self> {
+    pub(crate) fn open(
+        globals: &Globals,
+        args: &ModelArgs,
+        linears: Linears,
+    ) -> anyhow::Result<Self> {
         let device = globals.device.open()?;
         let files = ModelFiles::open(globals, &args.model)?;
-        let mut model = Llama::load(&files.checkpoint, &device)?;
+        let mut model = files.decoder(&device, linears)?;
         if let Some(adapter) = &args.adapter {
             model = model.load_adapter(&read_adapter(adapter)?)?;
         }

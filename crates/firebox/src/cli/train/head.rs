@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use firebox_checkpoint::{Checkpoint, Dtype};
 use firebox_data::split_held_out;
-use firebox_model::{HeadTask, Llama, SequenceClassifier};
+use firebox_model::{HeadTask, SequenceClassifier};
 use firebox_train::{LabelledBatch, LabelledBatches, Setup, TrainSummary};
 
 use crate::cli::args::{DataArgs, Globals};
@@ -12,7 +12,7 @@ use crate::cli::data;
 use crate::cli::exit::UserError;
 use crate::cli::head_scores::HeadHeldOut;
 use crate::cli::labelled;
-use crate::cli::model::ModelFiles;
+use crate::cli::model::{Linears, ModelFiles};
 use crate::cli::save;
 
 use super::Run;
@@ -40,7 +40,7 @@ impl HeadInputs {
             return Err(UserError("`model.from`: expected a model, found none".into()).into());
         };
         let files = ModelFiles::open(globals, from)?;
-        let decoder = Llama::load(&files.checkpoint, &device)?;
+        let decoder = files.decoder(&device, Linears::beside(settings.adapter.is_some()))?;
         let decoder = settings.prepare(decoder)?;
         let (texts, held_out) = texts(globals, &settings.data, head)?;
         let labels = match (head.labels.as_slice(), head.task) {

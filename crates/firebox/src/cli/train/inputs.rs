@@ -12,7 +12,7 @@ use crate::cli::args::{DataArgs, Globals};
 use crate::cli::data::{self, Records};
 use crate::cli::exit::UserError;
 use crate::cli::finetune;
-use crate::cli::model::{ModelFiles, TokenizerFiles};
+use crate::cli::model::{Linears, ModelFiles, TokenizerFiles};
 
 use super::batches::RunBatches;
 use super::settings::{DataSettings, NewModel, TrainSettings};
@@ -167,7 +167,7 @@ fn open_model(
     device: &Device,
 ) -> anyhow::Result<(RunFiles, Llama, String)> {
     let files = ModelFiles::open(globals, from)?;
-    let model = Llama::load(&files.checkpoint, device)?;
+    let model = files.decoder(device, Linears::beside(settings.adapter.is_some()))?;
     let model = match &settings.adapter {
         Some(adapter) => model.attach_lora(adapter, settings.seed)?,
         None if model.is_packed() => {

@@ -6,7 +6,6 @@ use firebox_data::{
     BrokenLimit, Preference, PreferencePair, SourceOptions, Sources, encode_preference,
     read_preferences, split_held_out,
 };
-use firebox_model::Llama;
 use firebox_train::{
     Dpo, DpoConfig, Evaluation, Evaluator, Groups, LossError, Setup, TrainSummary,
 };
@@ -14,7 +13,7 @@ use firebox_train::{
 use crate::cli::args::Globals;
 use crate::cli::data::{self, locate};
 use crate::cli::exit::UserError;
-use crate::cli::model::ModelFiles;
+use crate::cli::model::{Linears, ModelFiles};
 
 use super::Run;
 use super::settings::TrainSettings;
@@ -57,7 +56,7 @@ impl PreferenceInputs {
         let order = data::order(data.shuffle, settings.seed);
         let batches = Groups::new(pairs, data.batch_size, order)
             .map_err(|error| UserError(format!("read preferences: {error}")))?;
-        let model = Llama::load(&files.checkpoint, &globals.device.open()?)?;
+        let model = files.decoder(&globals.device.open()?, Linears::Stay)?;
         let model = settings
             .prepare(model)?
             .attach_lora(adapter, settings.seed)?;

@@ -1,7 +1,7 @@
 //! What a run will take of memory, and how much it will compute, said before anything is loaded.
 
-use firebox_checkpoint::{Checkpoint, Storage};
-use firebox_model::{LlamaConfig, MemoryPlan, TrainedWeights, TrainingShape};
+use firebox_checkpoint::{Checkpoint, Dtype, Storage};
+use firebox_model::{LlamaConfig, LoraInit, MemoryPlan, TrainedWeights, TrainingShape};
 use firebox_tensor::host::{PanelFormat, Roofline};
 use firebox_tensor::kernels::{MatmulPrecision, is_cpu};
 use firebox_tensor::memory;
@@ -162,7 +162,6 @@ fn shape(globals: &Globals, settings: &TrainSettings) -> anyhow::Result<Training
         optimizer_bytes: settings.train.optimizer.state_bytes(),
         averages: settings.train.ema.is_some(),
         activation_checkpointing: settings.activation_checkpointing,
-        half_products: settings.precision()? != MatmulPrecision::F32,
         linear_bits,
         predicts_tokens: settings.head.is_none(),
     })
@@ -174,7 +173,10 @@ fn sizes(globals: &Globals, settings: &TrainSettings) -> anyhow::Result<(LlamaCo
         (Some(from), _) => {
             let checkpoint = Checkpoint::open(&fetch(globals, from)?)?;
             let config = LlamaConfig::from_hf(checkpoint.config())?;
-            let bits = linear_bits(&checkpoint, &config);
+            let stays = settings.adapter.as_ref().is_some_and(|adapter| {
+                adapter.init != LoraInit::Pissa && globals.device.open().is_ok_and(|d| is_cpu(&d))
+            });
+            let bits = linear_bits(&checkpoint, &config, stays);
             Ok((config, bits))
         }
         (None, Some(new)) => {
@@ -190,8 +192,9 @@ fn sizes(globals: &Globals, settings: &TrainSettings) -> anyhow::Result<(LlamaCo
     }
 }
 
-/// A packed format of Firebox stays packed; everything else becomes f32.
-fn linear_bits(checkpoint: &Checkpoint, config: &LlamaConfig) -> f64 {
+/// A packed format of Firebox stays packed, and 16 bits stay 16 where they do not train; everything
+/// else becomes f32.
+fn linear_bits(checkpoint: &Checkpoint, config: &LlamaConfig, stays: bool) -> f64 {
     match checkpoint.storage("model.layers.0.mlp.up_proj.weight") {
         Some(Storage::Packed(_)) => {
             // The embedding is stored beside them, in 16 bits or more.
@@ -200,6 +203,7 @@ fn linear_bits(checkpoint: &Checkpoint, config: &LlamaConfig) -> f64 {
             let n_linear = config.n_params() as f64 - vocabulary;
             (8.0 * others / n_linear).clamp(1.0, 16.0)
         }
+        Some(Storage::Plain(Dtype::BF16 | Dtype::F16)) if stays => 16.0,
         _ => 32.0,
     }
 }
