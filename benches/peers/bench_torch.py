@@ -6,7 +6,8 @@
     python bench_torch.py MODEL_DIR train-lora --batch 4 --seq 128 --steps 7
 
 `infer` does one warm-up and one timed run; training leaves its first step out and gives the median.
-bf16 computes in bf16 (inference) or under autocast with f32 master weights (training).
+bf16 computes in bf16 (inference) or under autocast with f32 master weights (training); fp16 is for training, also
+under autocast, its loss not scaled.
 """
 
 import argparse
@@ -26,6 +27,10 @@ N_WARM_UP_TOKENS = 16
 def random_ids(vocab_size: int, *shape: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randint(vocab_size, shape, generator=generator)
+
+
+def peak_rss_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def infer(arguments: argparse.Namespace) -> dict:
@@ -53,10 +58,11 @@ def infer(arguments: argparse.Namespace) -> dict:
 
 def train(arguments: argparse.Namespace) -> dict:
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.float32)
     if arguments.what == "train-lora":
         from peft import LoraConfig, get_peft_model
-
+    start_rss_bytes = peak_rss_bytes()
+    model = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.float32)
+    if arguments.what == "train-lora":
         config = LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"],
                             lora_dropout=0.0, task_type="CAUSAL_LM")
         model = get_peft_model(model, config)
@@ -65,12 +71,13 @@ def train(arguments: argparse.Namespace) -> dict:
     optimizer = torch.optim.AdamW(weights, lr=LEARNING_RATE)
     ids = random_ids(model.config.vocab_size, arguments.batch, arguments.seq)
     ids = ids.to(arguments.device)
+    half = torch.float16 if arguments.dtype == "fp16" else torch.bfloat16
     synchronize = torch.cuda.synchronize if arguments.device == "cuda" else lambda: None
 
     seconds = []
     for _ in range(arguments.steps + 1):
         start = time.perf_counter()
-        with torch.autocast(arguments.device, dtype=torch.bfloat16, enabled=arguments.dtype == "bf16"):
+        with torch.autocast(arguments.device, dtype=half, enabled=arguments.dtype != "fp32"):
             loss = model(input_ids=ids, labels=ids).loss
         optimizer.zero_grad()
         loss.backward()
@@ -80,6 +87,7 @@ def train(arguments: argparse.Namespace) -> dict:
     return {
         "tokens_per_s": ids.numel() / statistics.median(seconds[1:]),
         "trainable_params": sum(weight.numel() for weight in weights),
+        "start_rss_bytes": start_rss_bytes,
     }
 
 
@@ -87,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("what", choices=["infer", "train-full", "train-lora"])
-    parser.add_argument("--dtype", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--dtype", choices=["fp32", "bf16", "fp16"], default="fp32")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of training")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--prompt-tokens", type=int, default=512)
@@ -101,8 +109,7 @@ def main() -> None:
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(arguments.threads)
     result = infer(arguments) if arguments.what == "infer" else train(arguments)
-    peak_rss_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({**result, "peak_rss_bytes": peak_rss_bytes, "torch": torch.__version__,
+    print(json.dumps({**result, "peak_rss_bytes": peak_rss_bytes(), "torch": torch.__version__,
                       "transformers": transformers.__version__}))
 
 

@@ -3,7 +3,7 @@
     python packed_speed.py FIREBOX WORK [ROUNDS]
 
 WORK is what setup.sh prepared. SmolLM2 in each of GGUF's formats for rows of 32, and a random Llama 1024 wide
-in the K formats: prefill of 512 tokens and decoding of 128 in both programs, 2 threads. A Markdown table of
+in the K formats: prefill of 512 tokens and decoding of 128 after them in both programs, 2 threads. A Markdown table of
 medians over ROUNDS (5 unless given), with the smallest and the largest ratio of a round.
 """
 
@@ -35,9 +35,13 @@ def write_wide_llama(model, out):
 
 
 def in_llama(work, path):
-    found = json.loads(output(work / "llama/bin/llama-bench", "-m", path, "-t", THREADS, "-p", PROMPT, "-n", NEW, "-r",
-                              "1", "-o", "json", env=os.environ | {"LD_LIBRARY_PATH": str(work / "llama/bin")}))
-    return [next(run["avg_ts"] for run in found if run[key]) for key in ("n_prompt", "n_gen")]
+    def rate(n_prompt, n_new, depth):
+        command = [work / "llama/bin/llama-bench", "-m", path, "-t", THREADS, "-p", n_prompt, "-n", n_new, "-d", depth,
+                   "-r", 1, "-o", "json"]
+        found = output(*command, env=os.environ | {"LD_LIBRARY_PATH": str(work / "llama/bin")})
+        return json.loads(found)[0]["avg_ts"]
+
+    return [rate(PROMPT, 0, 0), rate(0, NEW, PROMPT)]
 
 
 def in_firebox(firebox, path):

@@ -123,6 +123,10 @@ impl fmt::Display for Field {
 pub(crate) const SETUP: &str = "benches/peers/setup.sh";
 pub(crate) const BUILD: &str = "cargo build --release";
 
+/// LoRA as burn has it, on burn's own modules.
+pub(crate) const BURN_LORA: &str = "burn apply_lora";
+const BUILD_BURN_LORA: &str = "cargo build --release -p firebox-train --example burn_lora";
+
 /// The GGUF forms that llama.cpp is timed with.
 const GGUF_FORMATS: [&str; 4] = ["f32", "f16", "q8_0", "q4_1"];
 
@@ -158,14 +162,15 @@ pub(crate) fn contenders(
         .iter()
         .map(|(name, file, weights)| form(name, &work.join("models").join(file), weights))
         .collect();
-    for (of, precision) in [(0, "f32"), (2, "bf16")] {
+    for (of, precision) in [(0, "f32"), (2, "bf16"), (3, "f16")] {
         let training = firebox_training(firebox, &checkpoint, precision, n_threads, workload);
         all[of].jobs.extend(training);
     }
     all.extend(linear::contenders(work, firebox, n_threads));
     all.extend(models.iter().map(|(name, path)| form(name, path, "stored")));
     all.extend(GGUF_FORMATS.map(|format| llama_contender(format, work, n_threads, workload)));
-    for dtype in ["fp32", "bf16"] {
+    all.push(burn_lora(firebox, n_threads, workload));
+    for dtype in ["fp32", "bf16", "fp16"] {
         all.push(torch_contender(
             dtype,
             work,
@@ -308,6 +313,31 @@ fn llama_contender(format: &str, work: &Path, n_threads: usize, workload: &Workl
     }
 }
 
+/// An example of `firebox-train`, which lies beside the binary.
+fn burn_lora(firebox: &Path, n_threads: usize, workload: &Workload) -> Contender {
+    let program = firebox.with_file_name("examples").join("burn_lora");
+    let threads = format!("RAYON_NUM_THREADS={n_threads}");
+    let job = Job {
+        command: command![
+            "env",
+            threads,
+            &program,
+            "--batch",
+            workload.batch_size.to_string(),
+            "--seq",
+            workload.n_seq_tokens.to_string(),
+            "--steps",
+            workload.n_steps.to_string(),
+        ],
+        fields: vec![(Metric::TrainLora, Field("/tokens_per_s"))],
+    };
+    Contender {
+        name: BURN_LORA.to_owned(),
+        jobs: vec![job],
+        needs: vec![(program, BUILD_BURN_LORA)],
+    }
+}
+
 fn torch_contender(
     dtype: &str,
     work: &Path,
@@ -346,19 +376,18 @@ fn torch_contender(
         (Metric::Prefill, Field("/prefill_tokens_per_s")),
         (Metric::Decode, Field("/decode_tokens_per_s")),
     ];
+    let training = |metric| vec![(metric, Field("/tokens_per_s"))];
+    let mut jobs = vec![
+        job("train-full", training(Metric::TrainFull)),
+        job("train-lora", training(Metric::TrainLora)),
+    ];
+    // Nobody runs a decoder in half precision on a CPU.
+    if dtype != "fp16" {
+        jobs.insert(0, job("infer", inference));
+    }
     Contender {
         name: format!("torch {dtype}"),
-        jobs: vec![
-            job("infer", inference),
-            job(
-                "train-full",
-                vec![(Metric::TrainFull, Field("/tokens_per_s"))],
-            ),
-            job(
-                "train-lora",
-                vec![(Metric::TrainLora, Field("/tokens_per_s"))],
-            ),
-        ],
+        jobs,
         needs: vec![(python.clone(), SETUP), (model.to_owned(), SETUP)],
     }
 }

@@ -24,7 +24,7 @@ use contender::{Contender, Job, Workload, contenders};
 use limits::Limits;
 use machine::Machine;
 use report::Report;
-use summary::Samples;
+use summary::{Sample, Samples};
 
 /// Times firebox beside llama.cpp and PyTorch
 #[derive(Debug, Parser)]
@@ -132,7 +132,7 @@ fn run_rounds(
 
 fn run_job(contender: &Contender, job: &Job, samples: &mut Samples) -> Result<()> {
     let output = watched::run(&job.command).with_context(|| format!("time {}", contender.name))?;
-    let answer = serde_json::from_str(&output.stdout).with_context(|| {
+    let answer: serde_json::Value = serde_json::from_str(&output.stdout).with_context(|| {
         format!(
             "read what {} printed: expected JSON, found `{}`",
             contender.name, output.stdout
@@ -145,12 +145,12 @@ fn run_job(contender: &Contender, job: &Job, samples: &mut Samples) -> Result<()
                 contender.name
             )
         })?;
-        samples.add(
-            *metric,
-            &contender.name,
+        let sample = Sample {
             tokens_per_s,
-            output.peak_rss_bytes,
-        );
+            peak_rss_bytes: output.peak_rss_bytes,
+            start_rss_bytes: answer["start_rss_bytes"].as_u64(),
+        };
+        samples.add(*metric, &contender.name, sample);
         note(&format!(
             "{:<24} {metric:<12} {tokens_per_s:>9.1} tok/s",
             contender.name

@@ -68,7 +68,9 @@ impl Report {
 
     /// The page.
     pub(crate) fn markdown(&self) -> String {
-        let mut page = self.heading() + &targets::table(&self.results, &self.limits);
+        let mut page = self.heading();
+        page += &targets::table(&self.results, &self.limits);
+        page += &targets::memory_table(&self.results);
         for (metric, rows) in &self.results {
             // Writing to a string can't fail.
             let _ = write!(page, "\n## {metric}\n\n{}", table(rows));
@@ -144,12 +146,27 @@ fn gib(bytes: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::summary::Sample;
 
     fn report() -> Report {
         let mut samples = Samples::default();
         for tokens_per_s in [50.0, 52.0, 51.0] {
-            samples.add(Metric::Decode, "firebox f32", tokens_per_s, 600 << 20);
-            samples.add(Metric::Decode, "llama.cpp F32", 48.0, 700 << 20);
+            for (name, tokens_per_s, peak) in [
+                ("firebox f32", tokens_per_s, 600 << 20),
+                ("llama.cpp F32", 48.0, 700 << 20),
+            ] {
+                let sample = Sample {
+                    tokens_per_s,
+                    peak_rss_bytes: peak,
+                    start_rss_bytes: Some(peak / 10),
+                };
+                samples.add(Metric::Decode, name, sample);
+                samples.add(
+                    Metric::TrainFull,
+                    &name.replace("llama.cpp F", "torch fp"),
+                    sample,
+                );
+            }
         }
         let machine = Machine {
             date: "2026-01-02".to_owned(),

@@ -12,12 +12,27 @@ pub(crate) struct Samples {
     runs: BTreeMap<Metric, Vec<ContenderRuns>>,
 }
 
+/// One run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sample {
+    pub(crate) tokens_per_s: f64,
+    pub(crate) peak_rss_bytes: u64,
+    /// Before the model was loaded, where the contender says so.
+    pub(crate) start_rss_bytes: Option<u64>,
+}
+
+impl Sample {
+    fn above_start_bytes(&self) -> Option<u64> {
+        let start = self.start_rss_bytes?;
+        Some(self.peak_rss_bytes.saturating_sub(start))
+    }
+}
+
 /// The runs of one contender in one metric, in order of time.
 #[derive(Debug)]
 struct ContenderRuns {
     name: String,
-    tokens_per_s: Vec<f64>,
-    peak_rss_bytes: u64,
+    samples: Vec<Sample>,
 }
 
 /// One row of a table.
@@ -33,6 +48,8 @@ pub(crate) struct Summary {
     pub(crate) spread: f64,
     /// The most of any run.
     pub(crate) peak_rss_bytes: u64,
+    /// The most of any run, above what the program took before it loaded the model.
+    pub(crate) above_start_bytes: Option<u64>,
     /// Median of the reference (`firebox f32`) over this median; 1 for itself, `None` where it did not run.
     pub(crate) firebox_ratio: Option<f64>,
 }
@@ -41,23 +58,13 @@ pub(crate) struct Summary {
 pub(crate) const REFERENCE: &str = "firebox f32";
 
 impl Samples {
-    pub(crate) fn add(
-        &mut self,
-        metric: Metric,
-        name: &str,
-        tokens_per_s: f64,
-        peak_rss_bytes: u64,
-    ) {
+    pub(crate) fn add(&mut self, metric: Metric, name: &str, sample: Sample) {
         let rows = self.runs.entry(metric).or_default();
         match rows.iter_mut().find(|row| row.name == name) {
-            Some(row) => {
-                row.tokens_per_s.push(tokens_per_s);
-                row.peak_rss_bytes = row.peak_rss_bytes.max(peak_rss_bytes);
-            }
+            Some(row) => row.samples.push(sample),
             None => rows.push(ContenderRuns {
                 name: name.to_owned(),
-                tokens_per_s: vec![tokens_per_s],
-                peak_rss_bytes,
+                samples: vec![sample],
             }),
         }
     }
@@ -66,7 +73,7 @@ impl Samples {
     pub(crate) fn summaries(&self) -> BTreeMap<Metric, Vec<Summary>> {
         let of_metric = |rows: &Vec<ContenderRuns>| {
             let reference = rows.iter().find(|row| row.name == REFERENCE);
-            let reference = reference.map(|row| median(&row.tokens_per_s));
+            let reference = reference.map(|row| median(&row.tokens_per_s()));
             rows.iter().map(|row| row.summary(reference)).collect()
         };
         self.runs
@@ -77,27 +84,27 @@ impl Samples {
 }
 
 impl ContenderRuns {
+    fn tokens_per_s(&self) -> Vec<f64> {
+        self.samples.iter().map(|run| run.tokens_per_s).collect()
+    }
+
     fn summary(&self, reference: Option<f64>) -> Summary {
-        let median = median(&self.tokens_per_s);
-        let min = self
-            .tokens_per_s
-            .iter()
-            .copied()
-            .fold(f64::INFINITY, f64::min);
-        let max = self
-            .tokens_per_s
-            .iter()
-            .copied()
-            .fold(f64::NEG_INFINITY, f64::max);
+        let runs = self.tokens_per_s();
+        let median = median(&runs);
+        let min = runs.iter().copied().fold(f64::INFINITY, f64::min);
+        let max = runs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let peaks = self.samples.iter().map(|run| run.peak_rss_bytes);
+        let above = self.samples.iter().filter_map(Sample::above_start_bytes);
         Summary {
             contender: self.name.clone(),
-            runs: self.tokens_per_s.clone(),
             median,
             min,
             max,
             spread: (max - min) / median,
-            peak_rss_bytes: self.peak_rss_bytes,
+            peak_rss_bytes: peaks.max().unwrap_or(0),
+            above_start_bytes: above.max(),
             firebox_ratio: reference.map(|reference| reference / median),
+            runs,
         }
     }
 }
@@ -124,12 +131,21 @@ mod tests {
         assert!(median(&[]).is_nan());
     }
 
+    fn sample(tokens_per_s: f64, peak_rss_bytes: u64, start_rss_bytes: Option<u64>) -> Sample {
+        Sample {
+            tokens_per_s,
+            peak_rss_bytes,
+            start_rss_bytes,
+        }
+    }
+
     #[test]
     fn the_ratio_is_firebox_over_the_peer() {
         let mut samples = Samples::default();
         for tokens_per_s in [30.0, 40.0, 50.0] {
-            samples.add(Metric::Decode, REFERENCE, tokens_per_s, 7);
-            samples.add(Metric::Decode, "peer", 2.0 * tokens_per_s, 9);
+            samples.add(Metric::Decode, REFERENCE, sample(tokens_per_s, 7, None));
+            let peer = sample(2.0 * tokens_per_s, 9, Some(tokens_per_s as u64 / 10));
+            samples.add(Metric::Decode, "peer", peer);
         }
         let rows = &samples.summaries()[&Metric::Decode];
         assert_eq!(rows[0].firebox_ratio, Some(1.0));
@@ -138,12 +154,16 @@ mod tests {
             (rows[1].median, rows[1].spread, rows[1].peak_rss_bytes),
             (80.0, 0.5, 9)
         );
+        assert_eq!(
+            (rows[0].above_start_bytes, rows[1].above_start_bytes),
+            (None, Some(6))
+        );
     }
 
     #[test]
     fn a_peer_alone_has_no_ratio() {
         let mut samples = Samples::default();
-        samples.add(Metric::TrainLora, "peer", 5.0, 0);
+        samples.add(Metric::TrainLora, "peer", sample(5.0, 0, None));
         assert_eq!(
             samples.summaries()[&Metric::TrainLora][0].firebox_ratio,
             None

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::contender::Metric;
+use crate::contender::{BURN_LORA, Metric};
 use crate::limits::{Cost, Limits};
 use crate::summary::Summary;
 
@@ -51,7 +51,7 @@ const fn target(
 
 /// A training step of an adapter is a forward pass and the gradient of what flows; of the whole model,
 /// the weights' gradients as well.
-const TARGETS: [Target; 16] = {
+const TARGETS: [Target; 18] = {
     use Cost::{Bf16, F32, Int8, Read};
     use Metric::{Decode, LinearCached, LinearMany, LinearStreamed, Prefill, TrainFull, TrainLora};
     [
@@ -92,7 +92,7 @@ const TARGETS: [Target; 16] = {
             "firebox f32",
             "llama.cpp F32",
             1.05,
-            Read(WEIGHTS * 4.0 + KV),
+            Read(WEIGHTS * 4.0 + 2.0 * KV),
         ),
         target(
             TrainFull,
@@ -109,6 +109,13 @@ const TARGETS: [Target; 16] = {
             Bf16(3.0 * (LAYERS + HEAD)),
         ),
         target(
+            TrainFull,
+            "firebox f16",
+            "torch fp16",
+            1.1,
+            F32(3.0 * (LAYERS + HEAD)),
+        ),
+        target(
             TrainLora,
             "firebox f32",
             "torch fp32",
@@ -121,6 +128,13 @@ const TARGETS: [Target; 16] = {
             "torch bf16",
             1.1,
             Bf16(2.0 * (LAYERS + HEAD)),
+        ),
+        target(
+            TrainLora,
+            "firebox f16",
+            "torch fp16",
+            1.1,
+            F32(2.0 * (LAYERS + HEAD)),
         ),
         target(
             LinearCached,
@@ -146,6 +160,110 @@ const TARGETS: [Target; 16] = {
     ]
 };
 
+/// The share of a peer's memory above its start that ours may take.
+struct MemoryTarget {
+    metric: Metric,
+    ours: &'static str,
+    peer: &'static str,
+    ratio: f64,
+}
+
+const MEMORY_TARGETS: [MemoryTarget; 5] = {
+    use Metric::{TrainFull, TrainLora};
+    const fn target(
+        metric: Metric,
+        ours: &'static str,
+        peer: &'static str,
+        ratio: f64,
+    ) -> MemoryTarget {
+        MemoryTarget {
+            metric,
+            ours,
+            peer,
+            ratio,
+        }
+    }
+    [
+        target(TrainFull, "firebox f32", "torch fp32", 0.7),
+        target(TrainFull, "firebox bf16-dot", "torch bf16", 0.7),
+        target(TrainLora, "firebox f32", "torch fp32", 0.5),
+        target(TrainLora, "firebox bf16-dot", "torch bf16", 0.5),
+        target(TrainLora, "firebox f32", BURN_LORA, 0.5),
+    ]
+};
+
+/// What a decoder may take besides its weights, keys and values.
+const DECODE_ROOM: f64 = 60e6;
+
+const MIB: f64 = 1024.0 * 1024.0;
+
+fn yes_no(is_met: bool) -> &'static str {
+    if is_met { "yes" } else { "no" }
+}
+
+fn row<'a>(
+    results: &'a BTreeMap<Metric, Vec<Summary>>,
+    metric: Metric,
+    name: &str,
+) -> Option<&'a Summary> {
+    results
+        .get(&metric)?
+        .iter()
+        .find(|row| row.contender == name)
+}
+
+/// The memory of training beside the peers', and of decoding beside what must be read for it; nothing
+/// when neither ran.
+pub(crate) fn memory_table(results: &BTreeMap<Metric, Vec<Summary>>) -> String {
+    let mut rows = String::new();
+    for MemoryTarget {
+        metric,
+        ours,
+        peer,
+        ratio,
+    } in MEMORY_TARGETS
+    {
+        let bytes = |name| row(results, metric, name)?.above_start_bytes;
+        let (Some(found), Some(theirs)) = (bytes(ours), bytes(peer)) else {
+            continue;
+        };
+        let (found, theirs) = (found as f64 / MIB, theirs as f64 / MIB);
+        let _ = writeln!(
+            rows,
+            "| {metric}, above the start | {ours} | {found:.0} | {peer} | {theirs:.0} | {:.2} | {ratio:.2} | {} |",
+            found / theirs,
+            yes_no(found <= ratio * theirs),
+        );
+    }
+    for Target {
+        metric, ours, cost, ..
+    } in TARGETS
+    {
+        let (Metric::Decode, Cost::Read(needed)) = (metric, cost) else {
+            continue;
+        };
+        let Some(found) = row(results, metric, ours) else {
+            continue;
+        };
+        let found = found.peak_rss_bytes as f64 / MIB;
+        let allowed = (needed + DECODE_ROOM) / MIB;
+        let _ = writeln!(
+            rows,
+            "| {metric} | {ours} | {found:.0} | weights, keys, values and 60 MB | {allowed:.0} | {:.2} | 1.00 | {} |",
+            found / allowed,
+            yes_no(found <= allowed),
+        );
+    }
+    if rows.is_empty() {
+        return rows;
+    }
+    format!(
+        "\n## Peak memory\n\n\
+         | work | ours | MiB | beside | MiB | ratio | at most | met |\n\
+         |---|---|--:|---|--:|--:|--:|---|\n{rows}"
+    )
+}
+
 /// One row for each pair that ran; nothing when none did.
 pub(crate) fn table(results: &BTreeMap<Metric, Vec<Summary>>, limits: &Limits) -> String {
     let mut rows = String::new();
@@ -157,20 +275,12 @@ pub(crate) fn table(results: &BTreeMap<Metric, Vec<Summary>>, limits: &Limits) -
         cost,
     } in TARGETS
     {
-        let median = |name: &str| {
-            let of_metric = results.get(&metric)?;
-            let row = of_metric.iter().find(|row| row.contender == name)?;
-            Some(row.median)
-        };
+        let median = |name: &str| Some(row(results, metric, name)?.median);
         let (Some(found), Some(theirs)) = (median(ours), median(peer)) else {
             continue;
         };
         let (ratio, share) = (found / theirs, limits.share(cost, found));
-        let met = if ratio >= aim || share >= ENOUGH {
-            "yes"
-        } else {
-            "no"
-        };
+        let met = yes_no(ratio >= aim || share >= ENOUGH);
         // Writing to a string can't fail.
         let _ = writeln!(
             rows,
