@@ -8,7 +8,7 @@ set -eu
 cd "$(dirname "$0")"
 seconds=${1:-20}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- safetensors gguf adapter medline jsonl token_shard keys requests
+[ $# -gt 0 ] || set -- safetensors gguf packed adapter medline jsonl token_shard keys requests
 # The server's targets bring burn, which takes long to build.
 features=
 case " $* " in *" keys "* | *" requests "*) features=server ;; esac
