@@ -38,8 +38,8 @@ struct Arguments {
     #[arg(long, default_value_t = 128)]
     seq: usize,
     /// Steps that are counted, after one that is not
-    #[arg(long, default_value_t = 6)]
-    steps: usize,
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..))]
+    steps: u32,
 }
 
 #[derive(Module, Debug)]
@@ -155,7 +155,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let Arguments { batch, seq, steps } = Arguments::parse();
     firebox_tensor::host::keep_freed_memory();
     let start = memory::process();
-    let device = Device::default();
+    let device = Device::flex();
     device.seed(0);
     let device = device.autodiff();
     let adapted = ParamGroup::from_any_predicates(vec!["q_proj", "v_proj"]);
@@ -168,7 +168,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     let ids = ids.int();
     let mut optimizer = AdamWConfig::new().init();
-    let mut rates = Vec::with_capacity(steps);
+    let mut rates = Vec::with_capacity(steps as usize);
     for step in 0..=steps {
         let begin = Instant::now();
         let gradients = model.loss(ids.clone()).backward();
