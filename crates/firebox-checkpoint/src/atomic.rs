@@ -2,10 +2,11 @@
 //!
 //! Everything is written under another name in the same directory, forced to the disk, and renamed.
 //! A process that dies at any moment leaves the old file or the new one, never half of one. What it
-//! had under the other name is deleted by the next that writes the same: it is locked while it is
-//! written.
+//! had under the other name is deleted by the next that writes the same: names that nobody holds a lock
+//! on are abandoned.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
@@ -17,6 +18,8 @@ use crate::error::{CheckpointError, WriteError};
 
 /// Of temporary names.
 const SUFFIX: &str = ".tmp";
+/// Their random characters.
+const N_RANDOM: usize = 12;
 
 /// Writes `bytes` to `path`, replacing what was there.
 ///
@@ -44,20 +47,23 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Opens a temporary file beside `target`, making the directory if it is missing.
+    /// Opens a temporary file beside `target`, making the directory if it is missing, and deletes what
+    /// killed processes left for the same target.
     ///
     /// # Errors
     /// When `target` has no file name, or the system refuses.
     pub fn create(target: &Path) -> Result<Self, CheckpointError> {
         let (parent, prefix) = place(target)?;
         let mut builder = Builder::new();
-        builder.prefix(&prefix).suffix(SUFFIX);
+        builder.prefix(&prefix).suffix(SUFFIX).rand_bytes(N_RANDOM);
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // Less the umask.
-        let file = builder
-            .tempfile_in(&parent)
-            .map_err(|source| write_error(target, source))?;
-        lock(file.as_file());
+        let make = || {
+            let file = builder.tempfile_in(&parent)?;
+            lock(file.as_file());
+            Ok((file.path().to_owned(), file))
+        };
+        let file = held(make).map_err(|source| write_error(target, source))?;
         Ok(Self {
             target: target.to_owned(),
             file,
@@ -114,25 +120,27 @@ pub struct AtomicDir {
 }
 
 impl AtomicDir {
-    /// Makes a temporary directory beside `target`.
+    /// Makes a temporary directory beside `target`, and deletes what killed processes left for it.
     ///
     /// # Errors
     /// When `target` has no name, or the system refuses.
     pub fn create(target: &Path) -> Result<Self, CheckpointError> {
         let (parent, prefix) = place(target)?;
         let mut builder = Builder::new();
-        builder.prefix(&prefix).suffix(SUFFIX);
+        builder.prefix(&prefix).suffix(SUFFIX).rand_bytes(N_RANDOM);
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777)); // Less the umask.
-        let dir = builder
-            .tempdir_in(&parent)
-            .map_err(|source| write_error(target, source))?;
-        let handle = File::open(dir.path()).ok();
-        handle.iter().for_each(lock);
+        let make = || {
+            let dir = builder.tempdir_in(&parent)?;
+            let handle = File::open(dir.path()).ok();
+            handle.iter().for_each(lock);
+            Ok((dir.path().to_owned(), (dir, handle)))
+        };
+        let (dir, lock) = held(make).map_err(|source| write_error(target, source))?;
         Ok(Self {
             target: target.to_owned(),
             dir,
-            _lock: handle,
+            _lock: lock,
         })
     }
 
@@ -164,9 +172,11 @@ impl AtomicDir {
             // The older directory takes the temporary name, and goes with it.
             exchange(self.dir.path(), &self.target).map_err(error)?;
             sync_parent(&self.target).map_err(error)?;
-            self.dir
-                .close()
-                .map_err(|source| write_error(&self.target, source))
+            match self.dir.close() {
+                // Another that writes the same found it abandoned.
+                Err(gone) if gone.kind() == io::ErrorKind::NotFound => Ok(()),
+                closed => closed.map_err(|source| write_error(&self.target, source)),
+            }
         } else {
             fs::rename(self.dir.path(), &self.target).map_err(error)?;
             let _ = self.dir.keep(); // It has moved away: there is nothing left to delete.
@@ -223,29 +233,52 @@ fn place(target: &Path) -> Result<(PathBuf, String), CheckpointError> {
     Ok((parent, prefix))
 }
 
-/// Says that a temporary file or directory is being written.
+/// Says that a temporary file or directory is being written; waits for whoever is about to delete it.
 fn lock(file: &File) {
     // Without locks nothing is found to be abandoned either.
-    let _ = file.try_lock();
+    let _ = file.lock();
+}
+
+/// What `make` makes and locks, made again where another process deleted it before it was locked.
+fn held<T>(make: impl Fn() -> io::Result<(PathBuf, T)>) -> io::Result<T> {
+    loop {
+        let (path, made) = make()?;
+        if path.exists() {
+            return Ok(made);
+        }
+    }
 }
 
 /// Deletes what killed processes left; whatever does not work is left alone.
 fn delete_abandoned(parent: &Path, prefix: &str) {
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
     for entry in entries {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if !name.starts_with(prefix) || !name.ends_with(SUFFIX) {
+        let path = entry.path();
+        // Beside the old version of a directory lies the whole new one: the exchange was cut off.
+        if !is_temporary(&entry.file_name(), prefix) || path.with_extension("old").exists() {
             continue;
         }
-        let path = entry.path();
-        if File::open(&path).is_ok_and(|file| file.try_lock().is_ok()) {
+        let Ok(file) = File::open(&path) else {
+            continue;
+        };
+        if file.try_lock().is_ok() {
+            // The lock is held until it is gone.
             let _ = match entry.file_type() {
                 Ok(kind) if kind.is_dir() => fs::remove_dir_all(&path),
                 _ => fs::remove_file(&path),
             };
         }
     }
+}
+
+/// Whether it is the prefix, what `tempfile` makes up, and [`SUFFIX`].
+fn is_temporary(name: &OsStr, prefix: &str) -> bool {
+    let middle = name
+        .to_str()
+        .and_then(|name| name.strip_prefix(prefix)?.strip_suffix(SUFFIX));
+    middle.is_some_and(|middle| {
+        middle.len() == N_RANDOM && middle.bytes().all(|b| b.is_ascii_alphanumeric())
+    })
 }
 
 #[cfg(any(target_os = "linux", target_os = "macos"))]

@@ -126,17 +126,46 @@ fn n_temporary(parent: &Path) -> usize {
 fn what_a_killed_process_left_is_deleted_and_what_is_being_written_is_not() {
     let parent = tempfile::tempdir().unwrap();
     let target = parent.path().join("model");
-    fs::create_dir(parent.path().join(".model.AbCdEf.tmp")).unwrap();
-    fs::write(parent.path().join(".model.AbCdEf.tmp/weights"), b"half").unwrap();
-    fs::write(parent.path().join(".model.GhIjKl.tmp"), b"half").unwrap();
-    fs::write(parent.path().join(".other.AbCdEf.tmp"), b"half").unwrap();
+    fs::create_dir(parent.path().join(".model.AbCdEfAbCdEf.tmp")).unwrap();
+    fs::write(
+        parent.path().join(".model.AbCdEfAbCdEf.tmp/weights"),
+        b"half",
+    )
+    .unwrap();
+    fs::write(parent.path().join(".model.GhIjKlGhIjKl.tmp"), b"half").unwrap();
+    for others in [
+        ".other.AbCdEfAbCdEf.tmp",
+        ".model.gguf.AbCdEfAbCdEf.tmp",
+        ".model.tmp",
+        ".model.backup.tmp",
+    ] {
+        fs::write(parent.path().join(others), b"half").unwrap();
+    }
+    // The new version of an exchange that was cut off.
+    fs::create_dir(parent.path().join(".model.MnOpQrMnOpQr.tmp")).unwrap();
+    fs::create_dir(parent.path().join(".model.MnOpQrMnOpQr.old")).unwrap();
     let first = dir_with(&target, &[("a", "1")]);
-    assert_eq!(n_temporary(parent.path()), 2, "its own and the other's");
+    assert_eq!(n_temporary(parent.path()), 6, "its own, and five");
     let file = AtomicFile::create(&target).unwrap();
     let second = dir_with(&target, &[("a", "1")]);
-    assert_eq!(n_temporary(parent.path()), 4, "nobody's was deleted");
+    assert_eq!(n_temporary(parent.path()), 8, "nobody's was deleted");
     drop((second, file));
     first.commit().unwrap();
     assert_eq!(fs::read(target.join("a")).unwrap(), b"1");
-    assert_eq!(n_temporary(parent.path()), 1);
+    assert_eq!(n_temporary(parent.path()), 5);
+}
+
+#[test]
+fn what_is_deleted_before_it_is_locked_is_made_again() {
+    let parent = tempfile::tempdir().unwrap();
+    let n_made = std::cell::Cell::new(0);
+    let path = held(|| {
+        n_made.set(n_made.get() + 1);
+        let path = parent.path().join(n_made.get().to_string());
+        if n_made.get() == 3 {
+            fs::write(&path, b"").unwrap();
+        }
+        Ok((path.clone(), path))
+    });
+    assert_eq!(path.unwrap(), parent.path().join("3"));
 }

@@ -24,9 +24,12 @@ impl AtomicFile {
         builder.prefix(&prefix).suffix(".tmp");
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // Less the umask.
+        let file = builder.tempfile_in(parent)?;
+        // It is being written: who writes models under the same name leaves it alone.
+        let _ = file.as_file().try_lock();
         Ok(Self {
             target: target.to_path_buf(),
-            file: builder.tempfile_in(parent)?,
+            file,
         })
     }
 
