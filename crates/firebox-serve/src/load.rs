@@ -86,13 +86,30 @@ pub enum LoadError {
         /// What was given.
         found: String,
     },
-    /// Nobody is there, or nobody who can be trusted.
+    /// Nobody is there.
     #[error("connect to `{address}` (hint: is the server up?)")]
     Connect {
         /// The address.
         address: String,
         /// What the system said.
         source: io::Error,
+    },
+    /// The server's certificate is not trusted, or it speaks no TLS.
+    #[error(
+        "speak TLS with `{address}` (hint: a certificate that no known authority signed is trusted with \
+         `--authorities FILE`)"
+    )]
+    Handshake {
+        /// The address.
+        address: String,
+        /// What was wrong.
+        source: io::Error,
+    },
+    /// Authorities without a use.
+    #[error("`{found}`: expected `https://` with authorities for certificates")]
+    NoTls {
+        /// The server.
+        found: String,
     },
     /// The authorities cannot be used.
     #[error(transparent)]

@@ -34,7 +34,7 @@ pub enum TlsError {
         reason: String,
     },
     /// The key does not fit the certificate, or is of a kind that is not known.
-    #[error("the private key and the certificate cannot be used together: {0}")]
+    #[error("certificates and keys cannot be used together: {0}")]
     Pair(#[from] rustls::Error),
 }
 

@@ -58,6 +58,10 @@ impl Server {
         let uri: Uri = url.parse().map_err(|_| wrong())?;
         let host = uri.host().ok_or_else(wrong)?;
         let (tls, usual_port) = match uri.scheme_str() {
+            Some("http") if authorities.is_some() => {
+                let found = url.to_owned();
+                return Err(LoadError::NoTls { found });
+            }
             Some("http") => (None, 80),
             Some("https") => {
                 let name = host.trim_start_matches('[').trim_end_matches(']');
@@ -189,7 +193,11 @@ impl Client<'_> {
             None => start(stream).await,
             Some((connector, name)) => {
                 let connecting = connector.connect(name.clone(), stream);
-                start(connecting.await.map_err(failed)?).await
+                let stream = connecting.await.map_err(|source| LoadError::Handshake {
+                    address: address.clone(),
+                    source,
+                })?;
+                start(stream).await
             }
         }
     }

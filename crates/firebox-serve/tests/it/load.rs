@@ -105,13 +105,19 @@ async fn a_server_with_tls_is_asked_if_it_can_be_trusted() {
     let url = format!("https://localhost:{}", server.address.port());
     let unknown = load(url, Arrivals::Closed { clients: 2 });
     let refused = unknown.measure().await.unwrap_err();
-    assert!(matches!(refused, LoadError::Connect { .. }), "{refused}");
+    assert!(matches!(refused, LoadError::Handshake { .. }), "{refused}");
     let trusted = Load {
         authorities: Some(certificate),
         ..unknown.clone()
     };
     let report = trusted.measure().await.unwrap();
     assert_eq!((report.answered, report.failed), (12, 0));
+    let plain = Load {
+        url: format!("http://{}", server.address),
+        ..trusted
+    };
+    let refused = plain.measure().await.unwrap_err();
+    assert!(matches!(refused, LoadError::NoTls { .. }), "{refused}");
     let no_certificate = Load {
         authorities: Some(key),
         ..unknown
