@@ -7,6 +7,11 @@ from pathlib import Path
 # Rounds over three texts, until it knows them. Weights as they begin predict all tokens alike, and errors
 # would not show in that.
 N_STEPS = 90
+# Of another base and another context than usual: a reader who overlooks either is far off.
+LLAMA_3_ROPE = {
+    "rope_type": "llama3", "rope_theta": 50_000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
 
 
 def llama_beside(model, **sizes):
@@ -34,7 +39,7 @@ def write_small_llama(model, out, texts):
 
     net = llama_beside(
         model, hidden_size=256, intermediate_size=512, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-        max_position_embeddings=512, rms_norm_eps=1e-5)
+        max_position_embeddings=512, rms_norm_eps=1e-5, rope_parameters=LLAMA_3_ROPE)
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
     for step in range(N_STEPS):
         text = torch.tensor([texts[step % len(texts)]])

@@ -65,6 +65,12 @@ impl Dtype {
         Self::F64,
     ];
 
+    /// Whether it is bf16 or f16.
+    #[must_use]
+    pub const fn is_half(self) -> bool {
+        matches!(self, Self::BF16 | Self::F16)
+    }
+
     /// Bytes of one element.
     pub const fn n_bytes(self) -> usize {
         match self {

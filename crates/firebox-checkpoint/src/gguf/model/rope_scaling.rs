@@ -1,4 +1,4 @@
-//! The `rope_scaling` of a `config.json`, from metadata or from Llama 3's frequency factors.
+//! The `rope_scaling` of a `config.json`, from metadata or from Llama 3's frequency factors, and back.
 
 use std::f64::consts::TAU;
 
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::{meta::Meta, names::Architecture};
 use crate::error::ModelError;
 
-/// The tensor of factors, as messages name it.
-const FREQS_KEY: &str = "rope_freqs.weight";
+/// The tensor of Llama 3's factors.
+pub(super) const ROPE_FREQS: &str = "rope_freqs.weight";
 
 pub(super) fn rope_scaling(
     meta: &Meta<'_>,
@@ -25,7 +25,7 @@ pub(super) fn rope_scaling(
         return fit.flatten().map(Llama3Scaling::to_json).ok_or_else(|| {
             let expected = format!("{} factors of Llama 3's formula", head_dim / 2);
             meta.bad(
-                FREQS_KEY,
+                ROPE_FREQS,
                 expected,
                 format!("{} that fit none", factors.len()),
             )
@@ -56,7 +56,7 @@ fn wavelengths(rope_base: f64, head_dim: usize) -> Vec<f64> {
 
 /// Llama 3's scaling: long waves are stretched by `factor`, short ones not, those between smoothly.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Llama3Scaling {
+pub(super) struct Llama3Scaling {
     factor: f64,
     high_freq_factor: f64,
     original_context: f64,
@@ -65,6 +65,21 @@ struct Llama3Scaling {
 impl Llama3Scaling {
     /// `low_freq_factor`. Only its ratios to the other two matter, and 1 is what Llama 3 has.
     const LOW: f64 = 1.0;
+
+    /// `None` unless `low < high`.
+    pub(super) fn new(factor: f64, [low, high]: [f64; 2], original_context: f64) -> Option<Self> {
+        (low < high).then_some(Self {
+            factor,
+            high_freq_factor: high / low,
+            original_context: original_context / low,
+        })
+    }
+
+    /// What the frequency of each rotated pair is divided by, the fastest first.
+    pub(super) fn divisors(&self, rope_base: f64, head_dim: usize) -> Vec<f32> {
+        let waves = wavelengths(rope_base, head_dim).into_iter();
+        waves.map(|wave| self.divisor(wave) as f32).collect()
+    }
 
     /// What a wave's frequency is divided by.
     ///
@@ -133,10 +148,7 @@ mod tests {
     #[track_caller]
     fn check(rope_base: f64, head_dim: usize, scaling: Llama3Scaling) {
         let waves = wavelengths(rope_base, head_dim);
-        let divisors: Vec<f32> = waves
-            .iter()
-            .map(|wave| scaling.divisor(*wave) as f32)
-            .collect();
+        let divisors = scaling.divisors(rope_base, head_dim);
         assert_eq!(Llama3Scaling::fit(&divisors, &waves), Some(scaling));
     }
 

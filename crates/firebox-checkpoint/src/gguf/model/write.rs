@@ -5,7 +5,10 @@ mod vocabulary;
 
 use std::path::Path;
 
-use super::names::{Architecture, rope_permutation};
+use super::{
+    names::{Architecture, rope_permutation},
+    rope_scaling::ROPE_FREQS,
+};
 use crate::{
     checkpoint::{Checkpoint, Storage},
     dtype::Dtype,
@@ -73,10 +76,16 @@ pub fn write_gguf(
         };
         tensors.push((name, planned, permuted.map(|which| heads.of(which))));
     }
-    let plan: Vec<PlannedGguf> = tensors
+    let mut plan: Vec<PlannedGguf> = tensors
         .iter()
         .map(|(_, planned, _)| planned.clone())
         .collect();
+    let rope_factors = metadata::rope_factors(checkpoint.config(), heads)?;
+    plan.extend(rope_factors.as_ref().map(|factors| PlannedGguf {
+        name: ROPE_FREQS.to_owned(),
+        shape: vec![factors.len()],
+        kind: GgmlType::F32,
+    }));
     let mut values = metadata::of_config(checkpoint, architecture, heads)?;
     values.extend(vocabulary::of_tokenizer(checkpoint)?);
     values.extend(metadata::of_encodings(&plan));
@@ -88,6 +97,9 @@ pub fn write_gguf(
             Some(n_heads) => rope_permutation(&bytes, planned.shape[0], *n_heads),
         };
         writer.write(out, &bytes)?;
+    }
+    if let Some(factors) = rope_factors {
+        writer.write(out, &encode_weight(ROPE_FREQS, Dtype::F32, &factors)?)?;
     }
     writer.finish(out)
 }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{super::config::Heads, Architecture, Checkpoint, GgmlType, PlannedGguf, no_gguf};
+use super::{
+    super::{config::Heads, rope_scaling::Llama3Scaling},
+    Architecture, Checkpoint, GgmlType, PlannedGguf, no_gguf,
+};
 use crate::{error::WriteError, gguf::GgufValue};
 
 type Metadata = BTreeMap<String, GgufValue>;
@@ -47,11 +50,7 @@ pub(super) fn of_config(
     let text = |text: &str| GgufValue::String(text.to_owned());
     metadata.insert("general.architecture".to_owned(), text(name));
     let mut set = |key: &str, value: GgufValue| metadata.insert(format!("{name}.{key}"), value);
-    let d_model = size(config, "hidden_size")?;
-    let head_dim = match config["head_dim"].is_null() {
-        true => d_model / heads.n_heads,
-        false => size(config, "head_dim")?,
-    };
+    let head_dim = head_dim(config, heads)?;
     for (key, field) in [
         ("embedding_length", "hidden_size"),
         ("block_count", "num_hidden_layers"),
@@ -71,12 +70,11 @@ pub(super) fn of_config(
         "attention.layer_norm_rms_epsilon",
         GgufValue::F32(eps as f32),
     );
-    let base = float(config, "rope_theta")?.unwrap_or(10_000.0);
-    set("rope.freq_base", GgufValue::F32(base as f32));
-    let scaling = &config["rope_scaling"];
-    let kind = scaling.get("rope_type").or_else(|| scaling.get("type"));
-    match kind.and_then(Value::as_str) {
-        None | Some("default") => {}
+    set("rope.freq_base", GgufValue::F32(rope_base(config)? as f32));
+    let scaling = rope_scaling(config);
+    match rope_kind(scaling) {
+        // Llama 3's are a tensor of factors.
+        None | Some("default" | "llama3") => {}
         Some(kind @ ("linear" | "yarn")) => {
             set("rope.scaling.type", text(kind));
             let factor = float(scaling, "factor")?.unwrap_or(1.0);
@@ -87,11 +85,65 @@ pub(super) fn of_config(
             }
         }
         Some(other) => {
-            let expected = "`linear`, `yarn` or none";
+            let expected = "`llama3`, `linear`, `yarn` or none";
             return Err(no_gguf("`rope_scaling`", expected, other));
         }
     }
     Ok(metadata)
+}
+
+/// What the frequencies of Llama 3's scaling are divided by; `None` for other scalings.
+pub(super) fn rope_factors(config: &Value, heads: Heads) -> Result<Option<Vec<f32>>, WriteError> {
+    let scaling = rope_scaling(config);
+    if rope_kind(scaling) != Some("llama3") {
+        return Ok(None);
+    }
+    let positive = |field: &str| match float(scaling, field)? {
+        Some(x) if x > 0.0 => Ok(x),
+        _ => {
+            let found = scaling[field].to_string();
+            Err(no_gguf(format!("`{field}`"), "a positive number", &found))
+        }
+    };
+    let llama3 = Llama3Scaling::new(
+        positive("factor")?,
+        [positive("low_freq_factor")?, positive("high_freq_factor")?],
+        positive("original_max_position_embeddings")?,
+    );
+    let llama3 = llama3.ok_or_else(|| {
+        let found = scaling["low_freq_factor"].to_string();
+        no_gguf("`low_freq_factor`", "less than `high_freq_factor`", &found)
+    })?;
+    Ok(Some(
+        llama3.divisors(rope_base(config)?, head_dim(config, heads)?),
+    ))
+}
+
+fn head_dim(config: &Value, heads: Heads) -> Result<usize, WriteError> {
+    match config["head_dim"].is_null() {
+        true => Ok(size(config, "hidden_size")? / heads.n_heads),
+        false => size(config, "head_dim"),
+    }
+}
+
+/// It stands at the top, or (transformers 5) with the scaling.
+fn rope_base(config: &Value) -> Result<f64, WriteError> {
+    let beside = float(&config["rope_parameters"], "rope_theta")?;
+    let base = beside.or(float(config, "rope_theta")?);
+    Ok(base.unwrap_or(10_000.0))
+}
+
+fn rope_scaling(config: &Value) -> &Value {
+    let parameters = &config["rope_parameters"];
+    match parameters.is_object() {
+        true => parameters,
+        false => &config["rope_scaling"],
+    }
+}
+
+fn rope_kind(scaling: &Value) -> Option<&str> {
+    let kind = scaling.get("rope_type").or_else(|| scaling.get("type"));
+    kind.and_then(Value::as_str)
 }
 
 /// What llama.cpp wants to know of the weights' encodings.

@@ -146,3 +146,74 @@ fn what_llama_cpp_does_not_know_is_named() {
         "token `<x>`",
     );
 }
+
+#[test]
+fn rotary_settings_come_back_from_either_place_of_the_config() {
+    let dir = tempfile::tempdir().unwrap();
+    let scaling = json!({
+        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    });
+    let older = json!({"rope_theta": 500_000.0, "rope_scaling": scaling});
+    let mut parameters = scaling.clone();
+    parameters["rope_theta"] = json!(500_000.0);
+    let newer = json!({"rope_parameters": parameters});
+    for (name, rope) in [("older", older), ("newer", newer)] {
+        let (hf, file) = (
+            dir.path().join(name),
+            dir.path().join(format!("{name}.gguf")),
+        );
+        let mut config = json!({
+            "model_type": "llama", "hidden_size": 128, "intermediate_size": 32, "vocab_size": 8,
+            "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 16,
+        });
+        config
+            .as_object_mut()
+            .unwrap()
+            .extend(rope.as_object().unwrap().clone());
+        let mut writer = HfWriter::create(&hf).unwrap();
+        writer.set_config(config);
+        writer
+            .declare("model.norm.weight", Dtype::F32, &[128])
+            .unwrap();
+        writer
+            .write_tensor("model.norm.weight", &[1.0; 128])
+            .unwrap();
+        writer.finish().unwrap();
+        write_gguf(&Checkpoint::open(&hf).unwrap(), &file, Dtype::F16).unwrap();
+        let read = Checkpoint::open(&file).unwrap();
+        assert_eq!(read.config()["rope_theta"], json!(500_000.0), "{name}");
+        assert_eq!(read.config()["rope_scaling"], scaling, "{name}");
+        assert_eq!(read.names(), ["model.norm.weight"]);
+    }
+}
+
+#[test]
+fn scaling_that_makes_no_sense_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for (i, (low, high, named)) in [(4.0, 4.0, "low_freq"), (1.0, -1.0, "high_freq")]
+        .iter()
+        .enumerate()
+    {
+        let hf = dir.path().join(i.to_string());
+        let mut writer = HfWriter::create(&hf).unwrap();
+        writer.set_config(json!({
+            "model_type": "llama", "hidden_size": 128, "intermediate_size": 32, "vocab_size": 8,
+            "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 16,
+            "rope_scaling": {
+                "rope_type": "llama3", "factor": 8.0, "low_freq_factor": low, "high_freq_factor": high,
+                "original_max_position_embeddings": 8192,
+            },
+        }));
+        writer
+            .declare("model.norm.weight", Dtype::F32, &[128])
+            .unwrap();
+        writer
+            .write_tensor("model.norm.weight", &[1.0; 128])
+            .unwrap();
+        writer.finish().unwrap();
+        let out = dir.path().join("x.gguf");
+        let error = write_gguf(&Checkpoint::open(&hf).unwrap(), &out, Dtype::F16).unwrap_err();
+        assert!(error.to_string().contains(named), "{error}");
+    }
+}
