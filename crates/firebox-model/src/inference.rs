@@ -173,6 +173,7 @@ impl CausalLm for InferenceModel {
 
 /// One sequence on its way through a decoder.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one a generation, and not moved")]
 pub(crate) enum Sequence<'a> {
     Burn {
         model: &'a Llama,

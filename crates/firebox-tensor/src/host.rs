@@ -26,6 +26,7 @@ mod attention_tiles;
 mod bf16_dot;
 mod bf16_products;
 mod block_panel;
+mod bucketize;
 mod code_planes;
 mod dense_panel;
 mod encoder_attention;
@@ -37,6 +38,8 @@ mod float_tile;
 mod gelu;
 mod gemm;
 mod hadamard;
+mod int8_dot;
+mod int8_rows;
 mod int_matmul;
 mod int_panel;
 mod int_tile;
@@ -56,7 +59,6 @@ mod nll;
 mod pack;
 mod panel_matrix;
 mod parallel;
-mod places;
 mod q6_k_panel;
 mod region;
 mod rms_norm;
@@ -93,9 +95,9 @@ pub use rope::{RotaryTable, rotate, rotate_back};
 pub use swiglu::{swiglu, swiglu_apart, swiglu_backward};
 pub use team::in_team;
 
+pub(crate) use bucketize::bucketize;
 #[cfg(all(test, feature = "cpu"))]
 pub(crate) use level::test_turn;
-pub(crate) use places::n_below;
 pub(crate) use simd::{Kernel, Simd, dispatch};
 
 #[cfg(test)]

@@ -1,9 +1,6 @@
 //! Linear layers that read the same rows, computed together.
 
-use std::borrow::Cow;
-
 use firebox_tensor::host::{Columns, MatmulScratch, PanelMatrix, Start};
-use firebox_tensor::packed::{INT8_OUTLIERS_FROM, round_activations};
 
 use crate::config::LlamaConfig;
 
@@ -50,18 +47,12 @@ pub(super) struct HostLinear {
     parts: Vec<PanelMatrix>,
     /// Of all parts; empty when there is none.
     bias: Vec<f32>,
-    /// Whether inputs are rounded to 8 bits, outliers left out.
-    rounds_inputs: bool,
 }
 
 impl HostLinear {
-    /// The parts, first to last, and their biases; times inputs that are rounded to 8 bits, or not.
-    pub(super) fn new(parts: Vec<PanelMatrix>, bias: Vec<f32>, rounds_inputs: bool) -> Self {
-        Self {
-            parts,
-            bias,
-            rounds_inputs,
-        }
+    /// The parts, first to last, and their biases.
+    pub(super) fn new(parts: Vec<PanelMatrix>, bias: Vec<f32>) -> Self {
+        Self { parts, bias }
     }
 
     pub(super) fn n_out(&self) -> usize {
@@ -81,10 +72,6 @@ impl HostLinear {
         scratch: &mut MatmulScratch,
     ) {
         let n_out = self.n_out();
-        let mut x = Cow::Borrowed(x);
-        if let (true, Some(part)) = (self.rounds_inputs, self.parts.first()) {
-            round_activations(x.to_mut(), part.shape()[1], INT8_OUTLIERS_FROM);
-        }
         let mut first = 0;
         for part in &self.parts {
             let columns = Columns {
@@ -92,7 +79,7 @@ impl HostLinear {
                 stride: n_out,
                 first,
             };
-            part.matmul_into(&x, columns, start, scratch);
+            part.matmul_into(x, columns, start, scratch);
             first += part.shape()[0];
         }
         if !self.bias.is_empty() {

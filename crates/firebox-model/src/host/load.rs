@@ -90,9 +90,14 @@ impl Source {
     }
 
     /// NF4 or FP4 to be multiplied in bf16.
-    fn in_bf16(mut self) -> Self {
-        self.format = self.format.in_bf16();
-        self
+    fn in_bf16(self) -> Self {
+        let format = self.format.in_bf16();
+        self.in_form(format)
+    }
+
+    /// The same to be laid out otherwise.
+    fn in_form(self, format: PanelFormat) -> Self {
+        Self { format, ..self }
     }
 
     fn rows(&self) -> WeightRows<'_> {
@@ -149,8 +154,7 @@ impl<'a, C> Loader<'a, C> {
         let matrices = of_one_format
             .map(|sources| self.lay_out(sources, d_in))
             .collect();
-        let rounds_inputs = self.weights == HostWeights::Int8Dot;
-        Ok(HostLinear::new(matrices, bias, rounds_inputs))
+        Ok(HostLinear::new(matrices, bias))
     }
 
     pub(super) fn lay_out(&mut self, sources: &[Source], d_in: usize) -> PanelMatrix {
@@ -200,7 +204,16 @@ impl<'a, C> Loader<'a, C> {
             (HostWeights::F16, _) => PanelFormat::F16,
             (HostWeights::Packed(format), _) => return self.packed(name, shape, format),
             (HostWeights::Int8Dot, _) => {
-                return self.packed(name, shape, PackedFormat::Int8Rowwise);
+                let stored = self.checkpoint.packed(name)?;
+                let stored = stored.filter(|packed| {
+                    let found = [packed.n_rows(), packed.n_cols()];
+                    packed.format() == PackedFormat::Int8Rowwise && found == shape
+                });
+                let source = match stored {
+                    Some(packed) => Source::packed(packed),
+                    None => self.packed(name, shape, PackedFormat::Int8Rowwise)?,
+                };
+                return Ok(source.in_form(PanelFormat::Int8Dot));
             }
             (HostWeights::Nf4Dot, _) => {
                 let source = self.packed(name, shape, PackedFormat::Nf4)?;

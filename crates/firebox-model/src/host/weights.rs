@@ -30,8 +30,7 @@ pub enum HostWeights {
     /// As [`Self::Packed`] with NF4, times activations in bf16.
     Nf4Dot,
     /// As [`Self::Packed`] with INT8, times activations rounded to 8 bits with a scale for each row, but
-    /// for outliers: the numbers of LLM.int8() and bitsandbytes' 8-bit layers. It is as fast as INT8, whose
-    /// activations are floats: it shows what the rounding costs.
+    /// for outliers: the numbers of LLM.int8() and bitsandbytes' 8-bit layers, multiplied in integers.
     Int8Dot,
     /// As [`Self::Packed`] with FP4, times activations in bf16.
     Fp4Dot,

@@ -11,6 +11,7 @@ use super::block_panel::{Q4_0, Q4_1, Q5_0, Q5_1};
 use super::float_panel::NF4_BLOCK;
 use super::gemm::panel_width;
 use super::int_panel::{Int4, IntCodes, Q8};
+use super::int8_rows;
 use super::k_panel::{Q4K, Q5K};
 use super::level::SimdLevel;
 use super::nf4_dot;
@@ -51,6 +52,7 @@ impl PanelBytes {
             PanelFormat::Bf16 | PanelFormat::F16 => (2 * n_in * width, 0),
             PanelFormat::Bf16Dot => (4 * n_pairs(n_in) * width, 0),
             PanelFormat::Int8Rowwise => (n_in * width, 4 * width),
+            PanelFormat::Int8Dot => (int8_rows::width(n_in) * width, 4 * width),
             PanelFormat::Nf4Dot | PanelFormat::Fp4Dot => {
                 (n_in / NF4_BLOCK * nf4_dot::block_bytes(width), 0)
             }
@@ -177,7 +179,12 @@ impl Place {
             RawRow::Int8 { codes: row, absmax } => {
                 put(scales, 4 * self.lane, (absmax / 127.0).to_le_bytes());
                 for (k, code) in row.iter().enumerate() {
-                    codes[k * self.width + self.lane] = *code;
+                    match format {
+                        PanelFormat::Int8Dot => {
+                            codes[self.byte(k)] = code.wrapping_add(byte_bias(self.level));
+                        }
+                        _ => codes[k * self.width + self.lane] = *code,
+                    }
                 }
             }
             RawRow::Ggml { blocks } => self.ggml(format, blocks, codes),
@@ -296,6 +303,10 @@ pub(crate) fn unpack_row(
             PanelFormat::Bf16Dot => bf16::from_le_bytes(two(codes, place.pair_byte(k))).to_f32(),
             PanelFormat::F16 => f16::from_le_bytes(two(codes, 2 * at)).to_f32(),
             PanelFormat::Int8Rowwise => f32::from(codes[at] as i8) * four(scales, 4 * lane),
+            PanelFormat::Int8Dot => {
+                let code = codes[place.byte(k)].wrapping_sub(byte_bias(level)) as i8;
+                f32::from(code) * four(scales, 4 * lane)
+            }
             PanelFormat::Nf4Dot | PanelFormat::Fp4Dot => {
                 let block = &codes[k / NF4_BLOCK * nf4_dot::block_bytes(width)..];
                 let (word, bit) = nf4_dot::place(width, lane, k);

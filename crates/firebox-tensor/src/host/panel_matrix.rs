@@ -13,6 +13,8 @@ use super::float_panel::{Codebook4Weights, HalfWeights, Int8Weights};
 use super::gemm::Product;
 use super::int_matmul::int_matmul;
 use super::int_panel::{Int4, IntCodes, Q8};
+use super::int8_dot::{Int8Panels, int8_matmul};
+use super::int8_rows::Int8Rows;
 use super::k_panel::{Q4K, Q5K};
 use super::level::SimdLevel;
 use super::nf4_dot::{self, Nf4Codes, nf4_matmul};
@@ -36,6 +38,9 @@ pub enum PanelFormat {
     F16,
     /// As [`PackedFormat::Int8Rowwise`], computed in f32.
     Int8Rowwise,
+    /// As [`PackedFormat::Int8Rowwise`], times activations of 8 bits with a scale a row, outliers apart:
+    /// LLM.int8().
+    Int8Dot,
     /// As [`PackedFormat::Nf4`], computed in f32. Scales that were quantized themselves are unpacked.
     Nf4,
     /// As [`PackedFormat::Nf4`] with the codebook rounded to bf16, times activations rounded to bf16.
@@ -101,6 +106,7 @@ pub struct PanelMatrix {
 #[derive(Debug, Default)]
 pub struct MatmulScratch {
     quantized: QuantizedRows,
+    int8: Int8Rows,
     /// Rows in pairs of bf16.
     paired: Vec<u32>,
 }
@@ -128,12 +134,13 @@ impl PanelFormat {
         }
     }
 
-    /// The form that computes the same without rounding to bf16.
+    /// The form that computes the same without rounding activations to bf16, or a row of them to 8 bits.
     fn exact(self) -> Self {
         match self {
             Self::Nf4Dot => Self::Nf4,
             Self::Fp4Dot => Self::Fp4,
             Self::Bf16Dot => Self::Bf16,
+            Self::Int8Dot => Self::Int8Rowwise,
             other => other,
         }
     }
@@ -166,7 +173,8 @@ impl PanelFormat {
     pub fn multiplies_integers(self) -> bool {
         matches!(
             self,
-            Self::Q8_0
+            Self::Int8Dot
+                | Self::Q8_0
                 | Self::Q4_0
                 | Self::Q4_1
                 | Self::Q5_0
@@ -336,6 +344,15 @@ impl PanelMatrix {
                     n_in,
                 };
                 float_matmul(level, x, n_in, &weights, out);
+            }
+            PanelFormat::Int8Dot => {
+                scratch.int8.fill(level, x, n_in);
+                let weights = Int8Panels {
+                    codes: self.codes.values(),
+                    scales: self.scales.values(),
+                    n_in,
+                };
+                int8_matmul(level, &scratch.int8, weights, out);
             }
             PanelFormat::Nf4 => self.codebook4(Codebook4::Nf4, x, out),
             PanelFormat::Fp4 => self.codebook4(Codebook4::Fp4, x, out),

@@ -2,8 +2,11 @@
 
 use proptest::prelude::*;
 
+use super::int8_rows::SPAN;
 use super::*;
-use crate::packed::{Int4Groups, PackedFormat, PackedMatrix};
+use crate::packed::{
+    INT8_OUTLIERS_FROM, Int4Groups, PackedFormat, PackedMatrix, round_activations,
+};
 use crate::random::CounterRng;
 
 mod attention;
@@ -52,7 +55,7 @@ fn reference(x: &[f32], w: &[f32], n_in: usize) -> (Vec<f64>, Vec<f64>) {
 fn packed_format(format: PanelFormat) -> Option<PackedFormat> {
     match format {
         PanelFormat::F32 | PanelFormat::Bf16 | PanelFormat::Bf16Dot | PanelFormat::F16 => None,
-        PanelFormat::Int8Rowwise => Some(PackedFormat::Int8Rowwise),
+        PanelFormat::Int8Rowwise | PanelFormat::Int8Dot => Some(PackedFormat::Int8Rowwise),
         PanelFormat::Nf4 | PanelFormat::Nf4Dot => Some(PackedFormat::Nf4DoubleQuant),
         PanelFormat::Fp4 | PanelFormat::Fp4Dot => Some(PackedFormat::Fp4DoubleQuant),
         PanelFormat::Q8_0 => Some(PackedFormat::Q8_0),
@@ -91,12 +94,13 @@ fn stored(format: PanelFormat, w: &[f32], n_out: usize, n_in: usize) -> (PanelMa
     (matrix, w.iter().map(rounded).collect())
 }
 
-const FORMATS: [PanelFormat; 18] = [
+const FORMATS: [PanelFormat; 19] = [
     PanelFormat::F32,
     PanelFormat::Bf16,
     PanelFormat::Bf16Dot,
     PanelFormat::F16,
     PanelFormat::Int8Rowwise,
+    PanelFormat::Int8Dot,
     PanelFormat::Nf4,
     PanelFormat::Nf4Dot,
     PanelFormat::Fp4,
@@ -119,7 +123,8 @@ fn inputs(format: PanelFormat, n: usize) -> usize {
         | PanelFormat::Bf16
         | PanelFormat::Bf16Dot
         | PanelFormat::F16
-        | PanelFormat::Int8Rowwise => n,
+        | PanelFormat::Int8Rowwise
+        | PanelFormat::Int8Dot => n,
         PanelFormat::Nf4
         | PanelFormat::Nf4Dot
         | PanelFormat::Fp4
@@ -159,6 +164,11 @@ proptest! {
         at_each_level(|level| {
             let (matrix, w) = stored(format, &w, n_out, n_in);
             let seen = match format {
+                PanelFormat::Int8Dot => {
+                    let mut rounded = x.clone();
+                    round_activations(&mut rounded, n_in, INT8_OUTLIERS_FROM);
+                    rounded
+                }
                 _ if format.multiplies_integers() => through_int8(&x),
                 PanelFormat::Bf16Dot | PanelFormat::Nf4Dot | PanelFormat::Fp4Dot => {
                     x.iter().map(|x| half::bf16::from_f32(*x).to_f32()).collect()
@@ -370,4 +380,45 @@ proptest! {
             assert_eq!(together, apart, "{level} {format:?}");
         });
     }
+}
+
+#[test]
+fn outliers_are_multiplied_as_they_are() {
+    let (rows, n_in, n_out) = (9, SPAN + 37, 35);
+    let (mut x, w) = (normal(rows * n_in, 1), normal(n_out * n_in, 2));
+    for (i, x) in x.iter_mut().enumerate() {
+        *x *= match (i / n_in, i % 1009) {
+            (2 | 7, 0) => 40.0, // Rows that have some, beside rows without.
+            (4, _) => 0.0,
+            _ => 1.0,
+        };
+    }
+    let mut seen = x.clone();
+    round_activations(&mut seen, n_in, INT8_OUTLIERS_FROM);
+    at_each_level(|level| {
+        let (matrix, w) = stored(PanelFormat::Int8Dot, &w, n_out, n_in);
+        let (expected, magnitudes) = reference(&seen, &w, n_in);
+        let mut y = vec![0.0; rows * n_out];
+        matrix.matmul(&x, &mut y, Start::Zero, &mut MatmulScratch::default());
+        for ((y, expected), magnitude) in y.iter().zip(expected).zip(magnitudes) {
+            let error = (f64::from(*y) - expected).abs();
+            assert!(error <= magnitude * 1e-6, "{level}: {y} against {expected}");
+        }
+        // What is no number stays none, in its row alone.
+        let mut x = x.clone();
+        x[n_in + 5] = f32::NAN;
+        let mut with_nan = vec![0.0; rows * n_out];
+        matrix.matmul(
+            &x,
+            &mut with_nan,
+            Start::Zero,
+            &mut MatmulScratch::default(),
+        );
+        for (i, (a, b)) in with_nan.iter().zip(&y).enumerate() {
+            match i / n_out {
+                1 => assert!(a.is_nan(), "{level}"),
+                _ => assert_eq!(a, b, "{level}"),
+            }
+        }
+    });
 }

@@ -13,7 +13,7 @@
 
 use rayon::prelude::*;
 
-use crate::host::{Kernel, Simd, SimdLevel, dispatch, n_below};
+use crate::host::{Kernel, Simd, SimdLevel, bucketize, dispatch};
 use crate::packed::{FP4_CODEBOOK, NF4_CODEBOOK, block_rounding::absmax, fp4, nf4};
 
 /// Elements of NF4 and of FP4 that share one `absmax`.
@@ -265,7 +265,7 @@ fn pack_scaled<S: Simd>(
     table: &Table,
     scaled: &[f32; NF4_BLOCK_SIZE],
 ) -> [u8; CODE_BYTES] {
-    let places = n_below(simd, &table.thresholds, scaled);
+    let places = bucketize(simd, &table.thresholds, scaled);
     let mut codes = [0; CODE_BYTES];
     for i in 0..CODE_BYTES {
         codes[i] = (places[2 * i] << 4 | places[2 * i + 1]) as u8;

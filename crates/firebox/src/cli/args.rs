@@ -186,7 +186,7 @@ pub(crate) struct UseArgs {
     /// How the CPU holds the weights: stored (what the file says, computed in f32), blocks (a GGUF's
     /// blocks times 8-bit activations), f32, bf16, bf16-dot (times activations in bf16), f16, q8_0,
     /// q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k, int8, int4-64 and its like, nf4, nf4-dq, fp4, fp4-dq,
-    /// nf4-dot or fp4-dot (times activations in bf16), int8-dot (activations rounded as in LLM.int8())
+    /// nf4-dot or fp4-dot (times activations in bf16), int8-dot (times activations in 8 bits, as LLM.int8())
     #[arg(long, value_name = "FORM", default_value = "stored")]
     pub(crate) weights: HostWeights,
     /// How the CPU holds the keys and values of what was read: f32, f16 (half the memory), int8 (a

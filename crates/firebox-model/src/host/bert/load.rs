@@ -18,14 +18,6 @@ impl HostBert {
     /// that cannot be packed in the format.
     pub fn load(checkpoint: &Checkpoint, weights: HostWeights) -> Result<Self, ModelError> {
         let config = BertConfig::from_hf(checkpoint.config())?;
-        if weights == HostWeights::Int8Dot {
-            return Err(ModelError::Config {
-                field: "weights",
-                expected: "another form".into(),
-                found: format!("`{weights}`"),
-                hint: "an encoder does not round its activations; `int8` is as fast",
-            });
-        }
         // `BertModel` has these names, every other model of the family puts its own before them.
         let prefix = match checkpoint.shape("bert.embeddings.word_embeddings.weight") {
             Some(_) => "bert.",

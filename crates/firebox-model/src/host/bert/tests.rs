@@ -68,11 +68,12 @@ fn it_computes_the_hidden_states_of_transformers() {
     let worst_of = |model: &HostBert| worst(&hidden(model, &[&ids]), &expected);
     // Sums in another order, over two layers, of states up to 3.
     assert!(worst_of(&model) < 2e-5, "{}", worst_of(&model));
-    // A weight in 16 bits is off by 2^-9, or by 2^-11.
+    // A weight in 16 bits is off by 2^-9, or by 2^-11; one in 8 bits by 2^-8 of its row's largest.
     for (weights, most) in [
         (HostWeights::Bf16, 0.2),
         (HostWeights::Bf16Dot, 0.3),
         (HostWeights::F16, 0.03),
+        (HostWeights::Int8Dot, 0.3),
     ] {
         let worst = worst_of(&tiny(weights));
         assert!(worst > 0.0 && worst < most, "{weights}: {worst}");
@@ -134,9 +135,6 @@ fn other_models_are_refused() {
         let found = refusal(changes);
         assert!(found.contains(expected), "{found}");
     }
-    let checkpoint = Checkpoint::open(&golden_dir().join("tiny")).unwrap();
-    let packed = HostBert::load(&checkpoint, HostWeights::Int8Dot);
-    assert!(packed.unwrap_err().to_string().contains("`int8-dot`"));
 }
 
 #[test]

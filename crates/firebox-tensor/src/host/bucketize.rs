@@ -5,7 +5,7 @@ use super::simd::Simd;
 /// For each number, how many of the thresholds it is above.
 #[inline(always)]
 #[expect(unsafe_code, reason = "vectors are loaded and stored through pointers")]
-pub(crate) fn n_below<S: Simd, const N: usize>(
+pub(crate) fn bucketize<S: Simd, const N: usize>(
     simd: S,
     thresholds: &[f32],
     values: &[f32; N],
