@@ -359,6 +359,49 @@ fn wrong_input_is_told_apart_and_explained() {
 }
 
 #[test]
+fn conversations_calibrate_as_the_template_writes_them() {
+    let dir = TempDir::new().unwrap();
+    let base = model(dir.path());
+    let chat = json!({"messages": [
+        {"role": "user", "content": "what pumps blood?"},
+        {"role": "assistant", "content": "the heart pumps blood"},
+    ]});
+    let chats = dir.path().join("chats.jsonl");
+    fs::write(&chats, format!("{chat}\n").repeat(12)).unwrap();
+    let out = dir.path().join("packed");
+    let (base, chats, out) = (
+        base.to_str().unwrap(),
+        chats.to_str().unwrap(),
+        out.to_str().unwrap(),
+    );
+    let quantize = [
+        "quantize",
+        "--model",
+        base,
+        "--format",
+        "q4_0",
+        "--method",
+        "gptq",
+        "--calibration",
+        chats,
+        "--calibration-tokens",
+        "200",
+        "--evaluate",
+        chats,
+        "--out",
+        out,
+        "--json",
+    ];
+    let report = json_of(&quantize);
+    assert!(
+        report["divergence"]["tokens"].as_u64().unwrap() > 100,
+        "{report}"
+    );
+    fs::write(Path::new(base).join("tokenizer_config.json"), "{}").unwrap();
+    assert!(error_of(&quantize).contains("chat template"));
+}
+
+#[test]
 fn doctor_names_the_cpu_and_every_device() {
     let diagnosis = json_of(&["doctor", "--json"]);
     let devices = diagnosis["devices"].as_array().unwrap();

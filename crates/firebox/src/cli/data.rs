@@ -229,10 +229,11 @@ impl Default for ReadLimits {
     }
 }
 
-/// Token ids of the first texts of a source, each on its own. Conversations are left out.
+/// Token ids of the first texts of a source, each on its own; conversations as the model's template
+/// writes them.
 pub(crate) fn read_ids(
     globals: &Globals,
-    tokenizer: &Tokenizer,
+    files: &ModelFiles,
     source: &str,
     limits: ReadLimits,
 ) -> anyhow::Result<Vec<Vec<u32>>> {
@@ -241,12 +242,13 @@ pub(crate) fn read_ids(
         if texts.len() >= limits.texts || n_left == 0 {
             break;
         }
-        if let Record::Text(text) = record? {
-            let mut ids = tokenizer.encode_document(&text.training_text())?;
-            ids.truncate(limits.seq.min(n_left));
-            n_left -= ids.len();
-            texts.push(ids);
-        }
+        let mut ids = match record? {
+            Record::Text(text) => files.tokenizer.encode_document(&text.training_text())?,
+            Record::Chat(messages) => encode_chat(files, &messages)?.input_ids,
+        };
+        ids.truncate(limits.seq.min(n_left));
+        n_left -= ids.len();
+        texts.push(ids);
     }
     texts.retain(|ids| !ids.is_empty());
     Ok(texts)
@@ -318,13 +320,23 @@ pub(crate) fn encode_chats(
     template: Option<&ChatTemplate>,
     chats: &[Vec<Message>],
 ) -> anyhow::Result<Vec<Example>> {
-    let template = template.ok_or_else(|| {
-        UserError("encode conversations: expected a model with a chat template, found none".into())
-    })?;
+    let template = needed(template)?;
     chats
         .iter()
         .map(|messages| Ok(firebox_data::encode_chat(tokenizer, template, messages)?))
         .collect()
+}
+
+fn encode_chat(files: &ModelFiles, messages: &[Message]) -> anyhow::Result<Example> {
+    let template = needed(files.chat_template.as_ref())?;
+    let example = firebox_data::encode_chat(&files.tokenizer, template, messages);
+    Ok(example?)
+}
+
+fn needed(template: Option<&ChatTemplate>) -> Result<&ChatTemplate, UserError> {
+    template.ok_or_else(|| {
+        UserError("encode conversations: expected a model with a chat template, found none".into())
+    })
 }
 
 /// The token between documents: `<|endoftext|>` where the vocabulary has it, or the end token.

@@ -28,7 +28,7 @@ pub(crate) fn divergence(globals: &Globals, args: &DivergenceArgs) -> anyhow::Re
         seq: args.seq,
         ..data::ReadLimits::default()
     };
-    let texts = data::read_ids(globals, &loaded.files.tokenizer, &args.data, limits)?;
+    let texts = data::read_ids(globals, &loaded.files, &args.data, limits)?;
     let reference = ModelFiles::open(globals, &args.reference)?;
     let reference = HostLlama::load(&reference.checkpoint, HostWeights::F32)?;
     let (expected, found) = (

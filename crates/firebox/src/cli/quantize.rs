@@ -206,7 +206,7 @@ fn calibration_texts(
         seq: args.calibration_seq,
         ..data::ReadLimits::default()
     };
-    data::read_ids(globals, &files.tokenizer, source, limits)
+    data::read_ids(globals, files, source, limits)
 }
 
 /// Compares the packed model with the model: predictions on texts, and speed.
@@ -222,7 +222,7 @@ fn evaluate(
         seq: args.evaluate_seq,
         ..data::ReadLimits::default()
     };
-    let texts = data::read_ids(globals, &files.tokenizer, texts, limits)?;
+    let texts = data::read_ids(globals, files, texts, limits)?;
     let reference = HostLlama::load(&files.checkpoint, HostWeights::Stored)?;
     let packed = HostLlama::load(&Checkpoint::open(&args.out)?, HostWeights::Stored)?;
     let bar = progress::counter("compare", texts.len());
