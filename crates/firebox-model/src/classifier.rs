@@ -150,9 +150,9 @@ impl SequenceClassifier {
                 hint: "that is all of them",
             });
         }
-        if n_trained > 0 && self.decoder.is_packed() {
+        if n_trained > 0 && !self.decoder.is_dense() {
             return Err(ModelError::Head {
-                what: "expected dense layers to train, found packed ones".into(),
+                what: "expected dense layers to train, found packed or frozen ones".into(),
                 hint: "train the head alone or an adapter, or take the model as it was before quantizing",
             });
         }

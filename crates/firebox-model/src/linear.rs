@@ -13,8 +13,6 @@ use crate::lora::LoraFactors;
 
 /// From this many rows on, a packed weight is unpacked once and multiplied by a dense gemm.
 const DENSE_FROM_ROWS: usize = 16;
-/// The same for a weight in 16 bits.
-const HALF_DENSE_FROM_ROWS: usize = 9;
 
 /// `y = x Wᵀ + bias`, and `+ scale · (x Aᵀ) Bᵀ` when an adapter is attached.
 ///
@@ -123,15 +121,13 @@ impl Linear {
             (Weight::Dense(dense), Some(lora)) => lora.forward(rows, &self.weight, |rows| {
                 linear(rows, dense.val(), self.precision)
             }),
-            (Weight::Half(half), None) => half.apply(rows, self.precision),
-            (Weight::Half(half), Some(lora))
-                if lora.is_plain(&rows) && !HalfWeight::is_few(&rows, self.precision) =>
-            {
+            (Weight::Half(half), None) => unpacked_linear(rows, &half.matrix, self.precision),
+            (Weight::Half(half), Some(lora)) if lora.is_plain(&rows) => {
                 unpacked_lora_linear(rows, &half.matrix, lora.path(), self.precision)
             }
-            (Weight::Half(half), Some(lora)) => {
-                lora.forward(rows, &self.weight, |rows| half.apply(rows, self.precision))
-            }
+            (Weight::Half(half), Some(lora)) => lora.forward(rows, &self.weight, |rows| {
+                unpacked_linear(rows, &half.matrix, self.precision)
+            }),
             (Weight::Packed(packed), None) => packed.apply(rows, self.precision),
             (Weight::Packed(packed), Some(lora)) => lora.forward(rows, &self.weight, |rows| {
                 packed.apply(rows, self.precision)
@@ -162,24 +158,6 @@ impl Weight {
             Self::Half(half) => half.matrix.n_bytes(),
             Self::Packed(packed) => packed.matrix.n_bytes(),
         }
-    }
-}
-
-impl HalfWeight {
-    /// Few rows read the 16 bits; many, and rows that gradients flow through, are multiplied by the
-    /// weight in f32, made for this one call, and again for its gradient.
-    fn apply(&self, x: Tensor<2>, precision: MatmulPrecision) -> Tensor<2> {
-        if !Self::is_few(&x, precision) {
-            return unpacked_linear(x, &self.matrix, precision);
-        }
-        let ([rows, _], device) = (x.dims(), x.device());
-        let y = self.matrix.matmul(&host_f32(x));
-        Tensor::from_data(TensorData::new(y, [rows, self.matrix.n_rows()]), &device)
-    }
-
-    fn is_few(x: &Tensor<2>, precision: MatmulPrecision) -> bool {
-        let [rows, _] = x.dims();
-        rows < HALF_DENSE_FROM_ROWS && precision == MatmulPrecision::F32 && !x.is_autodiff()
     }
 }
 

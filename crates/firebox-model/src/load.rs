@@ -3,7 +3,7 @@
 mod random;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use firebox_checkpoint::{Checkpoint, Dtype, Storage};
+use firebox_checkpoint::{Checkpoint, Dtype};
 use firebox_tensor::HalfMatrix;
 use firebox_tensor::kernels::is_cpu;
 
@@ -283,10 +283,8 @@ impl WeightSource for FromCheckpoint<'_> {
             return Ok(Linear::packed(matrix, bias));
         }
         let values = tensor_of_shape(self.checkpoint, &weight, &shape, field)?;
-        let storage = self.checkpoint.storage(&weight);
-        let is_half = matches!(storage, Some(Storage::Plain(Dtype::BF16 | Dtype::F16)));
         if self.keeps_half
-            && is_half
+            && self.checkpoint.dtype(&weight).is_some_and(Dtype::is_half)
             && let Some(matrix) = HalfMatrix::exact(&values, shape[1])
         {
             return Ok(Linear::half(matrix, bias));

@@ -406,10 +406,18 @@ impl Llama {
             .any(|(_, linear)| linear.lora.is_some())
     }
 
-    /// Whether any layer's weight is packed.
-    pub fn is_packed(&self) -> bool {
-        let mut weights = self.linears().into_iter().map(|(_, linear)| &linear.weight);
-        weights.any(|weight| matches!(weight, Weight::Packed(_)))
+    /// Values of linear layers that cannot train: packed, or in 16 bits.
+    pub fn n_fixed_weights(&self) -> usize {
+        let linears = self.linears().into_iter();
+        let fixed = linears.filter(|(_, linear)| !matches!(linear.weight, Weight::Dense(_)));
+        fixed
+            .map(|(_, linear)| linear.shape().iter().product::<usize>())
+            .sum()
+    }
+
+    /// Whether every layer's weight can train.
+    pub fn is_dense(&self) -> bool {
+        self.n_fixed_weights() == 0
     }
 }
 

@@ -39,7 +39,9 @@ pub struct PlannedItem {
 ///     n_accum_steps: 1,
 ///     optimizer_bytes: 8.0,
 ///     averages: false,
+///     several_ranks: false,
 ///     activation_checkpointing: false,
+///     rounds_to_f16: false,
 ///     linear_bits: 32.0,
 ///     predicts_tokens: true,
 /// };
@@ -70,6 +72,14 @@ impl MemoryPlan {
             ),
             ("averages", if shape.averages { trained * F32 } else { 0 }),
             ("accumulated gradients", accumulated),
+            (
+                "gradients summed over ranks",
+                if shape.several_ranks {
+                    trained * F32
+                } else {
+                    0
+                },
+            ),
             ("program and data", PROGRAM),
         ];
         items.extend(shape.moment());

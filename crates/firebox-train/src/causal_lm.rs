@@ -23,6 +23,10 @@ impl TrainStep<Batch> for Llama {
         self.set_dropout_step(index);
     }
 
+    fn n_fixed_values(&self) -> usize {
+        self.n_fixed_weights()
+    }
+
     fn describe(&self, batch: &Batch) -> Option<BatchSignals> {
         let Batch {
             input_ids,
@@ -46,6 +50,10 @@ impl TrainStep<PackedBatch> for Llama {
 
     fn set_batch_index(&self, index: u64) {
         self.set_dropout_step(index);
+    }
+
+    fn n_fixed_values(&self) -> usize {
+        self.n_fixed_weights()
     }
 
     fn describe(&self, batch: &PackedBatch) -> Option<BatchSignals> {

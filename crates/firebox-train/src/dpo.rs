@@ -150,6 +150,10 @@ impl TrainStep<Vec<PreferencePair>> for Dpo {
     fn set_batch_index(&self, index: u64) {
         self.model.set_dropout_step(index);
     }
+
+    fn n_fixed_values(&self) -> usize {
+        self.model.n_fixed_weights()
+    }
 }
 
 /// `log(1 + e^x)`, also where `e^x` is infinite.

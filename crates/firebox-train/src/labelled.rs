@@ -35,6 +35,10 @@ impl TrainStep<LabelledBatch> for SequenceClassifier {
         self.decoder.set_dropout_step(index);
     }
 
+    fn n_fixed_values(&self) -> usize {
+        self.decoder.n_fixed_weights()
+    }
+
     fn describe(&self, batch: &LabelledBatch) -> Option<BatchSignals> {
         let lengths: Vec<usize> = batch.documents.iter().map(Vec::len).collect();
         let no_labels: Vec<Vec<i64>> = lengths.iter().map(|n| vec![IGNORE; *n]).collect();

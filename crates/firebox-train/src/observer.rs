@@ -36,7 +36,7 @@ pub struct RunPlan {
     pub n_steps: usize,
     /// Elements of all parameters that train.
     pub n_trainable_params: usize,
-    /// Elements of all parameters.
+    /// Elements of all parameters, and of weights that cannot train.
     pub n_params: usize,
     /// Steps that were done before, where the run is resumed.
     #[serde(default)]

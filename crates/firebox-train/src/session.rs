@@ -91,7 +91,7 @@ where
         config: &'a TrainConfig,
         hooks: TrainHooks<'a, M>,
     ) -> Result<(Self, M), TrainError> {
-        let plan = plan(&model, config)?;
+        let plan = plan(&model, model.n_fixed_values(), config)?;
         let params = trainable_params(&model);
         let mut hooks = hooks;
         let reducer = hooks
@@ -489,7 +489,11 @@ fn n_adapter_params(params: &[TrainableParam]) -> usize {
         .count()
 }
 
-fn plan<M: Module>(model: &M, config: &TrainConfig) -> Result<RunPlan, TrainError> {
+fn plan<M: Module>(
+    model: &M,
+    n_fixed_values: usize,
+    config: &TrainConfig,
+) -> Result<RunPlan, TrainError> {
     let params = trainable_params(model);
     let n_elements = |shape: &Vec<usize>| shape.iter().product::<usize>();
     match params.iter().map(|param| n_elements(&param.shape)).sum() {
@@ -497,7 +501,7 @@ fn plan<M: Module>(model: &M, config: &TrainConfig) -> Result<RunPlan, TrainErro
         n_trainable_params => Ok(RunPlan {
             n_steps: config.n_steps,
             n_trainable_params,
-            n_params: model.num_params(),
+            n_params: model.num_params() + n_fixed_values,
             n_done_steps: 0,
         }),
     }

@@ -48,6 +48,12 @@ pub trait TrainStep<B> {
         false
     }
 
+    /// Values of the model that are no parameters of the module, such as packed weights: they count as
+    /// its size.
+    fn n_fixed_values(&self) -> usize {
+        0
+    }
+
     /// Counts over a batch's tokens, for the detectors of [`crate::diagnose`]; `None` for batches
     /// that are not made of tokens.
     fn describe(&self, _batch: &B) -> Option<BatchSignals> {

@@ -20,6 +20,17 @@ fn both(checkpoint: &Checkpoint) -> [Llama; 2] {
     [dense, frozen]
 }
 
+/// With an adapter that changes something.
+fn adapted(model: Llama, config: &LoraConfig) -> Llama {
+    let mut model = model.attach_lora(config, 5).unwrap();
+    for (_, linear) in model.linears_mut() {
+        if let Some(lora) = &mut linear.lora {
+            lora.lora_b = lora.lora_b.clone().map(|b| b.add_scalar(0.1));
+        }
+    }
+    model
+}
+
 fn logits(model: &Llama, n: u32) -> TensorData {
     let ids: Vec<u32> = (1..=n).collect();
     model
@@ -65,8 +76,7 @@ fn weights_of_16_bits_stay_so_and_train_adapters_bit_for_bit() {
     for dtype in [Dtype::BF16, Dtype::F16] {
         let (_dir, checkpoint) = saved(&tiny(), dtype);
         for config in adapters() {
-            let [dense, frozen] =
-                both(&checkpoint).map(|model| model.attach_lora(&config, 5).unwrap().train());
+            let [dense, frozen] = both(&checkpoint).map(|model| adapted(model, &config).train());
             // PiSSA changes the weights that it adapts: two of seven in two layers.
             let n_changed = if config.init == LoraInit::Pissa { 4 } else { 0 };
             assert_eq!(n_half(&frozen), 14 - n_changed);
@@ -94,15 +104,7 @@ fn weights_of_16_bits_stay_so_and_train_adapters_bit_for_bit() {
 fn a_weight_of_16_bits_is_merged_into_and_comes_back() {
     let (_dir, checkpoint) = saved(&tiny(), Dtype::BF16);
     let config = LoraConfig::new(3, 6.0, ["q_proj", "up_proj"]);
-    let mut models = both(&checkpoint).map(|model| model.attach_lora(&config, 5).unwrap());
-    for model in &mut models {
-        for (_, linear) in model.linears_mut() {
-            if let Some(lora) = &mut linear.lora {
-                lora.lora_b = lora.lora_b.clone().map(|b| b.add_scalar(0.1));
-            }
-        }
-    }
-    let [dense, mut frozen] = models;
+    let [dense, mut frozen] = both(&checkpoint).map(|model| adapted(model, &config));
     let before = logits(&frozen, 12);
     frozen.merge().unwrap();
     let merged = logits(&dense.into_merged().unwrap(), 12);
@@ -118,4 +120,15 @@ fn weights_of_32_bits_stay_as_they_are() {
     let [dense, frozen] = both(&checkpoint);
     assert_eq!(n_half(&frozen), 0);
     assert_eq!(logits(&frozen, 12), logits(&dense, 12));
+}
+
+#[test]
+fn a_frozen_model_is_not_dense() {
+    let (_dir, checkpoint) = saved(&tiny(), Dtype::BF16);
+    let [dense, frozen] = both(&checkpoint);
+    assert!(dense.is_dense() && !frozen.is_dense());
+    assert_eq!(
+        frozen.num_params() + frozen.n_fixed_weights(),
+        dense.num_params()
+    );
 }

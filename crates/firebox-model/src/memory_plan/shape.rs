@@ -5,7 +5,7 @@ use crate::classifier::TrainedPart;
 use crate::config::LlamaConfig;
 use crate::lora::{LoraConfig, matches};
 
-/// Rows of logits that the loss holds at once, and how many tensors of that shape.
+/// Rows of logits that the loss holds at once, at most, and how many tensors of that shape.
 const HEAD_ROWS: u64 = 256;
 const HEAD_TENSORS: u64 = 2;
 
@@ -26,8 +26,12 @@ pub struct TrainingShape {
     pub optimizer_bytes: f64,
     /// Whether an average of the trained values is kept.
     pub averages: bool,
+    /// Whether gradients are summed over several ranks, by way of the host.
+    pub several_ranks: bool,
     /// Whether layers are computed again for their gradients.
     pub activation_checkpointing: bool,
+    /// Whether the factors of products are copied to be rounded to f16.
+    pub rounds_to_f16: bool,
     /// Bits of a weight in the decoder's linear layers: 32, or fewer where they stay packed.
     pub linear_bits: f64,
     /// Whether the loss is over the vocabulary, and not over a new head.
@@ -48,9 +52,14 @@ impl TrainingShape {
     /// checkpointing when every layer's input is; the backward pass then frees activations and makes
     /// gradients.
     pub(super) fn moment(&self) -> Vec<(&'static str, u64)> {
-        let layer = self.layer_activations();
         let n_layers = self.config.n_layers as u64;
-        let n_above = n_layers - self.lowest_trained_layer().min(n_layers);
+        let above = self.lowest_trained_layer()..self.config.n_layers;
+        let activations: u64 = above.map(|layer| self.layer_activations(layer)).sum();
+        let layers = 0..self.config.n_layers;
+        let layer = layers
+            .map(|layer| self.layer_activations(layer))
+            .max()
+            .unwrap_or(0);
         let stream = self.n_tokens as u64 * self.config.d_model as u64 * F32;
         // While a layer goes backward, gradients of its activations are in memory as well.
         let passing = layer + 3 * stream + self.unpacked_bytes();
@@ -62,7 +71,7 @@ impl TrainingShape {
         let gradients = self.n_trained() * F32 + twice;
         let (held, at_loss) = match self.activation_checkpointing {
             true => (n_layers * stream, n_layers * stream),
-            false => (0, n_above * layer + passing),
+            false => (0, activations + passing),
         };
         let head = self.head_bytes();
         let start = vec![
@@ -81,17 +90,17 @@ impl TrainingShape {
         }
     }
 
-    /// Of one layer, in bytes: the inputs of both norms, rotated queries and keys, values, what attention
+    /// Of a layer, in bytes: the inputs of both norms, rotated queries and keys, values, what attention
     /// gives, gate and up; the norms' outputs and the product of gate and up where weights that
     /// read them train.
-    fn layer_activations(&self) -> u64 {
+    fn layer_activations(&self, layer: usize) -> u64 {
         let config = &self.config;
         let (q, kv) = (
             config.n_heads * config.head_dim,
             config.n_kv_heads * config.head_dim,
         );
         let always = 2 * config.d_model + 2 * q + 2 * kv + 2 * config.d_ff + config.n_heads;
-        let trains = self.trained_linears();
+        let trains = self.trained_linears(layer);
         let inputs = [
             (&["q_proj", "k_proj", "v_proj"][..], config.d_model),
             (&["gate_proj", "up_proj"], config.d_model),
@@ -102,15 +111,12 @@ impl TrainingShape {
             trained.any(|(name, _)| readers.iter().any(|reader| name.ends_with(reader)))
         });
         let inputs: usize = kept.map(|(_, width)| width).sum();
-        (self.n_tokens * (always + inputs + self.adapter_activations())) as u64 * F32
+        (self.n_tokens * (always + inputs + self.adapter_activations(layer))) as u64 * F32
     }
 
-    /// The linear layers of the lowest decoder layer with any that train, themselves or by an adapter:
-    /// name and shape.
-    fn trained_linears(&self) -> Vec<(String, [usize; 2])> {
-        let mut all = self
-            .config
-            .linear_shapes(self.lowest_trained_layer() as usize);
+    /// The linear layers of a decoder layer that train, themselves or by an adapter: name and shape.
+    fn trained_linears(&self, layer: usize) -> Vec<(String, [usize; 2])> {
+        let mut all = self.config.linear_shapes(layer);
         if let TrainedWeights::Adapter(lora) = &self.trained {
             all.retain(|(name, _)| lora.adapts(name));
         }
@@ -119,7 +125,7 @@ impl TrainingShape {
 
     /// What an adapter adds to a layer, in values a token: the narrow side of each path; DoRA's outputs
     /// before they are scaled; dropped inputs and what dropped them.
-    fn adapter_activations(&self) -> usize {
+    fn adapter_activations(&self, layer: usize) -> usize {
         let TrainedWeights::Adapter(lora) = &self.trained else {
             return 0;
         };
@@ -132,7 +138,7 @@ impl TrainingShape {
             };
             lora.rank + scaled + if drops { 2 * d_in } else { 0 }
         };
-        let adapted = self.trained_linears().into_iter();
+        let adapted = self.trained_linears(layer).into_iter();
         adapted.map(|(_, [d_out, d_in])| of(d_out, d_in)).sum()
     }
 
@@ -151,7 +157,14 @@ impl TrainingShape {
         let rows = HEAD_ROWS.min(self.n_tokens as u64);
         let logits = HEAD_TENSORS * rows * config.vocab_size as u64 * F32;
         let hidden = 2 * self.n_tokens as u64 * config.d_model as u64 * F32;
-        logits + hidden
+        // Rounded in f32: the head, and the gradient of its weight.
+        let n_copies = match (self.rounds_to_f16, self.trains_vocabulary()) {
+            (false, _) => 0,
+            (true, false) => 1,
+            (true, true) => 2,
+        };
+        let rounded = n_copies * (config.vocab_size * config.d_model) as u64 * F32;
+        logits + hidden + rounded
     }
 
     pub(super) fn weight_bytes(&self) -> u64 {
@@ -245,9 +258,9 @@ impl TrainingShape {
         }
     }
 
-    fn lowest_trained_layer(&self) -> u64 {
+    fn lowest_trained_layer(&self) -> usize {
         let n_layers = self.config.n_layers;
-        let lowest = match &self.trained {
+        match &self.trained {
             TrainedWeights::Part(TrainedPart::Head) => n_layers,
             TrainedWeights::Part(TrainedPart::LastLayers(n)) => n_layers - n.min(&n_layers),
             TrainedWeights::Part(TrainedPart::All) => 0,
@@ -259,8 +272,7 @@ impl TrainingShape {
                 };
                 (0..n_layers).find(is_adapted).unwrap_or(n_layers)
             }
-        };
-        lowest as u64
+        }
     }
 }
 

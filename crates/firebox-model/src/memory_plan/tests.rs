@@ -13,7 +13,9 @@ fn shape(trained: TrainedWeights) -> TrainingShape {
         n_accum_steps: 1,
         optimizer_bytes: 8.0,
         averages: false,
+        several_ranks: false,
         activation_checkpointing: false,
+        rounds_to_f16: false,
         linear_bits: 32.0,
         predicts_tokens: true,
     }
@@ -72,6 +74,7 @@ fn less_is_held_for_less() {
     assert!(of(|shape| shape.n_tokens = 256) < base);
     assert!(of(|shape| shape.optimizer_bytes = 2.1) < base);
     assert!(of(|shape| shape.averages = true) > base);
+    assert!(of(|shape| shape.several_ranks = true) > base);
     assert!(of(|shape| shape.n_accum_steps = 2) > base);
     assert!(of(|shape| shape.n_tokens = 4096) > base);
     assert!(total(&lora()) < base);
@@ -110,4 +113,30 @@ fn six_flops_a_weight_and_token_when_all_train() {
         ..full()
     };
     assert_eq!(checkpointed.flops_per_token(), full().flops_per_token());
+}
+
+#[test]
+fn inputs_are_counted_where_something_reads_them_to_train() {
+    let adapted = |targets: &[&str]| {
+        let lora = LoraConfig::new(8, 16.0, targets.iter().copied());
+        shape(TrainedWeights::Adapter(lora))
+    };
+    let activations = |targets: &[&str]| item(&adapted(targets), "activations");
+    // The norm's output is kept once for all that read it; down_proj reads what is wider.
+    let [q, qv, down] = [&["q_proj"][..], &["q_proj", "v_proj"], &["down_proj"]].map(activations);
+    assert_eq!(qv - q, 31 * 1024 * 8 * 4);
+    assert_eq!(down - q, 31 * 1024 * (1536 - 576) * 4);
+    // From layer 15 on: nothing is kept below it.
+    let upper: Vec<String> = (15..30)
+        .map(|i| format!("model.layers.{i}.self_attn.q_proj"))
+        .collect();
+    let upper: Vec<&str> = upper.iter().map(String::as_str).collect();
+    assert!(activations(&upper) < q * 11 / 20);
+    // With a vocabulary that trains, all layers keep what their norms and attention need.
+    let mut whole = adapted(&upper);
+    let TrainedWeights::Adapter(lora) = &mut whole.trained else {
+        unreachable!()
+    };
+    lora.modules_to_save = vec!["embed_tokens".to_owned()];
+    assert!(item(&whole, "activations") > q * 9 / 10);
 }

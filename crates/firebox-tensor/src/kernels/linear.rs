@@ -57,20 +57,38 @@ pub(super) fn matmul(a: Tensor<2>, b: Tensor<2>, precision: MatmulPrecision) -> 
 }
 
 #[cfg(feature = "cpu")]
-mod few_rows {
+pub(super) mod few_rows {
     use burn::tensor::{Tensor, TensorData};
 
     use super::super::flex_op::{host_f32, is_host_f32, values};
+    use super::super::packed_linear::Unpack;
     use crate::host;
 
     /// More rows than this go through gemm.
     const MAX_ROWS: usize = 8;
 
+    fn are_few(x: &Tensor<2>) -> bool {
+        (1..=MAX_ROWS).contains(&x.dims()[0]) && is_host_f32(x)
+    }
+
     /// `None` when this is not a case for this path.
+    pub(in super::super) fn unpacked_linear(
+        x: &Tensor<2>,
+        weight: &impl Unpack,
+    ) -> Option<Tensor<2>> {
+        let [d_out, d_in] = weight.shape();
+        if !are_few(x) || d_in == 0 || d_out == 0 {
+            return None;
+        }
+        let y = weight.few_rows(values(&host_f32(x.clone())))?;
+        let y = TensorData::new(y, [x.dims()[0], d_out]);
+        Some(Tensor::from_data(y, &x.device()))
+    }
+
+    /// As [`unpacked_linear`].
     pub(super) fn linear(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
         let ([rows, d_in], [d_out, _]) = (x.dims(), weight.dims());
-        let empty = rows == 0 || d_in == 0 || d_out == 0;
-        if empty || rows > MAX_ROWS || !is_host_f32(x) || !is_host_f32(weight) {
+        if !are_few(x) || d_in == 0 || d_out == 0 || !is_host_f32(weight) {
             return None;
         }
         let device = x.device();
@@ -97,7 +115,7 @@ mod on_flex {
     use super::MatmulPrecision;
 
     #[derive(Debug, Clone)]
-    struct Linear(MatmulPrecision);
+    pub(super) struct Linear(pub(super) MatmulPrecision);
 
     /// `None` where burn's own product is as good.
     pub(super) fn linear(
@@ -143,10 +161,24 @@ mod on_flex {
 
 #[cfg(all(test, feature = "cpu"))]
 mod tests {
-    use burn::tensor::{Device, Distribution, Tensor};
+    use burn::backend::flex::FlexTensor;
+    use burn::tensor::{Device, Distribution, Tensor, TensorData};
     use proptest::prelude::*;
 
+    use super::super::fused_op::FusedOp;
+
     use super::*;
+
+    #[test]
+    fn an_input_is_kept_only_for_a_weight_that_trains() {
+        let tensor = |shape: [usize; 2]| FlexTensor::from_data(TensorData::ones::<f32, _>(shape));
+        let (x, weight) = (tensor([3, 4]), tensor([2, 4]));
+        let op = on_flex::Linear(MatmulPrecision::F32);
+        for wants_weight in [false, true] {
+            let (_, (_, kept)) = op.forward([&x, &weight], [true, wants_weight]);
+            assert_eq!(kept.is_some(), wants_weight);
+        }
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]

@@ -100,7 +100,10 @@ mod on_flex {
         precision: MatmulPrecision,
     ) -> Option<Tensor<2>> {
         let inputs = [x, weight, &path.a, &path.b];
-        let tracked = is_tracked(&inputs, precision)?;
+        let tracked = inputs.iter().any(|x| x.is_autodiff());
+        if !is_meant(&inputs, tracked, precision) {
+            return None;
+        }
         let scaling = path.scaling as f32;
         apply(
             LoraLinear { scaling, precision },
@@ -116,7 +119,10 @@ mod on_flex {
         precision: MatmulPrecision,
     ) -> Option<Tensor<2>> {
         let inputs = [x, &path.a, &path.b];
-        let tracked = is_tracked(&inputs, precision)?;
+        let tracked = inputs.iter().any(|x| x.is_autodiff());
+        if !is_meant(&inputs, tracked, precision) {
+            return None;
+        }
         let scaling = path.scaling as f32;
         let op = UnpackedLoraLinear {
             layer: LoraLinear { scaling, precision },
@@ -125,12 +131,9 @@ mod on_flex {
         apply(op, inputs.map(|x| Input::new(x, tracked)))
     }
 
-    /// Whether one of them is; `None` where these operations are not meant.
-    fn is_tracked(inputs: &[&Tensor<2>], precision: MatmulPrecision) -> Option<bool> {
+    fn is_meant(inputs: &[&Tensor<2>], tracked: bool, precision: MatmulPrecision) -> bool {
         let is_empty = inputs.iter().any(|x| x.dims().contains(&0));
-        let tracked = inputs.iter().any(|x| x.is_autodiff());
-        let is_meant = !is_empty && (tracked || precision != MatmulPrecision::F32);
-        is_meant.then_some(tracked)
+        !is_empty && (tracked || precision != MatmulPrecision::F32)
     }
 
     /// `x Wᵀ` of narrow factors, times a number.

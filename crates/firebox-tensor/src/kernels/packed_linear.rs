@@ -2,6 +2,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+#[cfg(feature = "cpu")]
+use super::linear::few_rows;
 use super::linear::linear_reference;
 use super::precision::MatmulPrecision;
 use crate::HalfMatrix;
@@ -14,6 +16,12 @@ pub trait Unpack: Clone + std::fmt::Debug + Send + 'static {
 
     /// Its values, row-major.
     fn values(&self) -> Vec<f32>;
+
+    /// `x Wᵀ` for a few rows, with the bits of [`linear`](super::linear) over the values; `None` where
+    /// there is no faster way than to unpack.
+    fn few_rows(&self, _x: &[f32]) -> Option<Vec<f32>> {
+        None
+    }
 }
 
 impl Unpack for PackedMatrix {
@@ -33,6 +41,10 @@ impl Unpack for HalfMatrix {
 
     fn values(&self) -> Vec<f32> {
         self.unpack()
+    }
+
+    fn few_rows(&self, x: &[f32]) -> Option<Vec<f32>> {
+        Some(self.matmul(x))
     }
 }
 
@@ -99,8 +111,14 @@ pub fn unpacked_linear(
         "unpacked_linear: the rows and the weight have one width"
     );
     #[cfg(feature = "cpu")]
-    if let Some(y) = on_flex::unpacked_linear(&x, weight, precision) {
-        return y;
+    {
+        let few = match precision {
+            MatmulPrecision::F32 => few_rows::unpacked_linear(&x, weight),
+            MatmulPrecision::Bf16 | MatmulPrecision::F16 => None,
+        };
+        if let Some(y) = few.or_else(|| on_flex::unpacked_linear(&x, weight, precision)) {
+            return y;
+        }
     }
     let dense = unpacked(weight, &x.device().inner());
     linear_reference(x, dense, precision)

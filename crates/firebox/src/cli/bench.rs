@@ -122,7 +122,11 @@ pub(crate) fn train(globals: &Globals, args: &BenchTrainArgs) -> anyhow::Result<
         model: args.model.clone(),
         adapter: None,
     };
-    let loaded = Trainable::open(globals, &model, Linears::beside(args.mode == Mode::Lora))?;
+    let loaded = Trainable::open(
+        globals,
+        &model,
+        Linears::with_adapter(args.mode == Mode::Lora),
+    )?;
     let model = loaded.model;
     let autocast = Autocast::new(args.precision, &model.device());
     let model = model.with_autocast(autocast);

@@ -39,7 +39,7 @@ pub(crate) fn run(globals: &Globals, args: &FinetuneArgs) -> anyhow::Result<()> 
     let loaded = Trainable::open(
         globals,
         &args.model,
-        Linears::beside(args.mode == Mode::Lora),
+        Linears::with_adapter(args.mode == Mode::Lora),
     )?;
     let written = if args.mode == Mode::Full {
         Written::Model
@@ -115,7 +115,7 @@ fn prepare(model: Llama, args: &FinetuneArgs) -> anyhow::Result<Llama> {
     match args.mode {
         Mode::Lora if model.has_adapter() => Ok(model), // It trains on.
         Mode::Lora => Ok(model.attach_lora(&lora_config(&args.training), args.training.seed)?),
-        Mode::Full if model.is_packed() => Err(UserError(
+        Mode::Full if !model.is_dense() => Err(UserError(
             "--mode full: expected a model with dense weights, found packed ones, which do not train \
              (hint: use --mode lora, or the model as it was before quantizing)"
                 .into(),

@@ -24,7 +24,7 @@ pub(crate) fn run(globals: &Globals, args: &MergeArgs) -> anyhow::Result<()> {
         model: args.model.clone(),
         adapter: None,
     };
-    let loaded = Trainable::open(globals, &model, Linears::Change)?;
+    let loaded = Trainable::open(globals, &model, Linears::Trainable)?;
     save::check_out(&args.out, Written::Model, loaded.files.checkpoint.path())?;
     let parts: anyhow::Result<Vec<(Adapter, f64)>> = args.adapter.iter().map(weighted).collect();
     let adapter = match parts?.as_slice() {

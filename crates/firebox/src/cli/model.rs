@@ -133,17 +133,17 @@ impl TokenizerFiles {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Linears {
     /// They train, or are merged into.
-    Change,
-    /// They stay as they are, beside an adapter, and take less memory for it.
-    Stay,
+    Trainable,
+    /// They stay as they are, and take less memory for it.
+    Frozen,
 }
 
 impl Linears {
-    /// Whether there is an adapter that trains instead.
-    pub(crate) fn beside(adapter: bool) -> Self {
-        match adapter {
-            true => Self::Stay,
-            false => Self::Change,
+    /// An adapter trains instead of them.
+    pub(crate) fn with_adapter(is_there: bool) -> Self {
+        match is_there {
+            true => Self::Frozen,
+            false => Self::Trainable,
         }
     }
 }
@@ -152,8 +152,8 @@ impl ModelFiles {
     /// The decoder itself.
     pub(crate) fn decoder(&self, device: &Device, linears: Linears) -> Result<Llama, ModelError> {
         match linears {
-            Linears::Change => Llama::load(&self.checkpoint, device),
-            Linears::Stay => Llama::load_frozen(&self.checkpoint, device),
+            Linears::Trainable => Llama::load(&self.checkpoint, device),
+            Linears::Frozen => Llama::load_frozen(&self.checkpoint, device),
         }
     }
 
@@ -257,7 +257,7 @@ impl LoadedModel {
         if args.kv_cache != KvFormat::F32 {
             return Err(only_laid_out(&format!("--kv-cache {}", args.kv_cache)));
         }
-        let Loaded { files, model } = Trainable::open(globals, &args.model, Linears::Change)?;
+        let Loaded { files, model } = Trainable::open(globals, &args.model, Linears::Trainable)?;
         let model = model.into();
         Ok(Self { files, model })
     }

@@ -40,7 +40,7 @@ impl HeadInputs {
             return Err(UserError("`model.from`: expected a model, found none".into()).into());
         };
         let files = ModelFiles::open(globals, from)?;
-        let decoder = files.decoder(&device, Linears::beside(settings.adapter.is_some()))?;
+        let decoder = files.decoder(&device, Linears::with_adapter(settings.adapter.is_some()))?;
         let decoder = settings.prepare(decoder)?;
         let (texts, held_out) = texts(globals, &settings.data, head)?;
         let labels = match (head.labels.as_slice(), head.task) {

@@ -167,10 +167,10 @@ fn open_model(
     device: &Device,
 ) -> anyhow::Result<(RunFiles, Llama, String)> {
     let files = ModelFiles::open(globals, from)?;
-    let model = files.decoder(device, Linears::beside(settings.adapter.is_some()))?;
+    let model = files.decoder(device, Linears::with_adapter(settings.adapter.is_some()))?;
     let model = match &settings.adapter {
         Some(adapter) => model.attach_lora(adapter, settings.seed)?,
-        None if model.is_packed() => {
+        None if !model.is_dense() => {
             let text = "`model.from`: expected a model with dense weights, found packed ones, which \
                         do not train (hint: add `[adapter]`)";
             return Err(UserError(text.into()).into());

@@ -56,7 +56,7 @@ impl PreferenceInputs {
         let order = data::order(data.shuffle, settings.seed);
         let batches = Groups::new(pairs, data.batch_size, order)
             .map_err(|error| UserError(format!("read preferences: {error}")))?;
-        let model = files.decoder(&globals.device.open()?, Linears::Stay)?;
+        let model = files.decoder(&globals.device.open()?, Linears::Frozen)?;
         let model = settings
             .prepare(model)?
             .attach_lora(adapter, settings.seed)?;

@@ -46,6 +46,7 @@ impl RunMemory {
         ranks: &Ranks,
     ) -> anyhow::Result<Self> {
         let mut shape = shape(globals, settings)?;
+        shape.several_ranks = ranks.count() > 1;
         if settings.train.shard_optimizer_state {
             shape.optimizer_bytes /= ranks.count() as f64;
         }
@@ -161,7 +162,9 @@ fn shape(globals: &Globals, settings: &TrainSettings) -> anyhow::Result<Training
         n_accum_steps: settings.train.n_accum_steps,
         optimizer_bytes: settings.train.optimizer.state_bytes(),
         averages: settings.train.ema.is_some(),
+        several_ranks: false,
         activation_checkpointing: settings.activation_checkpointing,
+        rounds_to_f16: settings.precision()? == MatmulPrecision::F16,
         linear_bits,
         predicts_tokens: settings.head.is_none(),
     })
@@ -173,9 +176,9 @@ fn sizes(globals: &Globals, settings: &TrainSettings) -> anyhow::Result<(LlamaCo
         (Some(from), _) => {
             let checkpoint = Checkpoint::open(&fetch(globals, from)?)?;
             let config = LlamaConfig::from_hf(checkpoint.config())?;
-            let stays = settings.adapter.as_ref().is_some_and(|adapter| {
-                adapter.init != LoraInit::Pissa && globals.device.open().is_ok_and(|d| is_cpu(&d))
-            });
+            let adapter = settings.adapter.as_ref();
+            let stays = adapter.is_some_and(|adapter| adapter.init != LoraInit::Pissa)
+                && is_cpu(&globals.device.open()?);
             let bits = linear_bits(&checkpoint, &config, stays);
             Ok((config, bits))
         }
@@ -195,7 +198,8 @@ fn sizes(globals: &Globals, settings: &TrainSettings) -> anyhow::Result<(LlamaCo
 /// A packed format of Firebox stays packed, and 16 bits stay 16 where they do not train; everything
 /// else becomes f32.
 fn linear_bits(checkpoint: &Checkpoint, config: &LlamaConfig, stays: bool) -> f64 {
-    match checkpoint.storage("model.layers.0.mlp.up_proj.weight") {
+    let weight = "model.layers.0.mlp.up_proj.weight";
+    match checkpoint.storage(weight) {
         Some(Storage::Packed(_)) => {
             // The embedding is stored beside them, in 16 bits or more.
             let vocabulary = (config.vocab_size * config.d_model) as f64;
@@ -203,7 +207,7 @@ fn linear_bits(checkpoint: &Checkpoint, config: &LlamaConfig, stays: bool) -> f6
             let n_linear = config.n_params() as f64 - vocabulary;
             (8.0 * others / n_linear).clamp(1.0, 16.0)
         }
-        Some(Storage::Plain(Dtype::BF16 | Dtype::F16)) if stays => 16.0,
+        _ if stays && checkpoint.dtype(weight).is_some_and(Dtype::is_half) => 16.0,
         _ => 32.0,
     }
 }
