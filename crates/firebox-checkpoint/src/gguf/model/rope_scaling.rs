@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use super::{meta::Meta, names::Architecture};
 use crate::error::ModelError;
 
+/// Wider heads are no decoder's: a config may claim any width.
+const MAX_HEAD_DIM: usize = 1 << 16;
+
 /// The tensor of Llama 3's factors.
 pub(super) const ROPE_FREQS: &str = "rope_freqs.weight";
 
@@ -75,8 +78,18 @@ impl Llama3Scaling {
         })
     }
 
+    /// The divisors, where they tell what they come from, as whoever reads them must find out.
+    pub(super) fn told_divisors(&self, rope_base: f64, head_dim: usize) -> Option<Vec<f32>> {
+        if head_dim > MAX_HEAD_DIM {
+            return None;
+        }
+        let divisors = self.divisors(rope_base, head_dim);
+        let found = Self::fit(&divisors, &wavelengths(rope_base, head_dim));
+        found.map(|_| divisors)
+    }
+
     /// What the frequency of each rotated pair is divided by, the fastest first.
-    pub(super) fn divisors(&self, rope_base: f64, head_dim: usize) -> Vec<f32> {
+    fn divisors(&self, rope_base: f64, head_dim: usize) -> Vec<f32> {
         let waves = wavelengths(rope_base, head_dim).into_iter();
         waves.map(|wave| self.divisor(wave) as f32).collect()
     }
@@ -109,16 +122,24 @@ impl Llama3Scaling {
         let slope = (s1 - s0) / (x1 - x0);
         let at_zero = s0 - slope * x0; // = -low / (high - low)
         let width = -Self::LOW / at_zero;
-        let fit = Self {
-            factor: near_whole(factor),
-            high_freq_factor: near_whole(Self::LOW + width),
+        let found = Self {
+            factor,
+            high_freq_factor: Self::LOW + width,
             original_context: (slope * width).round(),
         };
-        let fits = waves
-            .iter()
-            .zip(divisors)
-            .all(|(wave, divisor)| (fit.divisor(*wave) / f64::from(*divisor) - 1.0).abs() < 1e-4);
-        (fits && fit.original_context >= 1.0).then_some(fit)
+        let rounded = Self {
+            factor: near_whole(found.factor),
+            high_freq_factor: near_whole(found.high_freq_factor),
+            ..found
+        };
+        let fits = |fit: &Self| {
+            let mut pairs = waves.iter().zip(divisors);
+            fit.original_context >= 1.0
+                && pairs.all(|(wave, divisor)| {
+                    (fit.divisor(*wave) / f64::from(*divisor) - 1.0).abs() < 1e-4
+                })
+        };
+        [rounded, found].into_iter().find(fits)
     }
 
     fn to_json(self) -> Value {

@@ -80,7 +80,7 @@ pub fn write_gguf(
         .iter()
         .map(|(_, planned, _)| planned.clone())
         .collect();
-    let rope_factors = metadata::rope_factors(checkpoint.config(), heads)?;
+    let rope_factors = metadata::rope_factors(checkpoint.config(), architecture, heads)?;
     plan.extend(rope_factors.as_ref().map(|factors| PlannedGguf {
         name: ROPE_FREQS.to_owned(),
         shape: vec![factors.len()],

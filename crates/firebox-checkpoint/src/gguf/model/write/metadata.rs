@@ -92,11 +92,20 @@ pub(super) fn of_config(
     Ok(metadata)
 }
 
-/// What the frequencies of Llama 3's scaling are divided by; `None` for other scalings.
-pub(super) fn rope_factors(config: &Value, heads: Heads) -> Result<Option<Vec<f32>>, WriteError> {
+/// What the frequencies of Llama 3's scaling are divided by; `None` for other scalings, and where
+/// nothing is scaled.
+pub(super) fn rope_factors(
+    config: &Value,
+    architecture: Architecture,
+    heads: Heads,
+) -> Result<Option<Vec<f32>>, WriteError> {
     let scaling = rope_scaling(config);
     if rope_kind(scaling) != Some("llama3") {
         return Ok(None);
+    }
+    if architecture != Architecture::Llama {
+        let expected = "`llama3` in a Llama alone: llama.cpp reads its factors nowhere else";
+        return Err(no_gguf("`rope_scaling`", expected, architecture.name()));
     }
     let positive = |field: &str| match float(scaling, field)? {
         Some(x) if x > 0.0 => Ok(x),
@@ -105,18 +114,24 @@ pub(super) fn rope_factors(config: &Value, heads: Heads) -> Result<Option<Vec<f3
             Err(no_gguf(format!("`{field}`"), "a positive number", &found))
         }
     };
-    let llama3 = Llama3Scaling::new(
-        positive("factor")?,
-        [positive("low_freq_factor")?, positive("high_freq_factor")?],
-        positive("original_max_position_embeddings")?,
-    );
-    let llama3 = llama3.ok_or_else(|| {
+    let factor = positive("factor")?;
+    let (low, high) = (positive("low_freq_factor")?, positive("high_freq_factor")?);
+    let original = positive("original_max_position_embeddings")?;
+    let llama3 = Llama3Scaling::new(factor, [low, high], original).ok_or_else(|| {
         let found = scaling["low_freq_factor"].to_string();
         no_gguf("`low_freq_factor`", "less than `high_freq_factor`", &found)
     })?;
-    Ok(Some(
-        llama3.divisors(rope_base(config)?, head_dim(config, heads)?),
-    ))
+    let (base, head_dim) = (rope_base(config)?, head_dim(config, heads)?);
+    match factor {
+        1.0 => Ok(None),
+        _ => llama3
+            .told_divisors(base, head_dim)
+            .map(Some)
+            .ok_or_else(|| {
+                let expected = "scaling that can be told from its factors";
+                no_gguf("`rope_scaling`", expected, &scaling.to_string())
+            }),
+    }
 }
 
 fn head_dim(config: &Value, heads: Heads) -> Result<usize, WriteError> {

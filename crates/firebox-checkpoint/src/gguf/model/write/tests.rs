@@ -217,3 +217,51 @@ fn scaling_that_makes_no_sense_is_refused() {
         assert!(error.to_string().contains(named), "{error}");
     }
 }
+
+#[test]
+fn factors_that_nobody_could_read_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for (i, (model_type, head_dim, factor, is_written)) in [
+        ("llama", 64, 8.0, true),
+        ("llama", 64, 8.005, true),
+        ("llama", 64, 1.0, true),  // No scaling.
+        ("llama", 16, 8.0, false), // One wave between the bounds tells no line.
+        ("llama", 64, 0.5, false),
+        ("llama", 1 << 20, 8.0, false),
+        ("qwen2", 64, 8.0, false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (hf, file) = (
+            dir.path().join(i.to_string()),
+            dir.path().join(format!("{i}.gguf")),
+        );
+        let mut writer = HfWriter::create(&hf).unwrap();
+        writer.set_config(json!({
+            "model_type": model_type, "hidden_size": 128, "intermediate_size": 32, "vocab_size": 8,
+            "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 16,
+            "head_dim": head_dim, "rope_theta": 500_000.0,
+            "rope_scaling": {
+                "rope_type": "llama3", "factor": factor, "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0, "original_max_position_embeddings": 8192,
+            },
+        }));
+        writer
+            .declare("model.norm.weight", Dtype::F32, &[128])
+            .unwrap();
+        writer
+            .write_tensor("model.norm.weight", &[1.0; 128])
+            .unwrap();
+        writer.finish().unwrap();
+        let written = write_gguf(&Checkpoint::open(&hf).unwrap(), &file, Dtype::F16);
+        assert_eq!(
+            written.is_ok(),
+            is_written,
+            "{model_type} {head_dim} {factor}"
+        );
+        if is_written {
+            Checkpoint::open(&file).unwrap();
+        }
+    }
+}
