@@ -18,6 +18,8 @@ use crate::error::{CheckpointError, WriteError};
 
 /// Of temporary names.
 const SUFFIX: &str = ".tmp";
+/// How often one is made again.
+const MAX_TRIES: usize = 100;
 /// Their random characters.
 const N_RANDOM: usize = 12;
 
@@ -235,18 +237,22 @@ fn place(target: &Path) -> Result<(PathBuf, String), CheckpointError> {
 
 /// Says that a temporary file or directory is being written; waits for whoever is about to delete it.
 fn lock(file: &File) {
-    // Without locks nothing is found to be abandoned either.
-    let _ = file.lock();
+    // Where there are no locks, nothing is found to be abandoned either.
+    while file
+        .lock()
+        .is_err_and(|error| error.kind() == io::ErrorKind::Interrupted)
+    {}
 }
 
 /// What `make` makes and locks, made again where another process deleted it before it was locked.
 fn held<T>(make: impl Fn() -> io::Result<(PathBuf, T)>) -> io::Result<T> {
-    loop {
+    for _ in 0..MAX_TRIES {
         let (path, made) = make()?;
-        if path.exists() {
+        if path.try_exists()? {
             return Ok(made);
         }
     }
+    Err(io::Error::other("temporary names vanish as they are made"))
 }
 
 /// Deletes what killed processes left; whatever does not work is left alone.
@@ -254,14 +260,15 @@ fn delete_abandoned(parent: &Path, prefix: &str) {
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
     for entry in entries {
         let path = entry.path();
-        // Beside the old version of a directory lies the whole new one: the exchange was cut off.
-        if !is_temporary(&entry.file_name(), prefix) || path.with_extension("old").exists() {
+        if !is_temporary(&entry.file_name(), prefix) {
             continue;
         }
         let Ok(file) = File::open(&path) else {
             continue;
         };
-        if file.try_lock().is_ok() {
+        // Beside the old version of a directory lies the whole new one: the exchange was cut off.
+        let is_whole = || path.with_extension("old").exists();
+        if file.try_lock().is_ok() && !is_whole() {
             // The lock is held until it is gone.
             let _ = match entry.file_type() {
                 Ok(kind) if kind.is_dir() => fs::remove_dir_all(&path),

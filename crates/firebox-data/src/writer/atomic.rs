@@ -24,12 +24,9 @@ impl AtomicFile {
         builder.prefix(&prefix).suffix(".tmp");
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // Less the umask.
-        let file = builder.tempfile_in(parent)?;
-        // It is being written: who writes models under the same name leaves it alone.
-        let _ = file.as_file().try_lock();
         Ok(Self {
             target: target.to_path_buf(),
-            file,
+            file: builder.tempfile_in(parent)?,
         })
     }
 
