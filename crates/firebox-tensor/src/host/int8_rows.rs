@@ -151,7 +151,11 @@ fn quantize(x: &[f32], codes: &mut [i8], sums: &mut [i32]) -> (f32, usize) {
         absmax = if is_rounded && x > absmax { x } else { absmax };
         n_outliers += usize::from(!is_rounded);
     }
-    let inverse = if absmax > 0.0 { 127.0 / absmax } else { 0.0 };
+    let mut inverse = 127.0 / absmax;
+    if !inverse.is_finite() {
+        // A row of zeros, or of what is as good as that.
+        (inverse, absmax) = (0.0, 0.0);
+    }
     for (span, sum) in sums.iter_mut().enumerate() {
         let inputs = span * SPAN..x.len().min((span + 1) * SPAN);
         *sum = 0;
@@ -163,7 +167,6 @@ fn quantize(x: &[f32], codes: &mut [i8], sums: &mut [i32]) -> (f32, usize) {
             };
             let rounded =
                 (x * inverse + INTEGER_BITS).to_bits() as i32 - INTEGER_BITS.to_bits() as i32;
-            // Where `inverse` is infinite, a product is no number, or infinite.
             let rounded = rounded.clamp(-127, 127);
             *code = rounded as i8;
             *sum += rounded;
