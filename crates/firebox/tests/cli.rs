@@ -366,8 +366,11 @@ fn conversations_calibrate_as_the_template_writes_them() {
         {"role": "user", "content": "what pumps blood?"},
         {"role": "assistant", "content": "the heart pumps blood"},
     ]});
+    // One without an answer, and a text among them.
+    let question = json!({"messages": [{"role": "user", "content": "what pumps blood?"}]});
+    let text = json!({"text": "the heart pumps blood through the body"});
     let chats = dir.path().join("chats.jsonl");
-    fs::write(&chats, format!("{chat}\n").repeat(12)).unwrap();
+    fs::write(&chats, format!("{chat}\n{question}\n{text}\n").repeat(12)).unwrap();
     let out = dir.path().join("packed");
     let (base, chats, out) = (
         base.to_str().unwrap(),

@@ -244,7 +244,12 @@ pub(crate) fn read_ids(
         }
         let mut ids = match record? {
             Record::Text(text) => files.tokenizer.encode_document(&text.training_text())?,
-            Record::Chat(messages) => encode_chat(files, &messages)?.input_ids,
+            Record::Chat(messages) => {
+                let template = needed(files.chat_template.as_ref())?;
+                files
+                    .tokenizer
+                    .encode(&template.render(&messages, false)?)?
+            }
         };
         ids.truncate(limits.seq.min(n_left));
         n_left -= ids.len();
@@ -325,12 +330,6 @@ pub(crate) fn encode_chats(
         .iter()
         .map(|messages| Ok(firebox_data::encode_chat(tokenizer, template, messages)?))
         .collect()
-}
-
-fn encode_chat(files: &ModelFiles, messages: &[Message]) -> anyhow::Result<Example> {
-    let template = needed(files.chat_template.as_ref())?;
-    let example = firebox_data::encode_chat(&files.tokenizer, template, messages);
-    Ok(example?)
 }
 
 fn needed(template: Option<&ChatTemplate>) -> Result<&ChatTemplate, UserError> {

@@ -177,8 +177,9 @@ fn sizes(globals: &Globals, settings: &TrainSettings) -> anyhow::Result<(LlamaCo
             let checkpoint = Checkpoint::open(&fetch(globals, from)?)?;
             let config = LlamaConfig::from_hf(checkpoint.config())?;
             let adapter = settings.adapter.as_ref();
+            // A device that is not here, where a plan is made for another machine, is no CPU.
             let stays = adapter.is_some_and(|adapter| adapter.init != LoraInit::Pissa)
-                && is_cpu(&globals.device.open()?);
+                && globals.device.open().is_ok_and(|device| is_cpu(&device));
             let bits = linear_bits(&checkpoint, &config, stays);
             Ok((config, bits))
         }
