@@ -134,7 +134,10 @@ impl Mlp {
 
 #[test]
 fn weights_and_gradients_stay_f32_and_regions_nest() {
-    let device = Device::flex().autodiff();
+    let device = Device::flex();
+    // An input of the gate near 0 that rounding turns over would move a gradient further.
+    device.seed(7);
+    let device = device.autodiff();
     let layer = |d_in, d_out| LinearConfig::new(d_in, d_out).init(&device);
     let model = Mlp {
         layers: [layer(8, 16), layer(16, 4)],
