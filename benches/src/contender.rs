@@ -11,6 +11,11 @@ use serde_json::Value;
 use crate::ensure_exists;
 use crate::linear;
 
+/// `command!["a", path, 3.to_string()]`: the parts as they are handed to the system.
+macro_rules! command {
+    ($($part:expr),* $(,)?) => { vec![$(OsString::from($part)),*] };
+}
+
 /// What is timed, always in tokens per second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -65,6 +70,19 @@ impl Workload {
             n_seq_tokens: 128,
             n_steps: 6,
         }
+    }
+
+    /// The command with how much it trains, which every trainer is told in the same words.
+    fn trained_by(&self, mut command: Vec<OsString>) -> Vec<OsString> {
+        command.extend(command![
+            "--batch",
+            self.batch_size.to_string(),
+            "--seq",
+            self.n_seq_tokens.to_string(),
+            "--steps",
+            self.n_steps.to_string(),
+        ]);
+        command
     }
 
     /// The least that runs.
@@ -182,11 +200,6 @@ pub(crate) fn contenders(
     all
 }
 
-/// `command!["a", path, 3.to_string()]`: the parts as they are handed to the system.
-macro_rules! command {
-    ($($part:expr),* $(,)?) => { vec![$(OsString::from($part)),*] };
-}
-
 /// A form of the model.
 struct Form<'a> {
     name: &'a str,
@@ -202,7 +215,7 @@ fn firebox_training(
     workload: &Workload,
 ) -> [Job; 2] {
     let train = |mode: &str, metric| Job {
-        command: command![
+        command: workload.trained_by(command![
             firebox,
             "bench",
             "train",
@@ -210,18 +223,12 @@ fn firebox_training(
             model,
             "--mode",
             mode,
-            "--batch",
-            workload.batch_size.to_string(),
-            "--seq",
-            workload.n_seq_tokens.to_string(),
-            "--steps",
-            workload.n_steps.to_string(),
             "--precision",
             precision,
             "--threads",
             n_threads.to_string(),
             "--json",
-        ],
+        ]),
         fields: vec![(metric, Field("/tokens_per_s"))],
     };
     [
@@ -318,17 +325,7 @@ fn burn_lora(firebox: &Path, n_threads: usize, workload: &Workload) -> Contender
     let program = firebox.with_file_name("examples").join("burn_lora");
     let threads = format!("RAYON_NUM_THREADS={n_threads}");
     let job = Job {
-        command: command![
-            "env",
-            threads,
-            &program,
-            "--batch",
-            workload.batch_size.to_string(),
-            "--seq",
-            workload.n_seq_tokens.to_string(),
-            "--steps",
-            workload.n_steps.to_string(),
-        ],
+        command: workload.trained_by(command!["env", threads, &program]),
         fields: vec![(Metric::TrainLora, Field("/tokens_per_s"))],
     };
     Contender {
@@ -350,7 +347,7 @@ fn torch_contender(
         .join("peers")
         .join("bench_torch.py");
     let job = |what: &str, fields| Job {
-        command: command![
+        command: workload.trained_by(command![
             &python,
             &script,
             model,
@@ -363,13 +360,7 @@ fn torch_contender(
             workload.n_prompt_tokens.to_string(),
             "--new-tokens",
             workload.n_new_tokens.to_string(),
-            "--batch",
-            workload.batch_size.to_string(),
-            "--seq",
-            workload.n_seq_tokens.to_string(),
-            "--steps",
-            workload.n_steps.to_string(),
-        ],
+        ]),
         fields,
     };
     let inference = vec![

@@ -18,10 +18,10 @@ use crate::error::{CheckpointError, WriteError};
 
 /// Of temporary names.
 const SUFFIX: &str = ".tmp";
-/// How often one is made again.
-const MAX_TRIES: usize = 100;
 /// Their random characters.
 const N_RANDOM: usize = 12;
+/// How often one is made, where others delete it at once.
+const MAX_TRIES: usize = 100;
 
 /// Writes `bytes` to `path`, replacing what was there.
 ///
@@ -252,7 +252,10 @@ fn held<T>(make: impl Fn() -> io::Result<(PathBuf, T)>) -> io::Result<T> {
             return Ok(made);
         }
     }
-    Err(io::Error::other("temporary names vanish as they are made"))
+    Err(io::Error::other(format!(
+        "expected a temporary name beside it to stay, found {MAX_TRIES} deleted as they were made (hint: \
+         does something else clean this folder?)"
+    )))
 }
 
 /// Deletes what killed processes left; whatever does not work is left alone.

@@ -153,7 +153,7 @@ impl SequenceClassifier {
         if n_trained > 0 && !self.decoder.is_dense() {
             return Err(ModelError::Head {
                 what: "expected dense layers to train, found packed or frozen ones".into(),
-                hint: "train the head alone or an adapter, or take the model as it was before quantizing",
+                hint: "train the head alone or an adapter; or `Llama::load` the model as it was before quantizing",
             });
         }
         let mut model = match part {

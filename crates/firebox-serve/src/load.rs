@@ -106,7 +106,9 @@ pub enum LoadError {
         source: io::Error,
     },
     /// Authorities without a use.
-    #[error("`{found}`: expected `https://` with authorities for certificates")]
+    #[error(
+        "`{found}`: expected `https://` with authorities (hint: `http://` has no certificates; leave them out)"
+    )]
     NoTls {
         /// The server.
         found: String,

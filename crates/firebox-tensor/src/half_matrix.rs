@@ -109,7 +109,7 @@ impl HalfFormat {
         match self {
             Self::Bf16 => {
                 for (value, bits) in values.iter_mut().zip(bits) {
-                    *value = f32::from_bits(u32::from(*bits) << 16);
+                    *value = Self::Bf16.value(*bits);
                 }
             }
             Self::F16 => bits.reinterpret_cast::<f16>().convert_to_f32_slice(values),

@@ -53,13 +53,11 @@ impl TrainingShape {
     /// gradients.
     pub(super) fn moment(&self) -> Vec<(&'static str, u64)> {
         let n_layers = self.config.n_layers as u64;
-        let above = self.lowest_trained_layer()..self.config.n_layers;
-        let activations: u64 = above.map(|layer| self.layer_activations(layer)).sum();
-        let layers = 0..self.config.n_layers;
-        let layer = layers
+        let layers: Vec<u64> = (0..self.config.n_layers)
             .map(|layer| self.layer_activations(layer))
-            .max()
-            .unwrap_or(0);
+            .collect();
+        let activations: u64 = layers[self.lowest_trained_layer()..].iter().sum();
+        let layer = layers.into_iter().max().unwrap_or(0);
         let stream = self.n_tokens as u64 * self.config.d_model as u64 * F32;
         // While a layer goes backward, gradients of its activations are in memory as well.
         let passing = layer + 3 * stream + self.unpacked_bytes();

@@ -47,8 +47,10 @@ pub(crate) fn n_spans(n_in: usize) -> usize {
     n_in.div_ceil(SPAN)
 }
 
-fn is_outlier(x: f32) -> bool {
-    x.abs() >= INT8_OUTLIERS_FROM || x.is_nan()
+/// All others are outliers, also what is no number.
+#[inline(always)]
+fn is_rounded(x: f32) -> bool {
+    x.abs() < INT8_OUTLIERS_FROM
 }
 
 impl Int8Rows {
@@ -88,7 +90,7 @@ impl Int8Rows {
         for (end, row) in self.ends.iter_mut().zip(x.chunks_exact(n_in)) {
             if *end > 0 {
                 let columns = row.iter().enumerate();
-                let found = columns.filter(|(_, x)| is_outlier(**x));
+                let found = columns.filter(|(_, x)| !is_rounded(**x));
                 self.outliers.extend(found.map(|(column, value)| Outlier {
                     column,
                     value: *value,
@@ -146,10 +148,9 @@ fn quantize(x: &[f32], codes: &mut [i8], sums: &mut [i32]) -> (f32, usize) {
     const INTEGER_BITS: f32 = 12_582_912.0;
     let (mut absmax, mut n_outliers) = (0.0_f32, 0);
     for x in x {
-        let x = x.abs();
-        let is_rounded = x < INT8_OUTLIERS_FROM;
-        absmax = if is_rounded && x > absmax { x } else { absmax };
-        n_outliers += usize::from(!is_rounded);
+        let is_larger = is_rounded(*x) && x.abs() > absmax;
+        absmax = if is_larger { x.abs() } else { absmax };
+        n_outliers += usize::from(!is_rounded(*x));
     }
     let mut inverse = 127.0 / absmax;
     if !inverse.is_finite() {
@@ -160,11 +161,7 @@ fn quantize(x: &[f32], codes: &mut [i8], sums: &mut [i32]) -> (f32, usize) {
         let inputs = span * SPAN..x.len().min((span + 1) * SPAN);
         *sum = 0;
         for (code, x) in codes[inputs.clone()].iter_mut().zip(&x[inputs]) {
-            let x = if x.abs() < INT8_OUTLIERS_FROM {
-                *x
-            } else {
-                0.0
-            };
+            let x = if is_rounded(*x) { *x } else { 0.0 };
             let rounded =
                 (x * inverse + INTEGER_BITS).to_bits() as i32 - INTEGER_BITS.to_bits() as i32;
             let rounded = rounded.clamp(-127, 127);

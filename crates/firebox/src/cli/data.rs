@@ -334,7 +334,9 @@ pub(crate) fn encode_chats(
 
 fn needed(template: Option<&ChatTemplate>) -> Result<&ChatTemplate, UserError> {
     template.ok_or_else(|| {
-        UserError("encode conversations: expected a model with a chat template, found none".into())
+        let text = "encode conversations: expected a model with a chat template, found none (hint: an \
+                    instruct model has one; or give texts)";
+        UserError(text.into())
     })
 }
 

@@ -1,5 +1,5 @@
 use firebox_tensor::packed::{PackedFormat, PackedMatrix};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::{HfWriter, gguf::test_file::tiny_llama};
@@ -147,6 +147,23 @@ fn what_llama_cpp_does_not_know_is_named() {
     );
 }
 
+/// A directory with these settings beside the usual ones, and little else.
+fn rotary_model(path: &Path, settings: &Value) -> Checkpoint {
+    let mut config = json!({
+        "model_type": "llama", "hidden_size": 128, "intermediate_size": 32, "vocab_size": 8,
+        "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 16,
+    });
+    let settings = settings.as_object().unwrap().clone();
+    config.as_object_mut().unwrap().extend(settings);
+    let (name, width) = ("model.norm.weight", 128);
+    let mut writer = HfWriter::create(path).unwrap();
+    writer.set_config(config);
+    writer.declare(name, Dtype::F32, &[width]).unwrap();
+    writer.write_tensor(name, &vec![1.0; width]).unwrap();
+    writer.finish().unwrap();
+    Checkpoint::open(path).unwrap()
+}
+
 #[test]
 fn rotary_settings_come_back_from_either_place_of_the_config() {
     let dir = tempfile::tempdir().unwrap();
@@ -163,24 +180,7 @@ fn rotary_settings_come_back_from_either_place_of_the_config() {
             dir.path().join(name),
             dir.path().join(format!("{name}.gguf")),
         );
-        let mut config = json!({
-            "model_type": "llama", "hidden_size": 128, "intermediate_size": 32, "vocab_size": 8,
-            "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 16,
-        });
-        config
-            .as_object_mut()
-            .unwrap()
-            .extend(rope.as_object().unwrap().clone());
-        let mut writer = HfWriter::create(&hf).unwrap();
-        writer.set_config(config);
-        writer
-            .declare("model.norm.weight", Dtype::F32, &[128])
-            .unwrap();
-        writer
-            .write_tensor("model.norm.weight", &[1.0; 128])
-            .unwrap();
-        writer.finish().unwrap();
-        write_gguf(&Checkpoint::open(&hf).unwrap(), &file, Dtype::F16).unwrap();
+        write_gguf(&rotary_model(&hf, &rope), &file, Dtype::F16).unwrap();
         let read = Checkpoint::open(&file).unwrap();
         assert_eq!(read.config()["rope_theta"], json!(500_000.0), "{name}");
         assert_eq!(read.config()["rope_scaling"], scaling, "{name}");
@@ -196,24 +196,12 @@ fn scaling_that_makes_no_sense_is_refused() {
         .enumerate()
     {
         let hf = dir.path().join(i.to_string());
-        let mut writer = HfWriter::create(&hf).unwrap();
-        writer.set_config(json!({
-            "model_type": "llama", "hidden_size": 128, "intermediate_size": 32, "vocab_size": 8,
-            "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 16,
-            "rope_scaling": {
-                "rope_type": "llama3", "factor": 8.0, "low_freq_factor": low, "high_freq_factor": high,
-                "original_max_position_embeddings": 8192,
-            },
-        }));
-        writer
-            .declare("model.norm.weight", Dtype::F32, &[128])
-            .unwrap();
-        writer
-            .write_tensor("model.norm.weight", &[1.0; 128])
-            .unwrap();
-        writer.finish().unwrap();
+        let rope = json!({"rope_scaling": {
+            "rope_type": "llama3", "factor": 8.0, "low_freq_factor": low, "high_freq_factor": high,
+            "original_max_position_embeddings": 8192,
+        }});
         let out = dir.path().join("x.gguf");
-        let error = write_gguf(&Checkpoint::open(&hf).unwrap(), &out, Dtype::F16).unwrap_err();
+        let error = write_gguf(&rotary_model(&hf, &rope), &out, Dtype::F16).unwrap_err();
         assert!(error.to_string().contains(named), "{error}");
     }
 }
@@ -237,24 +225,14 @@ fn factors_that_nobody_could_read_are_refused() {
             dir.path().join(i.to_string()),
             dir.path().join(format!("{i}.gguf")),
         );
-        let mut writer = HfWriter::create(&hf).unwrap();
-        writer.set_config(json!({
-            "model_type": model_type, "hidden_size": 128, "intermediate_size": 32, "vocab_size": 8,
-            "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 16,
-            "head_dim": head_dim, "rope_theta": 500_000.0,
+        let rope = json!({
+            "model_type": model_type, "head_dim": head_dim, "rope_theta": 500_000.0,
             "rope_scaling": {
                 "rope_type": "llama3", "factor": factor, "low_freq_factor": 1.0,
                 "high_freq_factor": 4.0, "original_max_position_embeddings": 8192,
             },
-        }));
-        writer
-            .declare("model.norm.weight", Dtype::F32, &[128])
-            .unwrap();
-        writer
-            .write_tensor("model.norm.weight", &[1.0; 128])
-            .unwrap();
-        writer.finish().unwrap();
-        let written = write_gguf(&Checkpoint::open(&hf).unwrap(), &file, Dtype::F16);
+        });
+        let written = write_gguf(&rotary_model(&hf, &rope), &file, Dtype::F16);
         assert_eq!(
             written.is_ok(),
             is_written,
