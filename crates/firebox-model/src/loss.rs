@@ -3,8 +3,8 @@
 use burn::tensor::{Int, Tensor, TensorData};
 
 use firebox_tensor::kernels::{
-    MatmulPrecision, add_outer, add_rows, embedding, gradient_source, in_pool, linear, product,
-    softmax_nll,
+    MatmulPrecision, add_outer, add_rows, embedding, gradient_source, in_pool, linear, outer,
+    product, softmax_nll,
 };
 
 use crate::attention::Positions;
@@ -13,10 +13,8 @@ use crate::generate::PREFILL_CHUNK;
 use crate::kv_cache::KvCache;
 use crate::llama::Llama;
 
-/// Rows of logits held at once.
-const CHUNK_ROWS: usize = 128;
-/// The same where the head is rounded to bf16 for every chunk.
-const BF16_CHUNK_ROWS: usize = 256;
+/// Rows of logits held at once: the head is brought near the processor for each such chunk anew.
+const CHUNK_ROWS: usize = 256;
 /// A label with this value carries no loss.
 pub const IGNORE: i64 = -100;
 
@@ -220,13 +218,9 @@ fn head_loss(
     let n = targets.len();
     let mut nll = Vec::with_capacity(n);
     let mut d_hidden = Vec::new();
-    let mut d_weight = weight_tracked.then(|| weight.zeros_like());
-    let chunk_rows = match precision {
-        MatmulPrecision::F32 | MatmulPrecision::F16 => CHUNK_ROWS,
-        MatmulPrecision::Bf16 => BF16_CHUNK_ROWS,
-    };
-    for start in (0..n).step_by(chunk_rows) {
-        let rows = chunk_rows.min(n - start);
+    let mut d_weight = None;
+    for start in (0..n).step_by(CHUNK_ROWS) {
+        let rows = CHUNK_ROWS.min(n - start);
         let h = hidden.clone().narrow(0, start, rows); // [rows, d_model]
         let logits = linear(h.clone(), weight.clone(), precision); // [rows, vocab]
         let indices: Vec<usize> = targets[start..start + rows]
@@ -244,10 +238,14 @@ fn head_loss(
             let expected = product(chunk.exp.clone(), weight.clone(), precision) * scale.clone(); // [rows, d_model]
             d_hidden.push(expected - at_target);
         }
-        d_weight = d_weight.map(|sum| {
-            let sum = add_outer(sum, chunk.exp, h.clone() * scale, precision); // [vocab, d_model]
-            add_rows(sum, &indices, h.div_scalar(-(n as f64)))
-        });
+        if weight_tracked {
+            let h_scaled = h.clone() * scale;
+            let sum = match d_weight {
+                None => outer(chunk.exp, h_scaled, precision), // [vocab, d_model]
+                Some(sum) => add_outer(sum, chunk.exp, h_scaled, precision),
+            };
+            d_weight = Some(add_rows(sum, &indices, h.div_scalar(-(n as f64))));
+        }
     }
     let d_hidden = hidden_tracked.then(|| Tensor::cat(d_hidden, 0));
     HeadLoss {

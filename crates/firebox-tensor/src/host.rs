@@ -30,6 +30,8 @@ mod bucketize;
 mod code_planes;
 mod dense_panel;
 mod encoder_attention;
+#[cfg(feature = "cpu")]
+mod f32_products;
 mod few_rows;
 mod filled;
 mod float_matmul;
@@ -51,6 +53,7 @@ mod kv_int4;
 mod kv_page;
 mod kv_write;
 mod layer_norm;
+mod left_rows;
 mod level;
 mod math;
 mod nf4_dot;
@@ -76,9 +79,10 @@ pub use attention::{Segment, attend, attend_and_sum};
 pub use attention_backward::{AttentionGradient, attend_backward};
 pub use bf16_products::{bf16_add_outer, bf16_matmul, bf16_matmul_transposed};
 pub use encoder_attention::{EncoderRows, attend_within};
+#[cfg(feature = "cpu")]
+pub use f32_products::{add_matmul, add_outer, matmul, matmul_transposed, outer};
 pub use few_rows::few_rows;
 pub use filled::{copied, zeros};
-pub use float_matmul::{add_outer, add_product};
 pub use gelu::gelu;
 pub use kv_format::{KvFormat, UnknownKvFormat};
 pub use kv_page::{AttentionShape, KvPage};

@@ -28,7 +28,7 @@ pub use gradient_source::gradient_source;
 pub use linear::linear;
 pub use lora_linear::{LoraPath, lora_linear, unpacked_lora_linear};
 pub use on_gradient::{GradientHook, on_gradient};
-pub use outer::{add_outer, product};
+pub use outer::{add_outer, outer, product};
 pub use packed_linear::{PackedOnDevice, Unpack, unpacked, unpacked_linear};
 pub use pool::{in_pool, is_cpu};
 pub use precision::{MatmulPrecision, UnknownPrecision};

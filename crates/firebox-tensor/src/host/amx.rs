@@ -18,9 +18,9 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use super::dense_panel::{PairPanels, StridedPanel};
-use super::float_matmul::LeftRows;
 use super::float_tile::Out;
 use super::gemm::{Product, TileTask, for_each_task, with_panel};
+use super::left_rows::LeftRows;
 use super::level::SimdLevel;
 use super::panel_matrix::Start;
 use super::simd::{Kernel, Simd, dispatch};

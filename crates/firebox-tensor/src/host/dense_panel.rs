@@ -5,10 +5,17 @@
     reason = "weights are read through pointers in the innermost loop"
 )]
 
+use std::ops::Range;
+
 use bytemuck::Pod;
 
-use super::float_panel::{FloatPanel, FloatWeights};
+use super::float_panel::{FloatPanel, FloatWeights, PanelCopy};
+use super::gemm::FEW_ROWS;
 use super::simd::Simd;
+
+/// Values from one row to the next above which rows lie apart: each has a page of memory of its own, or
+/// shares the first cache's sets with the others.
+const FAR: usize = 128;
 
 /// Rows of f32 (or pairs of bf16), two vectors wide; `stride` values from one to the next.
 #[derive(Clone, Copy)]
@@ -121,8 +128,15 @@ impl<X: Multiplied> FloatWeights for Panels<'_, X> {
     const MULTIPLIES_BF16: bool = X::IS_BF16_PAIR;
 
     #[inline(always)]
-    unsafe fn panel<S: Simd>(&self, _: S, index: usize) -> StridedPanel<X> {
-        self.at(index, 2 * S::LANES)
+    unsafe fn panel<S: Simd>(
+        &self,
+        _: S,
+        index: usize,
+        inputs: Range<usize>,
+        _: usize,
+        _: &mut PanelCopy,
+    ) -> (StridedPanel<X>, usize) {
+        (self.at(index, 2 * S::LANES), inputs.start)
     }
 }
 
@@ -193,7 +207,36 @@ impl<X: Multiplied> FloatWeights for RowMajor<'_, X> {
     const MULTIPLIES_BF16: bool = X::IS_BF16_PAIR;
 
     #[inline(always)]
-    unsafe fn panel<S: Simd>(&self, _: S, index: usize) -> StridedPanel<X> {
-        self.at(index, 2 * S::LANES)
+    unsafe fn panel<S: Simd>(
+        &self,
+        s: S,
+        index: usize,
+        inputs: Range<usize>,
+        n_rows: usize,
+        copy: &mut PanelCopy,
+    ) -> (StridedPanel<X>, usize) {
+        let width = 2 * S::LANES;
+        let panel = self.at(index, width);
+        if n_rows <= FEW_ROWS || panel.stride <= FAR {
+            return (panel, inputs.start);
+        }
+        let copied = copy.values::<X>(inputs.len() * width);
+        for (k, to) in inputs.zip(copied.chunks_exact_mut(width)) {
+            // SAFETY: the panel has a row `k`, says the caller; two vectors, of four bytes a lane.
+            unsafe {
+                let from = panel.values.add(k * panel.stride).cast();
+                let to = to.as_mut_ptr().cast();
+                s.store(to, s.load(from));
+                s.store(to.add(S::LANES), s.load(from.add(S::LANES)));
+            }
+        }
+        let values = copied.as_ptr();
+        (
+            StridedPanel {
+                values,
+                stride: width,
+            },
+            0,
+        )
     }
 }

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use super::dense_panel::RowMajor;
-use super::float_matmul::{LeftRows, float_product_alone};
+use super::float_matmul::few_rows_product_alone;
 use super::gemm::{FEW_ROWS, Product, panel_width};
 use super::level::SimdLevel;
 use super::math::exp;
@@ -120,9 +120,8 @@ impl Head<'_> {
             let n = queries.len();
             self.copy_queries(queries, &mut buffers.queries);
             buffers.scores.resize(n * n_filled, 0.0);
-            let left = LeftRows::Rows(&buffers.queries);
             let scores = Product::new(&mut buffers.scores, n_filled, [n, n_filled], Start::Zero);
-            float_product_alone(self.level, left, head_dim, &keys, &scores);
+            few_rows_product_alone(self.level, &buffers.queries, head_dim, &keys, &scores);
             let softmax = Softmax {
                 scores: &mut buffers.scores,
                 n_tokens,
@@ -131,9 +130,8 @@ impl Head<'_> {
             };
             dispatch(self.level, softmax);
             buffers.mixed.resize(n * head_dim, 0.0);
-            let left = LeftRows::Rows(&buffers.scores);
             let mixed = Product::new(&mut buffers.mixed, head_dim, [n, head_dim], Start::Zero);
-            float_product_alone(self.level, left, n_filled, &values, &mixed);
+            few_rows_product_alone(self.level, &buffers.scores, n_filled, &values, &mixed);
             let rows = buffers.mixed.chunks_exact(head_dim);
             for (i, (row, inverse)) in rows.zip(&buffers.inverse_sums).enumerate() {
                 let width = self.rows.n_heads * head_dim;

@@ -7,8 +7,12 @@
     reason = "weights are read through pointers in the innermost loop"
 )]
 
+use std::ops::Range;
+
 use bytemuck::Pod;
 
+use super::float_matmul::BLOCK_DEPTH;
+use super::gemm::TILE_WIDTH;
 use super::simd::Simd;
 
 /// Inputs of one block of NF4 or FP4.
@@ -59,11 +63,35 @@ pub(crate) trait FloatWeights: Sync {
     /// See [`Kernel::MULTIPLIES_BF16`](super::simd::Kernel::MULTIPLIES_BF16).
     const MULTIPLIES_BF16: bool = false;
 
-    /// The panel of outputs `2 * LANES * index ..`.
+    /// The panel of outputs `2 * LANES * index ..`, good for inputs `inputs`, at most [`BLOCK_DEPTH`], and
+    /// the number that the first of them has in it. `copy` is for weights that lie apart, so that
+    /// `n_rows` rows find them near.
     ///
     /// # Safety
-    /// There is such a panel, laid out for `S`.
-    unsafe fn panel<S: Simd>(&self, s: S, index: usize) -> Self::Panel<S>;
+    /// There is such a panel, laid out for `S`, and it has these inputs.
+    unsafe fn panel<S: Simd>(
+        &self,
+        s: S,
+        index: usize,
+        inputs: Range<usize>,
+        n_rows: usize,
+        copy: &mut PanelCopy,
+    ) -> (Self::Panel<S>, usize);
+}
+
+/// Room for a block of a panel of any level.
+#[repr(align(64))]
+pub(crate) struct PanelCopy([u32; BLOCK_DEPTH * TILE_WIDTH]);
+
+impl PanelCopy {
+    pub(crate) fn new() -> Self {
+        Self([0; BLOCK_DEPTH * TILE_WIDTH])
+    }
+
+    /// Room for `n` values of four bytes.
+    pub(crate) fn values<X: Pod>(&mut self, n: usize) -> &mut [X] {
+        bytemuck::cast_slice_mut(&mut self.0[..n])
+    }
 }
 
 /// bf16 or f16 weights, `[panels, in, 2 * LANES]`.
@@ -84,11 +112,18 @@ impl<const BF16: bool> FloatWeights for HalfWeights<'_, BF16> {
     type Panel<S: Simd> = HalfPanel<BF16>;
 
     #[inline(always)]
-    unsafe fn panel<S: Simd>(&self, _: S, index: usize) -> HalfPanel<BF16> {
+    unsafe fn panel<S: Simd>(
+        &self,
+        _: S,
+        index: usize,
+        inputs: Range<usize>,
+        _: usize,
+        _: &mut PanelCopy,
+    ) -> (HalfPanel<BF16>, usize) {
         let stride = 2 * S::LANES;
         // SAFETY: there is such a panel, says the caller.
         let values = unsafe { self.values.as_ptr().add(index * self.n_in * stride) };
-        HalfPanel { values, stride }
+        (HalfPanel { values, stride }, inputs.start)
     }
 }
 
@@ -148,15 +183,23 @@ impl FloatWeights for Int8Weights<'_> {
     type Panel<S: Simd> = Int8Panel<S::F>;
 
     #[inline(always)]
-    unsafe fn panel<S: Simd>(&self, s: S, index: usize) -> Int8Panel<S::F> {
+    unsafe fn panel<S: Simd>(
+        &self,
+        s: S,
+        index: usize,
+        inputs: Range<usize>,
+        _: usize,
+        _: &mut PanelCopy,
+    ) -> (Int8Panel<S::F>, usize) {
         let width = 2 * S::LANES;
         // SAFETY: there is such a panel, says the caller.
         unsafe {
             let scales = self.scales.as_ptr().add(index * width);
-            Int8Panel {
+            let panel = Int8Panel {
                 codes: self.codes.as_ptr().add(index * self.n_in * width),
                 scales: [s.load(scales), s.load(scales.add(S::LANES))],
-            }
+            };
+            (panel, inputs.start)
         }
     }
 }
@@ -198,18 +241,26 @@ impl FloatWeights for Codebook4Weights<'_> {
     type Panel<S: Simd> = Codebook4Panel;
 
     #[inline(always)]
-    unsafe fn panel<S: Simd>(&self, _: S, index: usize) -> Codebook4Panel {
+    unsafe fn panel<S: Simd>(
+        &self,
+        _: S,
+        index: usize,
+        inputs: Range<usize>,
+        _: usize,
+        _: &mut PanelCopy,
+    ) -> (Codebook4Panel, usize) {
         let width = 2 * S::LANES;
         // SAFETY: there is such a panel, says the caller.
         unsafe {
-            Codebook4Panel {
+            let panel = Codebook4Panel {
                 levels: self.levels,
                 codes: self.codes.as_ptr().add(index * self.n_in / 2 * width),
                 scales: self
                     .scales
                     .as_ptr()
                     .add(index * (self.n_in / NF4_BLOCK) * width),
-            }
+            };
+            (panel, inputs.start)
         }
     }
 }

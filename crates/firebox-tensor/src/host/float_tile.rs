@@ -43,8 +43,8 @@ pub(crate) struct Depth {
     pub(crate) n: usize,
 }
 
-/// `n_rows` rows times one panel: each output is `((start + x₀w₀) + x₁w₁) + …`, one after the
-/// other, whatever the number of rows and wherever the depth is cut.
+/// `n_rows` rows times one panel: each output is `(x₀w₀ + x₁w₁) + …`, one after the other, whatever
+/// the number of rows, and then added to what is there, if it is to be.
 ///
 /// # Safety
 /// The left factor has `n_rows` rows of `depth.n`, the panel reaches to the depth's end, and the
@@ -100,12 +100,6 @@ unsafe fn tile<S: Simd, P: FloatPanel<S>, const ROWS: usize>(
     let mut sums = [[s.splat(0.0); 2]; ROWS];
     // SAFETY: every address below is of an element that the caller vouches for.
     unsafe {
-        if start == Start::Accumulate {
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let out = out.values.add(row * out.stride);
-                *sums = [s.load(out), s.load(out.add(S::LANES))];
-            }
-        }
         for k in 0..depth.n {
             let weights = panel.load(s, depth.first + k);
             let column = left.values.add(k * left.depth_stride);
@@ -116,9 +110,14 @@ unsafe fn tile<S: Simd, P: FloatPanel<S>, const ROWS: usize>(
             }
         }
         for (row, sums) in sums.into_iter().enumerate() {
-            let out = out.values.add(row * out.stride);
-            s.store(out, sums[0]);
-            s.store(out.add(S::LANES), sums[1]);
+            let low = out.values.add(row * out.stride);
+            let high = low.add(S::LANES);
+            let sums = match start {
+                Start::Zero => sums,
+                Start::Accumulate => [s.add(s.load(low), sums[0]), s.add(s.load(high), sums[1])],
+            };
+            s.store(low, sums[0]);
+            s.store(high, sums[1]);
         }
     }
     ROWS

@@ -31,13 +31,22 @@ const TASKS_PER_THREAD: usize = 4;
 const TILE_ROWS: usize = 12;
 
 /// The most outputs of a tile.
-const TILE_WIDTH: usize = 32;
+pub(crate) const TILE_WIDTH: usize = 32;
 
 /// Outputs of a panel.
 pub(crate) fn panel_width(level: SimdLevel) -> usize {
     match level {
         SimdLevel::Avx512 | SimdLevel::Avx512Bf16 | SimdLevel::Amx => 32,
         SimdLevel::Avx2 | SimdLevel::Portable => 16,
+    }
+}
+
+/// Rows of a tile of floats: as many as the registers hold.
+pub(crate) fn float_rows(level: SimdLevel) -> usize {
+    match level {
+        SimdLevel::Avx512 | SimdLevel::Avx512Bf16 | SimdLevel::Amx => 12,
+        SimdLevel::Avx2 => 6,
+        SimdLevel::Portable => 2,
     }
 }
 
@@ -81,9 +90,19 @@ pub(crate) fn for_each_task(
     result: &Product,
     work: impl Fn(Range<usize>, Range<usize>) + Sync,
 ) {
+    for_each_task_of([BLOCK_ROWS, usize::MAX], level, result, work);
+}
+
+/// The same with at most so many rows, about, and panels a task.
+pub(crate) fn for_each_task_of(
+    [max_rows, max_panels]: [usize; 2],
+    level: SimdLevel,
+    result: &Product,
+    work: impl Fn(Range<usize>, Range<usize>) + Sync,
+) {
     let (n_rows, n_panels) = (result.n_rows, result.n_out.div_ceil(panel_width(level)));
     let few = n_rows <= FEW_ROWS;
-    let n_blocks = if few { 1 } else { n_rows.div_ceil(BLOCK_ROWS) };
+    let n_blocks = if few { 1 } else { n_rows.div_ceil(max_rows) };
     // Whole tiles of every level, but for the last block.
     let block_rows = if few {
         n_rows
@@ -92,7 +111,7 @@ pub(crate) fn for_each_task(
     };
     let n_blocks = n_rows.div_ceil(block_rows);
     let wanted = (n_threads() * TASKS_PER_THREAD).div_ceil(n_blocks);
-    let range_panels = n_panels.div_ceil(wanted).max(1);
+    let range_panels = n_panels.div_ceil(wanted).clamp(1, max_panels);
     let n_ranges = n_panels.div_ceil(range_panels);
     for_each(n_blocks * n_ranges, |task| {
         let (block, range) = (task % n_blocks, task / n_blocks);

@@ -74,6 +74,16 @@ pub(crate) trait Simd: Copy + Send + Sync {
     unsafe fn load_int(self, from: *const u32) -> Self::I;
     /// Writes `LANES` integers.
     unsafe fn store_int(self, to: *mut u32, x: Self::I);
+    /// Turns `LANES` numbers of each of `n_rows` rows, `stride` apart, into `LANES` vectors, `to_stride`
+    /// apart; lanes that have no row are written, too. Vectors may lie over one another: later ones win.
+    unsafe fn turn(
+        self,
+        from: *const f32,
+        stride: usize,
+        n_rows: usize,
+        to: *mut f32,
+        to_stride: usize,
+    );
     /// `x >> n` of every lane, zeros from above.
     fn shift_right(self, x: Self::I, n: u32) -> Self::I;
     /// The pair of bf16 that the low four bits of both halves of a lane name.

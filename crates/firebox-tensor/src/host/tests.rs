@@ -13,7 +13,7 @@ mod attention;
 mod block_bytes;
 mod encoder;
 
-fn normal(n: usize, seed: u64) -> Vec<f32> {
+pub(super) fn normal(n: usize, seed: u64) -> Vec<f32> {
     let mut rng = CounterRng::new(seed, 0);
     (0..n).map(|_| rng.normal()).collect()
 }
@@ -29,7 +29,7 @@ fn at_each_level(mut test: impl FnMut(SimdLevel)) {
     best.force().unwrap();
 }
 
-fn on_threads<T: Send>(n: usize, work: impl FnOnce() -> T + Send) -> T {
+pub(super) fn on_threads<T: Send>(n: usize, work: impl FnOnce() -> T + Send) -> T {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(n)
         .build()
@@ -38,7 +38,7 @@ fn on_threads<T: Send>(n: usize, work: impl FnOnce() -> T + Send) -> T {
 }
 
 /// `x Wᵀ` in f64, and the sum of the magnitudes of each output's terms.
-fn reference(x: &[f32], w: &[f32], n_in: usize) -> (Vec<f64>, Vec<f64>) {
+pub(super) fn reference(x: &[f32], w: &[f32], n_in: usize) -> (Vec<f64>, Vec<f64>) {
     let mut y = Vec::new();
     let mut magnitudes = Vec::new();
     for x in x.chunks_exact(n_in) {

@@ -76,7 +76,7 @@ mod on_flex {
     use super::super::fused_op::{FusedOp, Input, apply};
     use super::super::packed_linear::{Unpack, on_flex::dense};
     use super::{LoraPath, MatmulPrecision};
-    use crate::host::{self, SimdLevel};
+    use crate::host;
 
     #[derive(Debug, Clone)]
     struct LoraLinear {
@@ -148,14 +148,8 @@ mod on_flex {
             let down = scaled(MatmulPrecision::F32.transposed(x, a), self.scaling);
             let n_out = b.layout().shape()[0];
             let turned = Flex::float_swap_dims(b.clone(), 0, 1).to_contiguous(); // [rank, out]
-            let level = SimdLevel::current();
-            host::add_product(
-                level,
-                values(&down),
-                values(&turned),
-                n_out,
-                y.storage_mut(),
-            );
+            let (down_values, up) = (values(&down), values(&turned));
+            host::add_matmul(down_values, up, n_out, y.storage_mut());
             (y, down)
         }
 
@@ -172,14 +166,8 @@ mod on_flex {
             let d_x = wants_x.then(|| {
                 let n_in = x.layout().shape()[1];
                 let mut d_x = self.precision.product(grad, &weight());
-                let level = SimdLevel::current();
-                host::add_product(
-                    level,
-                    values(&grad_down),
-                    values(a),
-                    n_in,
-                    d_x.storage_mut(),
-                );
+                let (grad_down, a) = (values(&grad_down), values(a));
+                host::add_matmul(grad_down, a, n_in, d_x.storage_mut());
                 d_x
             });
             [

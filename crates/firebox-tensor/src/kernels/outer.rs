@@ -1,4 +1,4 @@
-//! `A B` and `C + Aᵀ B`, outside autodiff.
+//! `A B`, `Aᵀ B` and `C + Aᵀ B`, outside autodiff.
 
 use burn::tensor::Tensor;
 
@@ -11,10 +11,22 @@ use super::precision::MatmulPrecision;
 /// `a` `[m, depth]`, `b` `[depth, n]`, both outside autodiff.
 pub fn product(a: Tensor<2>, b: Tensor<2>, precision: MatmulPrecision) -> Tensor<2> {
     #[cfg(feature = "cpu")]
-    if precision != MatmulPrecision::F32 && [&a, &b].into_iter().all(super::flex_op::is_host_f32) {
+    if [&a, &b].into_iter().all(super::flex_op::is_host_f32) {
         return fused::product(a, b, precision);
     }
     matmul(a, b, precision)
+}
+
+/// `aᵀ b`.
+///
+/// # Shapes
+/// `a` `[depth, m]`, `b` `[depth, n]`, both outside autodiff.
+pub fn outer(a: Tensor<2>, b: Tensor<2>, precision: MatmulPrecision) -> Tensor<2> {
+    #[cfg(feature = "cpu")]
+    if [&a, &b].into_iter().all(super::flex_op::is_host_f32) {
+        return fused::outer(a, b, precision);
+    }
+    matmul(a.transpose(), b, precision)
 }
 
 /// `c + aᵀ b`; on the CPU in the memory of `c`, when nobody else holds it.
@@ -44,6 +56,11 @@ mod fused {
 
     pub(super) fn product(a: Tensor<2>, b: Tensor<2>, precision: MatmulPrecision) -> Tensor<2> {
         let y = precision.product(&host_f32(a), &host_f32(b));
+        Tensor::from_primitive::<Flex>(y)
+    }
+
+    pub(super) fn outer(a: Tensor<2>, b: Tensor<2>, precision: MatmulPrecision) -> Tensor<2> {
+        let y = precision.outer(&host_f32(a), &host_f32(b));
         Tensor::from_primitive::<Flex>(y)
     }
 

@@ -71,7 +71,6 @@ pub struct UnknownPrecision {
 #[cfg(feature = "cpu")]
 pub(super) mod on_cpu {
     use burn::backend::flex::FlexTensor;
-    use burn::backend::{Flex, ops::FloatTensorOps};
     use burn::tensor::TensorData;
 
     use super::super::flex_op::values;
@@ -90,64 +89,66 @@ pub(super) mod on_cpu {
     impl MatmulPrecision {
         /// `x Wᵀ`: `x` `[rows, in]`, `w` `[out, in]`.
         pub(in super::super) fn transposed(self, x: &FlexTensor, w: &FlexTensor) -> FlexTensor {
-            let multiply = |x: FlexTensor, w: FlexTensor| {
-                Flex::float_matmul(x, Flex::float_swap_dims(w, 0, 1))
-            };
-            match self {
-                Self::F32 => return multiply(x.clone(), w.clone()),
-                Self::F16 => {
-                    return f16::rounded(multiply(
-                        f16::rounded(x.clone()),
-                        f16::rounded(w.clone()),
-                    ));
-                }
-                Self::Bf16 => {}
-            }
             let ([n_rows, depth], [n_out, _]) = (dims(x), dims(w));
-            let mut y = host::zeros(n_rows * n_out);
-            let level = SimdLevel::current();
-            host::bf16_matmul_transposed(level, values(x), values(w), depth, &mut y);
+            let y = match self {
+                Self::F32 => host::matmul_transposed(values(x), values(w), depth),
+                Self::F16 => {
+                    let [x, w] = [x, w].map(|x| f16::rounded(values(x)));
+                    f16::round(host::matmul_transposed(&x, &w, depth))
+                }
+                Self::Bf16 => {
+                    let mut y = host::zeros(n_rows * n_out);
+                    let level = SimdLevel::current();
+                    host::bf16_matmul_transposed(level, values(x), values(w), depth, &mut y);
+                    y
+                }
+            };
             tensor(y, [n_rows, n_out])
         }
 
         /// `x B`: `x` `[rows, depth]`, `b` `[depth, n]`.
         pub(in super::super) fn product(self, x: &FlexTensor, b: &FlexTensor) -> FlexTensor {
-            match self {
-                Self::F32 => return Flex::float_matmul(x.clone(), b.clone()),
-                Self::F16 => {
-                    let y = Flex::float_matmul(f16::rounded(x.clone()), f16::rounded(b.clone()));
-                    return f16::rounded(y);
-                }
-                Self::Bf16 => {}
-            }
             let ([n_rows, _], [_, n]) = (dims(x), dims(b));
-            let mut y = host::zeros(n_rows * n);
-            host::bf16_matmul(SimdLevel::current(), values(x), values(b), n, &mut y);
+            let y = match self {
+                Self::F32 => host::matmul(values(x), values(b), n),
+                Self::F16 => {
+                    let [x, b] = [x, b].map(|x| f16::rounded(values(x)));
+                    f16::round(host::matmul(&x, &b, n))
+                }
+                Self::Bf16 => {
+                    let mut y = host::zeros(n_rows * n);
+                    host::bf16_matmul(SimdLevel::current(), values(x), values(b), n, &mut y);
+                    y
+                }
+            };
             tensor(y, [n_rows, n])
         }
 
         /// `Aᵀ B`: `a` `[depth, m]`, `b` `[depth, n]`.
         pub(in super::super) fn outer(self, a: &FlexTensor, b: &FlexTensor) -> FlexTensor {
             let ([_, m], [_, n]) = (dims(a), dims(b));
-            let mut c = host::zeros(m * n);
-            self.add_outer(values(a), values(b), n, &mut c);
+            let (a, b) = (values(a), values(b));
+            let c = match self {
+                Self::F32 => host::outer(a, b, n),
+                Self::F16 => f16::round(host::outer(&f16::rounded(a), &f16::rounded(b), n)),
+                Self::Bf16 => {
+                    let mut c = host::zeros(m * n);
+                    host::bf16_add_outer(SimdLevel::current(), a, b, n, &mut c);
+                    c
+                }
+            };
             tensor(c, [m, n])
         }
 
         /// `c += Aᵀ B`.
         pub(in super::super) fn add_outer(self, a: &[f32], b: &[f32], n: usize, c: &mut [f32]) {
-            let level = SimdLevel::current();
             match self {
-                Self::F32 => host::add_outer(level, a, b, n, c),
-                Self::Bf16 => host::bf16_add_outer(level, a, b, n, c),
+                Self::F32 => host::add_outer(a, b, n, c),
+                Self::Bf16 => host::bf16_add_outer(SimdLevel::current(), a, b, n, c),
                 Self::F16 => {
-                    let (mut a, mut b) = (a.to_vec(), b.to_vec());
-                    f16::round(&mut a);
-                    f16::round(&mut b);
-                    let mut sum = vec![0.0; c.len()];
-                    host::add_outer(level, &a, &b, n, &mut sum);
-                    f16::round(&mut sum);
-                    c.iter_mut().zip(&sum).for_each(|(c, sum)| *c += sum);
+                    let product = host::outer(&f16::rounded(a), &f16::rounded(b), n);
+                    let product = f16::round(product);
+                    c.iter_mut().zip(&product).for_each(|(c, x)| *c += x);
                 }
             }
         }
@@ -155,27 +156,27 @@ pub(super) mod on_cpu {
 
     /// Rounding to f16 and back.
     mod f16 {
-        use burn::backend::flex::FlexTensor;
         use half::slice::HalfFloatSliceExt;
         use rayon::prelude::*;
+
+        use crate::host;
 
         /// Values that one task rounds: two buffers of it stay in the first cache.
         const CHUNK: usize = 4096;
 
         /// To the nearest f16, ties to even; infinite above 65504, zero below 3e-8.
-        pub(super) fn round(values: &mut [f32]) {
+        pub(super) fn round(mut values: Vec<f32>) -> Vec<f32> {
             values.par_chunks_mut(CHUNK).for_each(|values| {
                 let mut halves = [half::f16::ZERO; CHUNK];
                 let halves = &mut halves[..values.len()];
                 halves.convert_from_f32_slice(values);
                 halves.convert_to_f32_slice(values);
             });
+            values
         }
 
-        pub(super) fn rounded(x: FlexTensor) -> FlexTensor {
-            let mut x = x.to_contiguous();
-            round(x.storage_mut());
-            x
+        pub(super) fn rounded(values: &[f32]) -> Vec<f32> {
+            round(host::copied(values))
         }
     }
 }

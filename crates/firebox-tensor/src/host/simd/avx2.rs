@@ -50,6 +50,46 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn turn(
+        self,
+        from: *const f32,
+        stride: usize,
+        n_rows: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
+        // SAFETY: the CPU has the instructions; the pointers are good for these rows and vectors.
+        unsafe {
+            let mut rows = [_mm256_setzero_ps(); 8];
+            for (i, row) in rows.iter_mut().enumerate() {
+                if i < n_rows {
+                    *row = _mm256_loadu_ps(from.add(i * stride));
+                }
+            }
+            // `[4 * group + j]`: in half `h`, column `4 * h + j` of four rows.
+            let mut fours = [_mm256_setzero_ps(); 8];
+            for (rows, fours) in rows.chunks_exact(4).zip(fours.chunks_exact_mut(4)) {
+                let low = _mm256_castps_pd(_mm256_unpacklo_ps(rows[0], rows[1]));
+                let next_low = _mm256_castps_pd(_mm256_unpacklo_ps(rows[2], rows[3]));
+                let high = _mm256_castps_pd(_mm256_unpackhi_ps(rows[0], rows[1]));
+                let next_high = _mm256_castps_pd(_mm256_unpackhi_ps(rows[2], rows[3]));
+                fours[0] = _mm256_castpd_ps(_mm256_unpacklo_pd(low, next_low));
+                fours[1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low, next_low));
+                fours[2] = _mm256_castpd_ps(_mm256_unpacklo_pd(high, next_high));
+                fours[3] = _mm256_castpd_ps(_mm256_unpackhi_pd(high, next_high));
+            }
+            for j in 0..4 {
+                let [a, b] = [fours[j], fours[4 + j]];
+                fours[j] = _mm256_permute2f128_ps::<0x20>(a, b);
+                fours[4 + j] = _mm256_permute2f128_ps::<0x31>(a, b);
+            }
+            for (column, values) in fours.into_iter().enumerate() {
+                _mm256_storeu_ps(to.add(column * to_stride), values);
+            }
+        }
+    }
+
+    #[inline(always)]
     fn lookup_high(self, table: &[f32; 16], x: __m256i) -> __m256 {
         // SAFETY: the CPU has the instructions.
         self.lookup_low(table, unsafe { _mm256_srli_epi32::<4>(x) })

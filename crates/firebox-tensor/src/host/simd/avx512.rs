@@ -67,6 +67,55 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
 
     #[inline(always)]
+    unsafe fn turn(
+        self,
+        from: *const f32,
+        stride: usize,
+        n_rows: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
+        /// Quarters 0 and 2, and 1 and 3, of two vectors.
+        const EVEN: i32 = 0b10_00_10_00;
+        const ODD: i32 = 0b11_01_11_01;
+        // SAFETY: the CPU has the instructions; the pointers are good for these rows and vectors.
+        unsafe {
+            let mut rows = [_mm512_setzero_ps(); 16];
+            for (i, row) in rows.iter_mut().enumerate() {
+                if i < n_rows {
+                    *row = _mm512_loadu_ps(from.add(i * stride));
+                }
+            }
+            // `[4 * group + j]`: in quarter `q`, column `4 * q + j` of four rows.
+            let mut fours = [_mm512_setzero_ps(); 16];
+            for (rows, fours) in rows.chunks_exact(4).zip(fours.chunks_exact_mut(4)) {
+                let low = _mm512_castps_pd(_mm512_unpacklo_ps(rows[0], rows[1]));
+                let next_low = _mm512_castps_pd(_mm512_unpacklo_ps(rows[2], rows[3]));
+                let high = _mm512_castps_pd(_mm512_unpackhi_ps(rows[0], rows[1]));
+                let next_high = _mm512_castps_pd(_mm512_unpackhi_ps(rows[2], rows[3]));
+                fours[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, next_low));
+                fours[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, next_low));
+                fours[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high, next_high));
+                fours[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high, next_high));
+            }
+            for j in 0..4 {
+                let [a, b, c, d] = [fours[j], fours[4 + j], fours[8 + j], fours[12 + j]];
+                let evens = _mm512_shuffle_f32x4::<EVEN>(a, b);
+                let next_evens = _mm512_shuffle_f32x4::<EVEN>(c, d);
+                let odds = _mm512_shuffle_f32x4::<ODD>(a, b);
+                let next_odds = _mm512_shuffle_f32x4::<ODD>(c, d);
+                fours[j] = _mm512_shuffle_f32x4::<EVEN>(evens, next_evens);
+                fours[4 + j] = _mm512_shuffle_f32x4::<EVEN>(odds, next_odds);
+                fours[8 + j] = _mm512_shuffle_f32x4::<ODD>(evens, next_evens);
+                fours[12 + j] = _mm512_shuffle_f32x4::<ODD>(odds, next_odds);
+            }
+            for (column, values) in fours.into_iter().enumerate() {
+                _mm512_storeu_ps(to.add(column * to_stride), values);
+            }
+        }
+    }
+
+    #[inline(always)]
     fn lookup_bf16(self, table: &Bf16Table, x: __m512i) -> __m512i {
         // SAFETY: the CPU has the instructions; the table has 64 bytes. Bit 4 of an index chooses
         // between two halves of the table that are the same.

@@ -52,6 +52,23 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn turn(
+        self,
+        from: *const f32,
+        stride: usize,
+        n_rows: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
+        for column in 0..Self::LANES {
+            for row in 0..n_rows.min(Self::LANES) {
+                // SAFETY: the pointers are good for these rows and vectors.
+                unsafe { *to.add(column * to_stride + row) = *from.add(row * stride + column) };
+            }
+        }
+    }
+
+    #[inline(always)]
     unsafe fn store(self, to: *mut f32, v: Self::F) {
         // SAFETY: good for 8 writes, says the caller.
         unsafe { to.cast::<[f32; 8]>().write_unaligned(v) }
