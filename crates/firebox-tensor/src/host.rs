@@ -4,7 +4,9 @@
 //! [`SimdLevel`]; which one runs is chosen at run time. Every row that a kernel computes has the
 //! same bits whatever the batch, the chunking, the cache's pages and the number of threads: each
 //! output is summed in one fixed order, and only whole outputs are handed to threads. Levels differ
-//! from one another in the last bits.
+//! from one another in the last bits. The products of training in f32 (`matmul` and its like, with
+//! the feature `gemm`) are a library's and the exception: the same bits on any number of threads, not
+//! in any batch.
 //!
 //! Weights are laid out once, when they are loaded, in panels of neighbouring outputs (see
 //! [`PanelMatrix`]), so that a vector holds one input of several outputs.
@@ -30,7 +32,7 @@ mod bucketize;
 mod code_planes;
 mod dense_panel;
 mod encoder_attention;
-#[cfg(feature = "cpu")]
+#[cfg(feature = "gemm")]
 mod f32_products;
 mod few_rows;
 mod filled;
@@ -79,8 +81,10 @@ pub use attention::{Segment, attend, attend_and_sum};
 pub use attention_backward::{AttentionGradient, attend_backward};
 pub use bf16_products::{bf16_add_outer, bf16_matmul, bf16_matmul_transposed};
 pub use encoder_attention::{EncoderRows, attend_within};
-#[cfg(feature = "cpu")]
-pub use f32_products::{add_matmul, add_outer, matmul, matmul_transposed, outer};
+#[cfg(feature = "gemm")]
+pub use f32_products::{
+    add_matmul, add_matmul_transposed, add_outer, matmul, matmul_transposed, outer,
+};
 pub use few_rows::few_rows;
 pub use filled::{copied, zeros};
 pub use gelu::gelu;

@@ -9,12 +9,13 @@ use std::ops::Range;
 
 use bytemuck::Pod;
 
+use super::float_matmul::BLOCK_DEPTH;
 use super::float_panel::{FloatPanel, FloatWeights, PanelCopy};
 use super::gemm::FEW_ROWS;
 use super::simd::Simd;
 
-/// Values from one row to the next above which rows lie apart: each has a page of memory of its own, or
-/// shares the first cache's sets with the others.
+/// Values from one row to the next above which rows lie apart: a block of them spans many pages, and may
+/// share a few of the first cache's sets.
 const FAR: usize = 128;
 
 /// Rows of f32 (or pairs of bf16), two vectors wide; `stride` values from one to the next.
@@ -220,23 +221,22 @@ impl<X: Multiplied> FloatWeights for RowMajor<'_, X> {
         if n_rows <= FEW_ROWS || panel.stride <= FAR {
             return (panel, inputs.start);
         }
-        let copied = copy.values::<X>(inputs.len() * width);
-        for (k, to) in inputs.zip(copied.chunks_exact_mut(width)) {
-            // SAFETY: the panel has a row `k`, says the caller; two vectors, of four bytes a lane.
+        debug_assert!(inputs.len() <= BLOCK_DEPTH);
+        let copied = copy.start::<X>();
+        for (i, k) in inputs.enumerate() {
+            // SAFETY: the panel has a row `k`, says the caller; the room has one for every input of a
+            // block, two vectors of four bytes a lane.
             unsafe {
                 let from = panel.values.add(k * panel.stride).cast();
-                let to = to.as_mut_ptr().cast();
+                let to = copied.add(i * width).cast();
                 s.store(to, s.load(from));
                 s.store(to.add(S::LANES), s.load(from.add(S::LANES)));
             }
         }
-        let values = copied.as_ptr();
-        (
-            StridedPanel {
-                values,
-                stride: width,
-            },
-            0,
-        )
+        let copied = StridedPanel {
+            values: copied.cast_const(),
+            stride: width,
+        };
+        (copied, 0)
     }
 }

@@ -1,10 +1,13 @@
-//! Products of training in f32: the `gemm` crate's, which reads its factors as they lie and writes
-//! into memory that is there.
+//! Products of training in f32: the `gemm` crate's, which takes its factors by their strides and
+//! writes into memory that is there.
 //!
 //! burn-flex multiplies with it, too, but fills and copies every result on one thread before, and cannot
-//! add to one.
+//! add to one. Bits do not depend on the number of threads; unlike those of the other kernels they may
+//! on the number of rows.
 
 #![expect(unsafe_code, reason = "the crate takes pointers")]
+
+use std::mem::MaybeUninit;
 
 use gemm::Parallelism;
 
@@ -36,12 +39,6 @@ impl<'a> Factor<'a> {
             strides: [1, width],
         }
     }
-
-    fn reaches(&self, [rows, columns]: [usize; 2]) -> bool {
-        let last =
-            rows.saturating_sub(1) * self.strides[0] + columns.saturating_sub(1) * self.strides[1];
-        rows * columns == 0 || last < self.values.len()
-    }
 }
 
 /// `x Wᵀ`, `[rows, out]`.
@@ -50,12 +47,27 @@ impl<'a> Factor<'a> {
 /// `x` `[rows, depth]`, `w` `[out, depth]`.
 ///
 /// # Panics
-/// When the lengths do not fit.
-pub fn matmul_transposed(x: &[f32], w: &[f32], depth: usize) -> Vec<f32> {
-    let n_rows = x.len().checked_div(depth).unwrap_or(0);
-    let n_out = w.len().checked_div(depth).unwrap_or(0);
+/// When a length does not fit.
+pub fn matmul_transposed(x: &[f32], w: &[f32], [rows, out, depth]: [usize; 3]) -> Vec<f32> {
     let factors = [Factor::rows(x, depth), Factor::columns(w, depth)];
-    product([n_rows, n_out, depth], factors)
+    product([rows, out, depth], factors)
+}
+
+/// `y += x Wᵀ`.
+///
+/// # Shapes
+/// `x` `[rows, depth]`, `w` `[out, depth]`, `y` `[rows, out]`.
+///
+/// # Panics
+/// When a length does not fit.
+pub fn add_matmul_transposed(
+    x: &[f32],
+    w: &[f32],
+    [rows, out, depth]: [usize; 3],
+    y: &mut [f32],
+) {
+    let factors = [Factor::rows(x, depth), Factor::columns(w, depth)];
+    add_product([rows, out, depth], factors, y);
 }
 
 /// `x b`, `[rows, n]`.
@@ -64,12 +76,9 @@ pub fn matmul_transposed(x: &[f32], w: &[f32], depth: usize) -> Vec<f32> {
 /// `x` `[rows, depth]`, `b` `[depth, n]`.
 ///
 /// # Panics
-/// When the lengths do not fit.
-pub fn matmul(x: &[f32], b: &[f32], n: usize) -> Vec<f32> {
-    let depth = b.len().checked_div(n).unwrap_or(0);
-    let n_rows = x.len().checked_div(depth).unwrap_or(0);
-    let factors = [Factor::rows(x, depth), Factor::rows(b, n)];
-    product([n_rows, n, depth], factors)
+/// When a length does not fit.
+pub fn matmul(x: &[f32], b: &[f32], [rows, n, depth]: [usize; 3]) -> Vec<f32> {
+    product([rows, n, depth], [Factor::rows(x, depth), Factor::rows(b, n)])
 }
 
 /// `y += x b`.
@@ -78,12 +87,10 @@ pub fn matmul(x: &[f32], b: &[f32], n: usize) -> Vec<f32> {
 /// `x` `[rows, depth]`, `b` `[depth, n]`, `y` `[rows, n]`.
 ///
 /// # Panics
-/// When the lengths do not fit.
-pub fn add_matmul(x: &[f32], b: &[f32], n: usize, y: &mut [f32]) {
-    let depth = b.len().checked_div(n).unwrap_or(0);
-    let n_rows = y.len().checked_div(n).unwrap_or(0);
+/// When a length does not fit.
+pub fn add_matmul(x: &[f32], b: &[f32], [rows, n, depth]: [usize; 3], y: &mut [f32]) {
     let factors = [Factor::rows(x, depth), Factor::rows(b, n)];
-    add_product([n_rows, n, depth], factors, y);
+    add_product([rows, n, depth], factors, y);
 }
 
 /// `aᵀ b`, `[m, n]`.
@@ -92,12 +99,9 @@ pub fn add_matmul(x: &[f32], b: &[f32], n: usize, y: &mut [f32]) {
 /// `a` `[depth, m]`, `b` `[depth, n]`.
 ///
 /// # Panics
-/// When the lengths do not fit.
-pub fn outer(a: &[f32], b: &[f32], n: usize) -> Vec<f32> {
-    let depth = b.len().checked_div(n).unwrap_or(0);
-    let m = a.len().checked_div(depth).unwrap_or(0);
-    let factors = [Factor::columns(a, m), Factor::rows(b, n)];
-    product([m, n, depth], factors)
+/// When a length does not fit.
+pub fn outer(a: &[f32], b: &[f32], [m, n, depth]: [usize; 3]) -> Vec<f32> {
+    product([m, n, depth], [Factor::columns(a, m), Factor::rows(b, n)])
 }
 
 /// `c += aᵀ b`.
@@ -106,21 +110,19 @@ pub fn outer(a: &[f32], b: &[f32], n: usize) -> Vec<f32> {
 /// `a` `[depth, m]`, `b` `[depth, n]`, `c` `[m, n]`.
 ///
 /// # Panics
-/// When the lengths do not fit.
-pub fn add_outer(a: &[f32], b: &[f32], n: usize, c: &mut [f32]) {
-    let depth = b.len().checked_div(n).unwrap_or(0);
-    let m = c.len().checked_div(n).unwrap_or(0);
-    let factors = [Factor::columns(a, m), Factor::rows(b, n)];
-    add_product([m, n, depth], factors, c);
+/// When a length does not fit.
+pub fn add_outer(a: &[f32], b: &[f32], [m, n, depth]: [usize; 3], c: &mut [f32]) {
+    add_product([m, n, depth], [Factor::columns(a, m), Factor::rows(b, n)], c);
 }
 
-/// `[m, n]` from factors `[m, depth]` and `[depth, n]`.
+/// `[m, n]` from factors `[m, depth]` and `[depth, n]`; zeros where nothing is summed.
 fn product(sizes: [usize; 3], factors: [Factor<'_>; 2]) -> Vec<f32> {
-    let [m, n, depth] = sizes;
-    if depth == 0 {
-        return vec![0.0; m * n];
-    }
+    let [m, n, _] = sizes;
     let mut y = Vec::with_capacity(m * n);
+    if cfg!(test) {
+        // Places that are not written show.
+        y.spare_capacity_mut().fill(MaybeUninit::new(f32::NAN));
+    }
     // SAFETY: the room is as large as the product, which is written from end to end.
     unsafe {
         multiply(sizes, factors, y.as_mut_ptr(), Start::Zero);
@@ -132,7 +134,7 @@ fn product(sizes: [usize; 3], factors: [Factor<'_>; 2]) -> Vec<f32> {
 /// Adds to `y`.
 fn add_product(sizes: [usize; 3], factors: [Factor<'_>; 2], y: &mut [f32]) {
     let [m, n, _] = sizes;
-    assert_eq!(y.len(), m * n, "shapes that fit");
+    assert_eq!(y.len(), m * n, "values of the result");
     // SAFETY: the result is borrowed alone, and as large as the product.
     unsafe { multiply(sizes, factors, y.as_mut_ptr(), Start::Accumulate) };
 }
@@ -144,20 +146,22 @@ fn add_product(sizes: [usize; 3], factors: [Factor<'_>; 2], y: &mut [f32]) {
 ///
 /// # Safety
 /// `y` is good for `m` times `n` writes, and reads, too, where they are added to.
-unsafe fn multiply([m, n, depth]: [usize; 3], [a, b]: [Factor<'_>; 2], y: *mut f32, start: Start) {
-    assert!(
-        a.values.len() == m * depth && b.values.len() == depth * n,
-        "shapes that fit"
-    );
-    debug_assert!(a.reaches([m, depth]) && b.reaches([depth, n]));
+unsafe fn multiply(
+    [m, n, depth]: [usize; 3],
+    [a, b]: [Factor<'_>; 2],
+    y: *mut f32,
+    start: Start,
+) {
+    assert_eq!(a.values.len(), m * depth, "values of the left factor");
+    assert_eq!(b.values.len(), depth * n, "values of the right factor");
     let parallelism = match n_threads() > 1 && m * n * depth >= ALONE_BELOW {
         true => Parallelism::Rayon(0),
         false => Parallelism::None,
     };
     let [[a_row, a_column], [b_row, b_column]] =
         [a.strides, b.strides].map(|strides| strides.map(usize::cast_signed));
-    // SAFETY: both factors reach as far as these sizes and strides say, and so does the result, says
-    // the caller.
+    // SAFETY: both factors are as long as these sizes say, and their strides are those of whole rows or
+    // columns; the result is good for it, says the caller.
     unsafe {
         gemm::gemm(
             m,
@@ -195,6 +199,39 @@ mod tests {
         (0..x.len()).map(|i| x[i % n * width + i / n]).collect()
     }
 
+    /// All products against the reference, on one to three threads.
+    fn check(sizes: [usize; 3]) {
+        let [rows, n, depth] = sizes;
+        let (x, w) = (normal(rows * depth, 1), normal(n * depth, 2));
+        let (x_turned, w_turned) = (turned(&x, depth), turned(&w, depth));
+        let (expected, magnitudes) = reference(&x, &w, depth);
+        let products = || {
+            let mut added = [(); 3].map(|()| vec![1.0; rows * n]);
+            add_matmul(&x, &w_turned, sizes, &mut added[0]);
+            add_matmul_transposed(&x, &w, sizes, &mut added[1]);
+            add_outer(&x_turned, &w_turned, sizes, &mut added[2]);
+            let added = added.map(|y| y.into_iter().map(|y| y - 1.0).collect());
+            let products = [
+                matmul_transposed(&x, &w, sizes),
+                matmul(&x, &w_turned, sizes),
+                outer(&x_turned, &w_turned, sizes),
+            ];
+            products.into_iter().chain(added).collect::<Vec<Vec<f32>>>()
+        };
+        let alone = on_threads(1, products);
+        for (i, expected) in expected.iter().enumerate() {
+            // Rounding of a sum of `depth` terms, and of one.
+            let bound = (1.0 + magnitudes[i]) * (depth + 1) as f64 * 1.2e-7;
+            for y in &alone {
+                let error = (f64::from(y[i]) - expected).abs();
+                assert!(error < bound, "{sizes:?}: {} and {expected}", y[i]);
+            }
+        }
+        for n_threads in 2..=3 {
+            assert_eq!(on_threads(n_threads, products), alone, "{sizes:?}");
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(40))]
 
@@ -202,43 +239,27 @@ mod tests {
         fn products_match_the_reference_on_any_threads(
             rows in 1_usize..140, depth in 1_usize..400, n in 1_usize..140,
         ) {
-            let (x, w) = (normal(rows * depth, 1), normal(n * depth, 2));
-            let (x_turned, w_turned) = (turned(&x, depth), turned(&w, depth));
-            let (expected, magnitudes) = reference(&x, &w, depth);
-            let products = || {
-                let mut added = [vec![1.0; rows * n], vec![1.0; rows * n]];
-                add_matmul(&x, &w_turned, n, &mut added[0]);
-                add_outer(&x_turned, &w_turned, n, &mut added[1]);
-                let less_one = |y: Vec<f32>| y.into_iter().map(|y| y - 1.0).collect();
-                let [a, b] = added.map(less_one);
-                let products = [
-                    matmul_transposed(&x, &w, depth),
-                    matmul(&x, &w_turned, n),
-                    outer(&x_turned, &w_turned, n),
-                ];
-                products.into_iter().chain([a, b]).collect::<Vec<Vec<f32>>>()
-            };
-            let alone = on_threads(1, products);
-            for (i, expected) in expected.iter().enumerate() {
-                // Rounding of a sum of `depth` terms.
-                let bound = (1.0 + magnitudes[i]) * depth as f64 * 1.2e-7;
-                for y in &alone {
-                    let error = (f64::from(y[i]) - expected).abs();
-                    prop_assert!(error < bound, "{} and {expected}", y[i]);
-                }
-            }
-            for n_threads in 2..=3 {
-                prop_assert_eq!(&on_threads(n_threads, products), &alone);
+            check([rows, n, depth]);
+        }
+    }
+
+    /// The crate has ways of its own for them.
+    #[test]
+    fn thin_and_deep_products_match_the_reference() {
+        for (rows, n) in [(1, 1), (1, 70), (70, 1), (16, 16), (130, 70)] {
+            for depth in [1, 2, 3, 600, 1300] {
+                check([rows, n, depth]);
             }
         }
     }
 
     #[test]
-    fn nothing_times_nothing_is_zero() {
-        assert!(matmul(&[], &[], 3).is_empty());
-        assert!(matmul_transposed(&[], &[], 3).is_empty());
+    fn a_sum_of_nothing_is_zero() {
+        assert_eq!(matmul(&[], &[], [2, 3, 0]), [0.0; 6]);
+        assert_eq!(outer(&[], &[], [2, 3, 0]), [0.0; 6]);
+        assert!(matmul_transposed(&[], &[1.0; 6], [0, 2, 3]).is_empty());
         let mut y = [3.0; 6];
-        add_outer(&[], &[], 3, &mut y);
+        add_outer(&[], &[], [2, 3, 0], &mut y);
         assert_eq!(y, [3.0; 6]);
     }
 }

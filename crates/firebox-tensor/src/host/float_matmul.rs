@@ -1,8 +1,8 @@
 //! Products of floats: rows times panels.
 //!
-//! Every output is summed in blocks of [`BLOCK_DEPTH`] inputs: the products of a block are added one
-//! after the other, the blocks to what is there, whatever the number of rows and threads. A chain of
-//! a few hundred roundings errs less than one of thousands.
+//! Every output is summed in blocks of [`BLOCK_DEPTH`] inputs (or pairs of them): the products of a
+//! block are added one after the other, the blocks to what is there, whatever the number of rows and
+//! threads. A chain of a few hundred roundings errs less than one of thousands.
 //!
 //! Where there are many rows, both factors are brought near: the left one is laid out once, for all
 //! threads, a panel of the right one by the task that goes over it.
@@ -27,16 +27,18 @@ use super::level::SimdLevel;
 use super::panel_matrix::Start;
 use super::simd::{Kernel, Simd, dispatch};
 
-/// Inputs that a block spans: with 32 outputs, 24 KiB of a panel stay in the first cache. A multiple of
-/// every format's block.
+/// Inputs (or pairs) that a block spans: with 32 outputs, 24 KiB of a panel stay in the first cache. A
+/// multiple of every format's block.
 pub(crate) const BLOCK_DEPTH: usize = 192;
 
-/// The most rows and panels of a task: a block of the rows' inputs and the outputs stay in the second
-/// cache.
-const TASK: [usize; 2] = [512, 4];
+/// The most rows and panels of a task: a block of the rows' inputs and the outputs stay in a second
+/// cache of a megabyte.
+const TASK: [usize; 2] = if cfg!(test) { [36, 2] } else { [512, 4] };
 
-/// Values of the left factor that are laid out at a time, about.
-const BAND_VALUES: usize = if cfg!(test) { 4 << 10 } else { 2 << 20 };
+/// Rows of the left factor that are laid out at a time, whole tiles of every level, and values of it,
+/// about.
+const BAND_ROWS: usize = if cfg!(test) { 84 } else { 6144 };
+const BAND_VALUES: usize = if cfg!(test) { 32 << 10 } else { 2 << 20 };
 
 thread_local! {
     /// The left factor, laid out.
@@ -54,6 +56,7 @@ pub(crate) fn float_matmul<W: FloatWeights>(
     float_product(level, LeftRows::Rows(x), n_in, weights, result);
 }
 
+/// Rows or columns times weights of floats, `depth` deep.
 pub(crate) fn float_product<W: FloatWeights>(
     level: SimdLevel,
     left: LeftRows<'_, W::Value>,
@@ -78,25 +81,42 @@ pub(crate) fn float_product<W: FloatWeights>(
         return;
     }
     let mut room = LAID_OUT.take();
-    let n_blocks = BAND_VALUES / (BLOCK_DEPTH * result.n_rows);
+    for first in (0..result.n_rows).step_by(BAND_ROWS) {
+        let rows = first..result.n_rows.min(first + BAND_ROWS);
+        rows_product(level, left, rows, depth, weights, result, &mut room);
+    }
+    LAID_OUT.set(room);
+}
+
+/// Rows `rows` of [`float_product`], many of them.
+fn rows_product<W: FloatWeights>(
+    level: SimdLevel,
+    left: LeftRows<'_, W::Value>,
+    rows: Range<usize>,
+    depth: usize,
+    weights: &W,
+    result: &Product,
+    room: &mut Vec<u32>,
+) {
+    let shape = [result.n_rows, depth];
+    let result = result.rows(rows.clone());
+    let n_blocks = BAND_VALUES / (BLOCK_DEPTH * rows.len());
     let band_depth = n_blocks.max(1) * BLOCK_DEPTH;
     for first in (0..depth).step_by(band_depth) {
         let band = first..depth.min(first + band_depth);
-        let shape = [result.n_rows, depth];
-        let left = LaidOut::new(level, left, shape, band.clone(), &mut room);
-        for_each_task_of(TASK, level, result, |rows, panels| {
+        let left = LaidOut::new(level, left, shape, rows.clone(), band.clone(), room);
+        for_each_task_of(TASK, level, &result, |rows, panels| {
             let task = ManyRows {
                 left,
                 band: band.clone(),
                 weights,
                 rows,
                 panels,
-                result,
+                result: &result,
             };
             dispatch(level, task);
         });
     }
-    LAID_OUT.set(room);
 }
 
 /// As [`float_product`] for few rows, on this thread alone: for a product that is a part of a task.

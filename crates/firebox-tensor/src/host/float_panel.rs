@@ -7,6 +7,7 @@
     reason = "weights are read through pointers in the innermost loop"
 )]
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use bytemuck::Pod;
@@ -81,16 +82,16 @@ pub(crate) trait FloatWeights: Sync {
 
 /// Room for a block of a panel of any level.
 #[repr(align(64))]
-pub(crate) struct PanelCopy([u32; BLOCK_DEPTH * TILE_WIDTH]);
+pub(crate) struct PanelCopy(MaybeUninit<[u32; BLOCK_DEPTH * TILE_WIDTH]>);
 
 impl PanelCopy {
     pub(crate) fn new() -> Self {
-        Self([0; BLOCK_DEPTH * TILE_WIDTH])
+        Self(MaybeUninit::uninit())
     }
 
-    /// Room for `n` values of four bytes.
-    pub(crate) fn values<X: Pod>(&mut self, n: usize) -> &mut [X] {
-        bytemuck::cast_slice_mut(&mut self.0[..n])
+    /// Good for a block of two vectors an input, of four bytes a value.
+    pub(crate) fn start<X>(&mut self) -> *mut X {
+        self.0.as_mut_ptr().cast()
     }
 }
 

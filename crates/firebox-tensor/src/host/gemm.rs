@@ -82,6 +82,19 @@ impl Product {
             start,
         }
     }
+
+    /// Some rows of it.
+    ///
+    /// # Panics
+    /// When there are no such rows.
+    pub(crate) fn rows(&self, rows: Range<usize>) -> Self {
+        assert!(rows.start <= rows.end && rows.end <= self.n_rows, "rows of the result");
+        Self {
+            y: self.y.skip(rows.start * self.stride),
+            n_rows: rows.len(),
+            ..*self
+        }
+    }
 }
 
 /// Cuts the work and hands it out: `work(rows, panels)`.
@@ -102,7 +115,15 @@ pub(crate) fn for_each_task_of(
 ) {
     let (n_rows, n_panels) = (result.n_rows, result.n_out.div_ceil(panel_width(level)));
     let few = n_rows <= FEW_ROWS;
-    let n_blocks = if few { 1 } else { n_rows.div_ceil(max_rows) };
+    let wanted = n_threads() * TASKS_PER_THREAD;
+    // Where there are few panels, more blocks of rows.
+    let n_blocks = match few {
+        true => 1,
+        false => {
+            let enough = wanted.div_ceil(n_panels.max(1));
+            n_rows.div_ceil(max_rows).max(enough.min(n_rows.div_ceil(TILE_ROWS)))
+        }
+    };
     // Whole tiles of every level, but for the last block.
     let block_rows = if few {
         n_rows
@@ -110,8 +131,7 @@ pub(crate) fn for_each_task_of(
         n_rows.div_ceil(n_blocks).next_multiple_of(TILE_ROWS)
     };
     let n_blocks = n_rows.div_ceil(block_rows);
-    let wanted = (n_threads() * TASKS_PER_THREAD).div_ceil(n_blocks);
-    let range_panels = n_panels.div_ceil(wanted).clamp(1, max_panels);
+    let range_panels = n_panels.div_ceil(wanted.div_ceil(n_blocks)).clamp(1, max_panels);
     let n_ranges = n_panels.div_ceil(range_panels);
     for_each(n_blocks * n_ranges, |task| {
         let (block, range) = (task % n_blocks, task / n_blocks);

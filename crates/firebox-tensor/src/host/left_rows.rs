@@ -9,7 +9,7 @@ use bytemuck::Pod;
 use super::float_matmul::BLOCK_DEPTH;
 use super::gemm::float_rows;
 use super::level::SimdLevel;
-use super::parallel::{SharedMut, for_each_range};
+use super::parallel::{SharedMut, for_each};
 use super::simd::{Kernel, Simd, dispatch};
 use super::turn::turn_rows;
 
@@ -36,28 +36,34 @@ pub(crate) struct LaidOut<'a, X> {
 }
 
 impl<'a, X: Pod + Send + Sync> LaidOut<'a, X> {
-    /// Inputs `band` of `n_rows` rows that are `depth` long. `X` has four bytes, as a number of `room`.
+    /// Inputs `band` of rows `rows` of a factor of `[n_rows, depth]`. `X` has four bytes, as a number of
+    /// `room`.
     pub(crate) fn new(
         level: SimdLevel,
         left: LeftRows<'_, X>,
-        [n_rows, depth]: [usize; 2],
+        shape: [usize; 2],
+        rows: Range<usize>,
         band: Range<usize>,
         room: &'a mut Vec<u32>,
     ) -> Self {
         let tile = float_rows(level);
-        let n_tiles = n_rows.div_ceil(tile);
+        let n_tiles = rows.len().div_ceil(tile);
         let n = n_tiles * tile * band.len();
         if room.len() < n {
             room.resize(n, 0);
         }
         let values: &mut [X] = bytemuck::cast_slice_mut(&mut room[..n]);
         let to = SharedMut::new(values);
-        for_each_range(n_tiles, TASK_TILES, |tiles| {
+        let n_groups = n_tiles.div_ceil(TASK_TILES);
+        for_each(n_groups * band.len().div_ceil(BLOCK_DEPTH), |task| {
+            let (group, block) = (task % n_groups, task / n_groups);
             let task = LayOut {
                 left,
-                shape: [n_rows, depth],
+                shape,
+                rows: rows.clone(),
+                tiles: group * TASK_TILES..n_tiles.min((group + 1) * TASK_TILES),
+                first: block * BLOCK_DEPTH,
                 band: band.clone(),
-                tiles,
                 to,
             };
             dispatch(level, task);
@@ -78,11 +84,15 @@ impl<'a, X: Pod + Send + Sync> LaidOut<'a, X> {
     }
 }
 
+/// Some tiles of one block of inputs.
 struct LayOut<'a, X> {
     left: LeftRows<'a, X>,
     shape: [usize; 2],
-    band: Range<usize>,
+    rows: Range<usize>,
     tiles: Range<usize>,
+    /// Where the block begins in the band.
+    first: usize,
+    band: Range<usize>,
     to: SharedMut<X>,
 }
 
@@ -91,21 +101,19 @@ impl<X: Pod> Kernel for LayOut<'_, X> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let [n_rows, _] = self.shape;
-        let filled = n_rows.next_multiple_of(S::FLOAT_ROWS);
-        for first in (0..self.band.len()).step_by(BLOCK_DEPTH) {
-            let inputs =
-                self.band.start + first..self.band.end.min(self.band.start + first + BLOCK_DEPTH);
-            for tile in self.tiles.clone() {
-                let rows = tile * S::FLOAT_ROWS..n_rows.min((tile + 1) * S::FLOAT_ROWS);
-                let at = first * filled + rows.start * inputs.len();
-                // SAFETY: the output has this tile's block, and it is this task's alone.
-                let to = unsafe {
-                    let n = inputs.len() * S::FLOAT_ROWS;
-                    std::slice::from_raw_parts_mut(self.to.skip(at).ptr(), n)
-                };
-                self.tile(s, rows, inputs.clone(), to);
-            }
+        let filled = self.rows.len().next_multiple_of(S::FLOAT_ROWS);
+        let first = self.band.start + self.first;
+        let inputs = first..self.band.end.min(first + BLOCK_DEPTH);
+        for tile in self.tiles.clone() {
+            let row = tile * S::FLOAT_ROWS;
+            let rows = self.rows.start + row..self.rows.end.min(self.rows.start + row + S::FLOAT_ROWS);
+            let at = self.first * filled + row * inputs.len();
+            // SAFETY: the output has this tile's block, and it is this task's alone.
+            let to = unsafe {
+                let n = inputs.len() * S::FLOAT_ROWS;
+                std::slice::from_raw_parts_mut(self.to.skip(at).ptr(), n)
+            };
+            self.tile(s, rows, inputs.clone(), to);
         }
     }
 }

@@ -75,7 +75,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// Writes `LANES` integers.
     unsafe fn store_int(self, to: *mut u32, x: Self::I);
     /// Turns `LANES` numbers of each of `n_rows` rows, `stride` apart, into `LANES` vectors, `to_stride`
-    /// apart; lanes that have no row are written, too. Vectors may lie over one another: later ones win.
+    /// apart; lanes that have no row may be written, too. Vectors may lie over one another: later ones win.
     unsafe fn turn(
         self,
         from: *const f32,

@@ -19,7 +19,7 @@ pub(super) fn normal(n: usize, seed: u64) -> Vec<f32> {
 }
 
 /// Runs `test` with every level forced.
-fn at_each_level(mut test: impl FnMut(SimdLevel)) {
+pub(super) fn at_each_level(mut test: impl FnMut(SimdLevel)) {
     let _turn = level::test_turn();
     let best = SimdLevel::available().pop().unwrap();
     for level in SimdLevel::available() {

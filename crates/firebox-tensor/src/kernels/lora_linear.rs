@@ -75,6 +75,7 @@ mod on_flex {
     use super::super::flex_op::values;
     use super::super::fused_op::{FusedOp, Input, apply};
     use super::super::packed_linear::{Unpack, on_flex::dense};
+    use super::super::precision::on_cpu::dims;
     use super::{LoraPath, MatmulPrecision};
     use crate::host;
 
@@ -146,10 +147,9 @@ mod on_flex {
         fn products(&self, [x, weight, a, b]: [&FlexTensor; 4]) -> (FlexTensor, FlexTensor) {
             let mut y = self.precision.transposed(x, weight);
             let down = scaled(MatmulPrecision::F32.transposed(x, a), self.scaling);
-            let n_out = b.layout().shape()[0];
-            let turned = Flex::float_swap_dims(b.clone(), 0, 1).to_contiguous(); // [rank, out]
-            let (down_values, up) = (values(&down), values(&turned));
-            host::add_matmul(down_values, up, n_out, y.storage_mut());
+            let [n_rows, rank] = dims(&down);
+            let sizes = [n_rows, dims(b)[0], rank];
+            host::add_matmul_transposed(values(&down), values(b), sizes, y.storage_mut());
             (y, down)
         }
 
@@ -164,10 +164,10 @@ mod on_flex {
             // scaling · ∂L/∂y B, [rows, rank].
             let grad_down = scaled(MatmulPrecision::F32.product(grad, b), self.scaling);
             let d_x = wants_x.then(|| {
-                let n_in = x.layout().shape()[1];
+                let [n_rows, rank] = dims(&grad_down);
+                let sizes = [n_rows, dims(x)[1], rank];
                 let mut d_x = self.precision.product(grad, &weight());
-                let (grad_down, a) = (values(&grad_down), values(a));
-                host::add_matmul(grad_down, a, n_in, d_x.storage_mut());
+                host::add_matmul(values(&grad_down), values(a), sizes, d_x.storage_mut());
                 d_x
             });
             [

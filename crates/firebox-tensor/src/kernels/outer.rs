@@ -51,7 +51,7 @@ mod fused {
     use burn::backend::Flex;
     use burn::tensor::Tensor;
 
-    use super::super::flex_op::{host_f32, values};
+    use super::super::flex_op::host_f32;
     use super::MatmulPrecision;
 
     pub(super) fn product(a: Tensor<2>, b: Tensor<2>, precision: MatmulPrecision) -> Tensor<2> {
@@ -70,9 +70,8 @@ mod fused {
         b: Tensor<2>,
         precision: MatmulPrecision,
     ) -> Tensor<2> {
-        let [_, n] = b.dims();
         let (mut c, a, b) = (host_f32(c), host_f32(a), host_f32(b));
-        precision.add_outer(values(&a), values(&b), n, c.storage_mut());
+        precision.add_outer(&a, &b, c.storage_mut());
         Tensor::from_primitive::<Flex>(c)
     }
 }

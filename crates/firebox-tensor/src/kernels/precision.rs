@@ -77,7 +77,8 @@ pub(super) mod on_cpu {
     use super::MatmulPrecision;
     use crate::host::{self, SimdLevel};
 
-    fn dims(x: &FlexTensor) -> [usize; 2] {
+    /// Of a matrix.
+    pub(in super::super) fn dims(x: &FlexTensor) -> [usize; 2] {
         let shape = x.layout().shape();
         [shape[0], shape[1]]
     }
@@ -90,11 +91,12 @@ pub(super) mod on_cpu {
         /// `x Wᵀ`: `x` `[rows, in]`, `w` `[out, in]`.
         pub(in super::super) fn transposed(self, x: &FlexTensor, w: &FlexTensor) -> FlexTensor {
             let ([n_rows, depth], [n_out, _]) = (dims(x), dims(w));
+            let sizes = [n_rows, n_out, depth];
             let y = match self {
-                Self::F32 => host::matmul_transposed(values(x), values(w), depth),
+                Self::F32 => host::matmul_transposed(values(x), values(w), sizes),
                 Self::F16 => {
                     let [x, w] = [x, w].map(|x| f16::rounded(values(x)));
-                    f16::round(host::matmul_transposed(&x, &w, depth))
+                    f16::round(host::matmul_transposed(&x, &w, sizes))
                 }
                 Self::Bf16 => {
                     let mut y = host::zeros(n_rows * n_out);
@@ -108,12 +110,13 @@ pub(super) mod on_cpu {
 
         /// `x B`: `x` `[rows, depth]`, `b` `[depth, n]`.
         pub(in super::super) fn product(self, x: &FlexTensor, b: &FlexTensor) -> FlexTensor {
-            let ([n_rows, _], [_, n]) = (dims(x), dims(b));
+            let ([n_rows, depth], [_, n]) = (dims(x), dims(b));
+            let sizes = [n_rows, n, depth];
             let y = match self {
-                Self::F32 => host::matmul(values(x), values(b), n),
+                Self::F32 => host::matmul(values(x), values(b), sizes),
                 Self::F16 => {
                     let [x, b] = [x, b].map(|x| f16::rounded(values(x)));
-                    f16::round(host::matmul(&x, &b, n))
+                    f16::round(host::matmul(&x, &b, sizes))
                 }
                 Self::Bf16 => {
                     let mut y = host::zeros(n_rows * n);
@@ -126,11 +129,12 @@ pub(super) mod on_cpu {
 
         /// `Aᵀ B`: `a` `[depth, m]`, `b` `[depth, n]`.
         pub(in super::super) fn outer(self, a: &FlexTensor, b: &FlexTensor) -> FlexTensor {
-            let ([_, m], [_, n]) = (dims(a), dims(b));
+            let ([depth, m], [_, n]) = (dims(a), dims(b));
+            let sizes = [m, n, depth];
             let (a, b) = (values(a), values(b));
             let c = match self {
-                Self::F32 => host::outer(a, b, n),
-                Self::F16 => f16::round(host::outer(&f16::rounded(a), &f16::rounded(b), n)),
+                Self::F32 => host::outer(a, b, sizes),
+                Self::F16 => f16::round(host::outer(&f16::rounded(a), &f16::rounded(b), sizes)),
                 Self::Bf16 => {
                     let mut c = host::zeros(m * n);
                     host::bf16_add_outer(SimdLevel::current(), a, b, n, &mut c);
@@ -140,13 +144,15 @@ pub(super) mod on_cpu {
             tensor(c, [m, n])
         }
 
-        /// `c += Aᵀ B`.
-        pub(in super::super) fn add_outer(self, a: &[f32], b: &[f32], n: usize, c: &mut [f32]) {
+        /// `c += Aᵀ B`: `a` `[depth, m]`, `b` `[depth, n]`, `c` `[m, n]`.
+        pub(in super::super) fn add_outer(self, a: &FlexTensor, b: &FlexTensor, c: &mut [f32]) {
+            let ([depth, m], [_, n]) = (dims(a), dims(b));
+            let (a, b, sizes) = (values(a), values(b), [m, n, depth]);
             match self {
-                Self::F32 => host::add_outer(a, b, n, c),
+                Self::F32 => host::add_outer(a, b, sizes, c),
                 Self::Bf16 => host::bf16_add_outer(SimdLevel::current(), a, b, n, c),
                 Self::F16 => {
-                    let product = host::outer(&f16::rounded(a), &f16::rounded(b), n);
+                    let product = host::outer(&f16::rounded(a), &f16::rounded(b), sizes);
                     let product = f16::round(product);
                     c.iter_mut().zip(&product).for_each(|(c, x)| *c += x);
                 }

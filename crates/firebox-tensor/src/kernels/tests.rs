@@ -236,11 +236,14 @@ proptest! {
         let magnitude = turned(&a).abs().matmul(b.clone().abs());
         for (precision, bound) in PRECISIONS {
             let plain = plain_linear(turned(&a), turned(&b), precision);
-            let outer = || add_outer(c.clone(), a.clone(), b.clone(), precision);
+            let added = || add_outer(c.clone(), a.clone(), b.clone(), precision);
             let whole = magnitude.clone() + c.clone().abs();
-            let found = sum_difference(outer(), c.clone() + plain.clone(), whole);
+            let found = sum_difference(added(), c.clone() + plain.clone(), whole);
             prop_assert!(found < bound, "{precision:?}: {found}");
-            prop_assert!(difference(pool.install(outer), outer()) == 0.0);
+            prop_assert!(difference(pool.install(added), added()) == 0.0);
+            let alone = outer(a.clone(), b.clone(), precision);
+            let found = sum_difference(alone, plain.clone(), magnitude.clone());
+            prop_assert!(found < bound, "{precision:?}: {found}");
             let product = product(turned(&a), b.clone(), precision);
             let found = sum_difference(product, plain, magnitude.clone());
             prop_assert!(found < bound, "{precision:?}: {found}");

@@ -84,7 +84,9 @@ fn score(
     let (task, labels) = (model.task(), model.labels());
     let (known, n_left_out) = labelled::batch(texts, tokenizer, task, labels, loaded.max_len)?;
     if n_left_out > 0 {
-        eprintln!("note: {n_left_out} records do not fit the head and were left out");
+        output::note(format_args!(
+            "{n_left_out} records do not fit the head and were left out"
+        ));
     }
     if known.documents.is_empty() {
         let text = format!("score `{source}`: expected a record that fits the head, found none");

@@ -10,6 +10,7 @@ use firebox_data::{
 use super::args::{DataArgs, Globals, TrainingArgs};
 use super::exit::UserError;
 use super::model::{ModelFiles, fetch};
+use super::output;
 
 /// Batches that a trainer can ask for by number.
 pub(crate) struct Batches {
@@ -95,7 +96,7 @@ pub(crate) fn read(globals: &Globals, args: &DataArgs) -> anyhow::Result<Records
 fn note(n: impl TryInto<u64>, what: &str) {
     let n = n.try_into().unwrap_or(u64::MAX);
     if n > 0 {
-        eprintln!("note: {n} {what}");
+        output::note(format_args!("{n} {what}"));
     }
 }
 

@@ -1,8 +1,25 @@
 //! Results on stdout.
 
+use std::fmt::Display;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
+
+/// Whether this process says what it notices: of several that train together, one does.
+static SPEAKS: AtomicBool = AtomicBool::new(true);
+
+/// From now on [`note`] says nothing.
+pub(crate) fn fall_silent() {
+    SPEAKS.store(false, Ordering::Relaxed);
+}
+
+/// Something that the user did not ask for and should know, on stderr.
+pub(crate) fn note(text: impl Display) {
+    if SPEAKS.load(Ordering::Relaxed) {
+        eprintln!("note: {text}");
+    }
+}
 
 /// Prints `result` as one JSON object, or as `text` says it.
 pub(crate) fn print(

@@ -68,7 +68,7 @@ pub(crate) fn run(globals: &Globals, args: &TokenizerCompareArgs) -> anyhow::Res
         let (label, source) = named(name);
         let tokenizer = TokenizerFiles::open(globals, source)?.tokenizer;
         for (text, texts) in &texts {
-            eprintln!("note: {label} on {text}");
+            output::note(format_args!("{label} on {text}"));
             let row = compare(globals, args, &tokenizer, texts)?;
             rows.push(Row {
                 tokenizer: label.clone(),

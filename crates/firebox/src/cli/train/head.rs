@@ -13,6 +13,7 @@ use crate::cli::exit::UserError;
 use crate::cli::head_scores::HeadHeldOut;
 use crate::cli::labelled;
 use crate::cli::model::{Linears, ModelFiles};
+use crate::cli::output;
 use crate::cli::save;
 
 use super::Run;
@@ -53,9 +54,9 @@ impl HeadInputs {
             let (batch, n_left_out) =
                 labelled::batch(texts, &files.tokenizer, head.task, &labels, max_len)?;
             if n_left_out > 0 {
-                eprintln!(
-                    "note: {n_left_out} {what} records do not fit the head and were left out"
-                );
+                output::note(format_args!(
+                    "{n_left_out} {what} records do not fit the head and were left out"
+                ));
             }
             Ok(batch)
         };
@@ -65,12 +66,12 @@ impl HeadInputs {
                 "read held-out records: expected at least one that fits the head, found none";
             return Err(UserError(text.to_owned()).into());
         }
-        eprintln!(
+        output::note(format_args!(
             "{} documents to train on, {} held out, {} outputs",
             training.documents.len(),
             held_out.documents.len(),
             labels.len()
-        );
+        ));
         let setup = Setup {
             precision: Some(settings.precision.clone()),
             vocab_size: Some(decoder.config().vocab_size),

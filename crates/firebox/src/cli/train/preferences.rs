@@ -14,6 +14,7 @@ use crate::cli::args::Globals;
 use crate::cli::data::{self, locate};
 use crate::cli::exit::UserError;
 use crate::cli::model::{Linears, ModelFiles};
+use crate::cli::output;
 
 use super::Run;
 use super::settings::TrainSettings;
@@ -125,9 +126,9 @@ fn encode(
     }
     let n_left_out = n_pairs - encoded.len();
     if n_left_out > 0 {
-        eprintln!(
-            "note: {n_left_out} pairs are longer than a row or without answers and were left out"
-        );
+        output::note(format_args!(
+            "{n_left_out} pairs are longer than a row or without answers and were left out"
+        ));
     }
     Ok(encoded)
 }

@@ -3,6 +3,8 @@
 use firebox_data::RankShard;
 use firebox_train::World;
 
+use crate::cli::output;
+
 /// What tells a process how many there are: of Open MPI, and of MPICH and its relatives.
 const N_RANKS: [&str; 2] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"];
 
@@ -14,12 +16,17 @@ const N_LOCAL_RANKS: [&str; 2] = ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS
 pub(super) struct Ranks(Option<World>);
 
 impl Ranks {
-    /// Finds the others, where `mpirun` started more than one.
+    /// Finds the others, where `mpirun` started more than one. Only the one that leads says what it
+    /// notices from then on.
     pub(super) fn join() -> anyhow::Result<Self> {
-        match number(N_RANKS) {
-            None | Some(0 | 1) => Ok(Self(None)),
-            Some(n_ranks) => join(n_ranks).map(|world| Self(Some(world))),
+        let ranks = match number(N_RANKS) {
+            None | Some(0 | 1) => Self(None),
+            Some(n_ranks) => Self(Some(join(n_ranks)?)),
+        };
+        if !ranks.leads() {
+            output::fall_silent();
         }
+        Ok(ranks)
     }
 
     pub(super) fn world(&self) -> Option<&World> {
