@@ -4,9 +4,7 @@
 //! [`SimdLevel`]; which one runs is chosen at run time. Every row that a kernel computes has the
 //! same bits whatever the batch, the chunking, the cache's pages and the number of threads: each
 //! output is summed in one fixed order, and only whole outputs are handed to threads. Levels differ
-//! from one another in the last bits. The products of training in f32 (`matmul` and its like, with
-//! the feature `gemm`) are a library's and the exception: the same bits on any number of threads, not
-//! in any batch.
+//! from one another in the last bits.
 //!
 //! Weights are laid out once, when they are loaded, in panels of neighbouring outputs (see
 //! [`PanelMatrix`]), so that a vector holds one input of several outputs.
@@ -32,7 +30,6 @@ mod bucketize;
 mod code_planes;
 mod dense_panel;
 mod encoder_attention;
-#[cfg(feature = "gemm")]
 mod f32_products;
 mod few_rows;
 mod filled;
@@ -69,6 +66,7 @@ mod region;
 mod rms_norm;
 mod roofline;
 mod rope;
+mod row_weights;
 mod running_softmax;
 mod simd;
 mod swiglu;
@@ -81,10 +79,6 @@ pub use attention::{Segment, attend, attend_and_sum};
 pub use attention_backward::{AttentionGradient, attend_backward};
 pub use bf16_products::{bf16_add_outer, bf16_matmul, bf16_matmul_transposed};
 pub use encoder_attention::{EncoderRows, attend_within};
-#[cfg(feature = "gemm")]
-pub use f32_products::{
-    add_matmul, add_matmul_transposed, add_outer, matmul, matmul_transposed, outer,
-};
 pub use few_rows::few_rows;
 pub use filled::{copied, zeros};
 pub use gelu::gelu;
@@ -104,6 +98,10 @@ pub use swiglu::{swiglu, swiglu_apart, swiglu_backward};
 pub use team::in_team;
 
 pub(crate) use bucketize::bucketize;
+#[cfg(feature = "burn")]
+pub(crate) use f32_products::{
+    add_matmul, add_matmul_transposed, add_outer, matmul, matmul_transposed, outer,
+};
 #[cfg(all(test, feature = "cpu"))]
 pub(crate) use level::test_turn;
 pub(crate) use simd::{Kernel, Simd, dispatch};

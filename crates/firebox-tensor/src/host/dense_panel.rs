@@ -9,9 +9,7 @@ use std::ops::Range;
 
 use bytemuck::Pod;
 
-use super::float_matmul::BLOCK_DEPTH;
-use super::float_panel::{FloatPanel, FloatWeights, PanelCopy};
-use super::gemm::FEW_ROWS;
+use super::float_panel::{BlockWeights, FloatPanel, FloatWeights, PanelCopy, copied_block};
 use super::simd::Simd;
 
 /// Values from one row to the next above which rows lie apart: a block of them spans many pages, and may
@@ -35,6 +33,9 @@ pub(crate) trait Multiplied: Pod + Send + Sync {
     /// # Safety
     /// `from` is good for a vector.
     unsafe fn load<S: Simd>(s: S, from: *const Self) -> Self::Vector<S>;
+    /// # Safety
+    /// `to` is good for a vector.
+    unsafe fn store<S: Simd>(s: S, x: Self::Vector<S>, to: *mut Self);
     fn splat<S: Simd>(s: S, x: Self) -> Self::Vector<S>;
     fn add_product<S: Simd>(s: S, x: Self::Vector<S>, w: Self::Vector<S>, sum: S::F) -> S::F;
 }
@@ -47,6 +48,12 @@ impl Multiplied for f32 {
     unsafe fn load<S: Simd>(s: S, from: *const f32) -> S::F {
         // SAFETY: says the caller.
         unsafe { s.load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd>(s: S, x: S::F, to: *mut f32) {
+        // SAFETY: says the caller.
+        unsafe { s.store(to, x) }
     }
 
     #[inline(always)]
@@ -69,6 +76,12 @@ impl Multiplied for u32 {
     unsafe fn load<S: Simd>(s: S, from: *const u32) -> S::I {
         // SAFETY: says the caller.
         unsafe { s.load_int(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd>(s: S, x: S::I, to: *mut u32) {
+        // SAFETY: says the caller.
+        unsafe { s.store_int(to, x) }
     }
 
     #[inline(always)]
@@ -104,6 +117,27 @@ impl<S: Simd, X: Multiplied> FloatPanel<S> for StridedPanel<X> {
     fn add_product(s: S, x: X::Vector<S>, weights: X::Vector<S>, sum: S::F) -> S::F {
         X::add_product(s, x, weights, sum)
     }
+
+    #[inline(always)]
+    unsafe fn store(s: S, weights: X::Vector<S>, to: *mut X) {
+        // SAFETY: says the caller.
+        unsafe { X::store(s, weights, to) }
+    }
+}
+
+impl<X> StridedPanel<X> {
+    /// From input `k` on.
+    ///
+    /// # Safety
+    /// There is such an input.
+    #[inline(always)]
+    unsafe fn skip(self, k: usize) -> Self {
+        Self {
+            // SAFETY: says the caller.
+            values: unsafe { self.values.add(k * self.stride) },
+            ..self
+        }
+    }
 }
 
 /// f32 weights (or pairs of bf16), `[panels, in, 2 * LANES]`, `in` in pairs where they are.
@@ -123,21 +157,29 @@ impl<X> Panels<'_, X> {
     }
 }
 
-impl<X: Multiplied> FloatWeights for Panels<'_, X> {
+impl<X: Multiplied> BlockWeights for Panels<'_, X> {
     type Value = X;
-    type Panel<S: Simd> = StridedPanel<X>;
     const MULTIPLIES_BF16: bool = X::IS_BF16_PAIR;
 
     #[inline(always)]
-    unsafe fn panel<S: Simd>(
+    unsafe fn block<S: Simd>(
         &self,
         _: S,
         index: usize,
         inputs: Range<usize>,
-        _: usize,
         _: &mut PanelCopy,
-    ) -> (StridedPanel<X>, usize) {
-        (self.at(index, 2 * S::LANES), inputs.start)
+    ) -> StridedPanel<X> {
+        // SAFETY: the panel has these inputs, says the caller.
+        unsafe { self.at(index, 2 * S::LANES).skip(inputs.start) }
+    }
+}
+
+impl<X: Multiplied> FloatWeights for Panels<'_, X> {
+    type Panel<S: Simd> = StridedPanel<X>;
+
+    #[inline(always)]
+    unsafe fn panel<S: Simd>(&self, _: S, index: usize) -> StridedPanel<X> {
+        self.at(index, 2 * S::LANES)
     }
 }
 
@@ -202,41 +244,34 @@ impl<X> RowMajor<'_, X> {
     }
 }
 
-impl<X: Multiplied> FloatWeights for RowMajor<'_, X> {
+impl<X: Multiplied> BlockWeights for RowMajor<'_, X> {
     type Value = X;
-    type Panel<S: Simd> = StridedPanel<X>;
     const MULTIPLIES_BF16: bool = X::IS_BF16_PAIR;
 
     #[inline(always)]
-    unsafe fn panel<S: Simd>(
+    unsafe fn block<S: Simd>(
         &self,
         s: S,
         index: usize,
         inputs: Range<usize>,
-        n_rows: usize,
         copy: &mut PanelCopy,
-    ) -> (StridedPanel<X>, usize) {
-        let width = 2 * S::LANES;
-        let panel = self.at(index, width);
-        if n_rows <= FEW_ROWS || panel.stride <= FAR {
-            return (panel, inputs.start);
-        }
-        debug_assert!(inputs.len() <= BLOCK_DEPTH);
-        let copied = copy.start::<X>();
-        for (i, k) in inputs.enumerate() {
-            // SAFETY: the panel has a row `k`, says the caller; the room has one for every input of a
-            // block, two vectors of four bytes a lane.
-            unsafe {
-                let from = panel.values.add(k * panel.stride).cast();
-                let to = copied.add(i * width).cast();
-                s.store(to, s.load(from));
-                s.store(to.add(S::LANES), s.load(from.add(S::LANES)));
+    ) -> StridedPanel<X> {
+        let panel = self.at(index, 2 * S::LANES);
+        // SAFETY: the panel has these inputs, says the caller.
+        unsafe {
+            match panel.stride > FAR {
+                true => copied_block(s, panel, inputs, copy),
+                false => panel.skip(inputs.start),
             }
         }
-        let copied = StridedPanel {
-            values: copied.cast_const(),
-            stride: width,
-        };
-        (copied, 0)
+    }
+}
+
+impl<X: Multiplied> FloatWeights for RowMajor<'_, X> {
+    type Panel<S: Simd> = StridedPanel<X>;
+
+    #[inline(always)]
+    unsafe fn panel<S: Simd>(&self, _: S, index: usize) -> StridedPanel<X> {
+        self.at(index, 2 * S::LANES)
     }
 }

@@ -1,189 +1,151 @@
-//! Products of training in f32: the `gemm` crate's, which takes its factors by their strides and
-//! writes into memory that is there.
+//! Products of training in f32, of factors as they lie; a frozen weight may be kept in 16 bits.
 //!
-//! burn-flex multiplies with it, too, but fills and copies every result on one thread before, and cannot
-//! add to one. Bits do not depend on the number of threads; unlike those of the other kernels they may
-//! on the number of rows.
+//! Bits as those of every kernel: the same in any batch and on any number of threads.
 
-#![expect(unsafe_code, reason = "the crate takes pointers")]
+#![expect(unsafe_code, reason = "results are written before they have values")]
 
-use std::mem::MaybeUninit;
-
-use gemm::Parallelism;
-
+use super::float_matmul::many_rows_product;
+use super::float_panel::BlockWeights;
+use super::gemm::Product;
+use super::left_rows::LeftRows;
+use super::level::SimdLevel;
 use super::panel_matrix::Start;
-use super::parallel::n_threads;
-
-/// Multiplications below which one thread is done sooner than several.
-const ALONE_BELOW: usize = 1 << 20;
-
-/// A factor: element `(row, column)` lies at `row * strides[0] + column * strides[1]`.
-struct Factor<'a> {
-    values: &'a [f32],
-    strides: [usize; 2],
-}
-
-impl<'a> Factor<'a> {
-    /// Rows of `width`.
-    fn rows(values: &'a [f32], width: usize) -> Self {
-        Self {
-            values,
-            strides: [width, 1],
-        }
-    }
-
-    /// Rows of `width`, read as columns.
-    fn columns(values: &'a [f32], width: usize) -> Self {
-        Self {
-            values,
-            strides: [1, width],
-        }
-    }
-}
+use super::row_weights::{InputRows, OutputRows, Stored};
 
 /// `x Wᵀ`, `[rows, out]`.
 ///
 /// # Shapes
-/// `x` `[rows, depth]`, `w` `[out, depth]`.
+/// `sizes` `[rows, out, depth]`, `x` `[rows, depth]`, `w` `[out, depth]`.
 ///
 /// # Panics
 /// When a length does not fit.
-pub fn matmul_transposed(x: &[f32], w: &[f32], [rows, out, depth]: [usize; 3]) -> Vec<f32> {
-    let factors = [Factor::rows(x, depth), Factor::columns(w, depth)];
-    product([rows, out, depth], factors)
+pub(crate) fn matmul_transposed<E: Stored>(
+    level: SimdLevel,
+    x: &[f32],
+    w: &[E],
+    sizes: [usize; 3],
+) -> Vec<f32> {
+    product(level, LeftRows::Rows(x), &output_rows(w, sizes), sizes)
 }
 
 /// `y += x Wᵀ`.
 ///
 /// # Shapes
-/// `x` `[rows, depth]`, `w` `[out, depth]`, `y` `[rows, out]`.
+/// As [`matmul_transposed`]; `y` `[rows, out]`.
 ///
 /// # Panics
 /// When a length does not fit.
-pub fn add_matmul_transposed(
+pub(crate) fn add_matmul_transposed(
+    level: SimdLevel,
     x: &[f32],
     w: &[f32],
-    [rows, out, depth]: [usize; 3],
+    sizes: [usize; 3],
     y: &mut [f32],
 ) {
-    let factors = [Factor::rows(x, depth), Factor::columns(w, depth)];
-    add_product([rows, out, depth], factors, y);
+    add_product(level, LeftRows::Rows(x), &output_rows(w, sizes), sizes, y);
 }
 
 /// `x b`, `[rows, n]`.
 ///
 /// # Shapes
-/// `x` `[rows, depth]`, `b` `[depth, n]`.
+/// `sizes` `[rows, n, depth]`, `x` `[rows, depth]`, `b` `[depth, n]`.
 ///
 /// # Panics
 /// When a length does not fit.
-pub fn matmul(x: &[f32], b: &[f32], [rows, n, depth]: [usize; 3]) -> Vec<f32> {
-    product([rows, n, depth], [Factor::rows(x, depth), Factor::rows(b, n)])
+pub(crate) fn matmul<E: Stored>(
+    level: SimdLevel,
+    x: &[f32],
+    b: &[E],
+    sizes: [usize; 3],
+) -> Vec<f32> {
+    product(level, LeftRows::Rows(x), &input_rows(b, sizes), sizes)
 }
 
 /// `y += x b`.
 ///
 /// # Shapes
-/// `x` `[rows, depth]`, `b` `[depth, n]`, `y` `[rows, n]`.
+/// As [`matmul`]; `y` `[rows, n]`.
 ///
 /// # Panics
 /// When a length does not fit.
-pub fn add_matmul(x: &[f32], b: &[f32], [rows, n, depth]: [usize; 3], y: &mut [f32]) {
-    let factors = [Factor::rows(x, depth), Factor::rows(b, n)];
-    add_product([rows, n, depth], factors, y);
+pub(crate) fn add_matmul(level: SimdLevel, x: &[f32], b: &[f32], sizes: [usize; 3], y: &mut [f32]) {
+    add_product(level, LeftRows::Rows(x), &input_rows(b, sizes), sizes, y);
 }
 
 /// `aᵀ b`, `[m, n]`.
 ///
 /// # Shapes
-/// `a` `[depth, m]`, `b` `[depth, n]`.
+/// `sizes` `[m, n, depth]`, `a` `[depth, m]`, `b` `[depth, n]`.
 ///
 /// # Panics
 /// When a length does not fit.
-pub fn outer(a: &[f32], b: &[f32], [m, n, depth]: [usize; 3]) -> Vec<f32> {
-    product([m, n, depth], [Factor::columns(a, m), Factor::rows(b, n)])
+pub(crate) fn outer(level: SimdLevel, a: &[f32], b: &[f32], sizes: [usize; 3]) -> Vec<f32> {
+    product(level, LeftRows::Columns(a), &input_rows(b, sizes), sizes)
 }
 
 /// `c += aᵀ b`.
 ///
 /// # Shapes
-/// `a` `[depth, m]`, `b` `[depth, n]`, `c` `[m, n]`.
+/// As [`outer`]; `c` `[m, n]`.
 ///
 /// # Panics
 /// When a length does not fit.
-pub fn add_outer(a: &[f32], b: &[f32], [m, n, depth]: [usize; 3], c: &mut [f32]) {
-    add_product([m, n, depth], [Factor::columns(a, m), Factor::rows(b, n)], c);
+pub(crate) fn add_outer(level: SimdLevel, a: &[f32], b: &[f32], sizes: [usize; 3], c: &mut [f32]) {
+    add_product(level, LeftRows::Columns(a), &input_rows(b, sizes), sizes, c);
 }
 
-/// `[m, n]` from factors `[m, depth]` and `[depth, n]`; zeros where nothing is summed.
-fn product(sizes: [usize; 3], factors: [Factor<'_>; 2]) -> Vec<f32> {
-    let [m, n, _] = sizes;
+fn output_rows<E>(values: &[E], [_, out, depth]: [usize; 3]) -> OutputRows<'_, E> {
+    assert_eq!(values.len(), out * depth, "values of the right factor");
+    OutputRows {
+        values,
+        n_in: depth,
+    }
+}
+
+fn input_rows<E>(values: &[E], [_, n, depth]: [usize; 3]) -> InputRows<'_, E> {
+    assert_eq!(values.len(), depth * n, "values of the right factor");
+    InputRows { values, n_out: n }
+}
+
+/// `[m, n]`; zeros where nothing is summed.
+fn product<W: BlockWeights<Value = f32>>(
+    level: SimdLevel,
+    left: LeftRows<'_, f32>,
+    weights: &W,
+    [m, n, depth]: [usize; 3],
+) -> Vec<f32> {
+    let (LeftRows::Rows(x) | LeftRows::Columns(x)) = left;
+    assert_eq!(x.len(), m * depth, "values of the left factor");
+    if m * n * depth == 0 {
+        return vec![0.0; m * n];
+    }
     let mut y = Vec::with_capacity(m * n);
+    let room = &mut y.spare_capacity_mut()[..m * n];
     if cfg!(test) {
         // Places that are not written show.
-        y.spare_capacity_mut().fill(MaybeUninit::new(f32::NAN));
+        room.fill(std::mem::MaybeUninit::new(f32::NAN));
     }
-    // SAFETY: the room is as large as the product, which is written from end to end.
-    unsafe {
-        multiply(sizes, factors, y.as_mut_ptr(), Start::Zero);
-        y.set_len(m * n);
-    }
+    let result = Product::unwritten(room, n, [m, n]);
+    many_rows_product(level, left, depth, weights, &result);
+    // SAFETY: the room is as large as the product, which was written from end to end.
+    unsafe { y.set_len(m * n) };
     y
 }
 
 /// Adds to `y`.
-fn add_product(sizes: [usize; 3], factors: [Factor<'_>; 2], y: &mut [f32]) {
-    let [m, n, _] = sizes;
-    assert_eq!(y.len(), m * n, "values of the result");
-    // SAFETY: the result is borrowed alone, and as large as the product.
-    unsafe { multiply(sizes, factors, y.as_mut_ptr(), Start::Accumulate) };
-}
-
-/// Rows of `n` to `y`.
-///
-/// # Panics
-/// When a factor does not fit.
-///
-/// # Safety
-/// `y` is good for `m` times `n` writes, and reads, too, where they are added to.
-unsafe fn multiply(
+fn add_product<W: BlockWeights<Value = f32>>(
+    level: SimdLevel,
+    left: LeftRows<'_, f32>,
+    weights: &W,
     [m, n, depth]: [usize; 3],
-    [a, b]: [Factor<'_>; 2],
-    y: *mut f32,
-    start: Start,
+    y: &mut [f32],
 ) {
-    assert_eq!(a.values.len(), m * depth, "values of the left factor");
-    assert_eq!(b.values.len(), depth * n, "values of the right factor");
-    let parallelism = match n_threads() > 1 && m * n * depth >= ALONE_BELOW {
-        true => Parallelism::Rayon(0),
-        false => Parallelism::None,
-    };
-    let [[a_row, a_column], [b_row, b_column]] =
-        [a.strides, b.strides].map(|strides| strides.map(usize::cast_signed));
-    // SAFETY: both factors are as long as these sizes say, and their strides are those of whole rows or
-    // columns; the result is good for it, says the caller.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            depth,
-            y,
-            1,
-            n.cast_signed(),
-            start == Start::Accumulate,
-            a.values.as_ptr(),
-            a_column,
-            a_row,
-            b.values.as_ptr(),
-            b_column,
-            b_row,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            parallelism,
-        );
+    let (LeftRows::Rows(x) | LeftRows::Columns(x)) = left;
+    assert_eq!(x.len(), m * depth, "values of the left factor");
+    assert_eq!(y.len(), m * n, "values of the result");
+    if m * n > 0 {
+        let result = Product::new(y, n, [m, n], Start::Accumulate);
+        many_rows_product(level, left, depth, weights, &result);
     }
 }
 
@@ -192,29 +154,33 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::host::tests::{normal, on_threads, reference};
+    use crate::host::tests::{at_each_level, normal, on_threads, reference};
 
     fn turned(x: &[f32], width: usize) -> Vec<f32> {
         let n = x.len() / width;
         (0..x.len()).map(|i| x[i % n * width + i / n]).collect()
     }
 
-    /// All products against the reference, on one to three threads.
+    /// All products at each level against the reference, on one to three threads.
     fn check(sizes: [usize; 3]) {
+        at_each_level(|level| check_at(level, sizes));
+    }
+
+    fn check_at(level: SimdLevel, sizes: [usize; 3]) {
         let [rows, n, depth] = sizes;
         let (x, w) = (normal(rows * depth, 1), normal(n * depth, 2));
         let (x_turned, w_turned) = (turned(&x, depth), turned(&w, depth));
         let (expected, magnitudes) = reference(&x, &w, depth);
         let products = || {
             let mut added = [(); 3].map(|()| vec![1.0; rows * n]);
-            add_matmul(&x, &w_turned, sizes, &mut added[0]);
-            add_matmul_transposed(&x, &w, sizes, &mut added[1]);
-            add_outer(&x_turned, &w_turned, sizes, &mut added[2]);
+            add_matmul(level, &x, &w_turned, sizes, &mut added[0]);
+            add_matmul_transposed(level, &x, &w, sizes, &mut added[1]);
+            add_outer(level, &x_turned, &w_turned, sizes, &mut added[2]);
             let added = added.map(|y| y.into_iter().map(|y| y - 1.0).collect());
             let products = [
-                matmul_transposed(&x, &w, sizes),
-                matmul(&x, &w_turned, sizes),
-                outer(&x_turned, &w_turned, sizes),
+                matmul_transposed(level, &x, &w, sizes),
+                matmul(level, &x, &w_turned, sizes),
+                outer(level, &x_turned, &w_turned, sizes),
             ];
             products.into_iter().chain(added).collect::<Vec<Vec<f32>>>()
         };
@@ -243,7 +209,6 @@ mod tests {
         }
     }
 
-    /// The crate has ways of its own for them.
     #[test]
     fn thin_and_deep_products_match_the_reference() {
         for (rows, n) in [(1, 1), (1, 70), (70, 1), (16, 16), (130, 70)] {
@@ -254,12 +219,48 @@ mod tests {
     }
 
     #[test]
+    fn weights_in_16_bits_are_what_they_are_in_32() {
+        let sizes = [40, 75, 210];
+        let [rows, n, depth] = sizes;
+        let (x, w) = (normal(rows * depth, 1), normal(n * depth, 2));
+        at_each_level(|level| {
+            let bf16: Vec<_> = w.iter().map(|w| half::bf16::from_f32(*w)).collect();
+            let widened: Vec<f32> = bf16.iter().map(|w| w.to_f32()).collect();
+            let [found, expected] = [
+                matmul_transposed(level, &x, &bf16, sizes),
+                matmul_transposed(level, &x, &widened, sizes),
+            ];
+            assert_eq!(found, expected, "{level}");
+            let f16: Vec<_> = w.iter().map(|w| half::f16::from_f32(*w)).collect();
+            let widened: Vec<f32> = f16.iter().map(|w| w.to_f32()).collect();
+            let [found, expected] = [
+                matmul(level, &x, &f16, sizes),
+                matmul(level, &x, &widened, sizes),
+            ];
+            assert_eq!(found, expected, "{level}");
+        });
+    }
+
+    #[test]
+    fn a_row_has_the_same_bits_in_any_batch() {
+        let [rows, n, depth] = [130, 70, 400];
+        let (x, w) = (normal(rows * depth, 1), normal(n * depth, 2));
+        at_each_level(|level| {
+            let all = matmul_transposed(level, &x, &w, [rows, n, depth]);
+            for (x, y) in x.chunks_exact(depth).zip(all.chunks_exact(n)) {
+                assert_eq!(matmul_transposed(level, x, &w, [1, n, depth]), y, "{level}");
+            }
+        });
+    }
+
+    #[test]
     fn a_sum_of_nothing_is_zero() {
-        assert_eq!(matmul(&[], &[], [2, 3, 0]), [0.0; 6]);
-        assert_eq!(outer(&[], &[], [2, 3, 0]), [0.0; 6]);
-        assert!(matmul_transposed(&[], &[1.0; 6], [0, 2, 3]).is_empty());
+        let level = SimdLevel::current();
+        assert_eq!(matmul::<f32>(level, &[], &[], [2, 3, 0]), [0.0; 6]);
+        assert_eq!(outer(level, &[], &[], [2, 3, 0]), [0.0; 6]);
+        assert!(matmul_transposed(level, &[], &[1.0; 6], [0, 2, 3]).is_empty());
         let mut y = [3.0; 6];
-        add_outer(&[], &[], [2, 3, 0], &mut y);
+        add_outer(level, &[], &[], [2, 3, 0], &mut y);
         assert_eq!(y, [3.0; 6]);
     }
 }

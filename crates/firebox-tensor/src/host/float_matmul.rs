@@ -17,7 +17,8 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::float_panel::{FloatPanel, FloatWeights, PanelCopy};
+use super::dense_panel::{Multiplied, StridedPanel};
+use super::float_panel::{BlockWeights, FloatPanel, FloatWeights, PanelCopy};
 use super::float_tile::{self, Depth, Left, Out};
 use super::gemm::{
     FEW_ROWS, Product, TileTask, for_each_task, for_each_task_of, panel_width, with_panel,
@@ -80,6 +81,17 @@ pub(crate) fn float_product<W: FloatWeights>(
         });
         return;
     }
+    many_rows_product(level, left, depth, weights, result);
+}
+
+/// The same, however few the rows are.
+pub(crate) fn many_rows_product<W: BlockWeights>(
+    level: SimdLevel,
+    left: LeftRows<'_, W::Value>,
+    depth: usize,
+    weights: &W,
+    result: &Product,
+) {
     let mut room = LAID_OUT.take();
     for first in (0..result.n_rows).step_by(BAND_ROWS) {
         let rows = first..result.n_rows.min(first + BAND_ROWS);
@@ -88,8 +100,8 @@ pub(crate) fn float_product<W: FloatWeights>(
     LAID_OUT.set(room);
 }
 
-/// Rows `rows` of [`float_product`], many of them.
-fn rows_product<W: FloatWeights>(
+/// Rows `rows` of [`many_rows_product`].
+fn rows_product<W: BlockWeights>(
     level: SimdLevel,
     left: LeftRows<'_, W::Value>,
     rows: Range<usize>,
@@ -167,26 +179,18 @@ impl<W: FloatWeights> Kernel for FewRows<'_, W> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let mut copy = PanelCopy::new();
         for index in self.panels {
             for first in (0..self.depth).step_by(BLOCK_DEPTH) {
-                let inputs = first..self.depth.min(first + BLOCK_DEPTH);
-                let n_rows = self.rows.len();
+                let n = BLOCK_DEPTH.min(self.depth - first);
                 // SAFETY: the weights have this panel, the rows these inputs, and this part of the
                 // result is this task's.
                 unsafe {
-                    let (panel, at) =
-                        self.weights
-                            .panel(s, index, inputs.clone(), n_rows, &mut copy);
                     let task = RowsAsTheyLie {
                         x: self.x[first..].as_ptr(),
                         first_row: self.rows.start,
                         stride: self.depth,
-                        panel,
-                        depth: Depth {
-                            first: at,
-                            n: inputs.len(),
-                        },
+                        panel: self.weights.panel(s, index),
+                        depth: Depth { first, n },
                     };
                     let start = start_of(self.result, first);
                     with_panel(s, self.result, self.rows.clone(), index, start, &task);
@@ -222,7 +226,7 @@ impl<S: Simd, P: FloatPanel<S>> TileTask<S> for RowsAsTheyLie<P, P::Value> {
 }
 
 /// Rows that are laid out.
-struct ManyRows<'a, W: FloatWeights> {
+struct ManyRows<'a, W: BlockWeights> {
     left: LaidOut<'a, W::Value>,
     /// Inputs that are laid out.
     band: Range<usize>,
@@ -232,68 +236,123 @@ struct ManyRows<'a, W: FloatWeights> {
     result: &'a Product,
 }
 
-impl<W: FloatWeights> Kernel for ManyRows<'_, W> {
+impl<W: BlockWeights> Kernel for ManyRows<'_, W> {
     type Output = ();
     const MULTIPLIES_BF16: bool = W::MULTIPLIES_BF16;
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let mut copy = PanelCopy::new();
+        let width = 2 * S::LANES;
+        let n_whole = self.result.n_out / width;
+        let mut copies = [PanelCopy::new(), PanelCopy::new()];
         for first in self.band.clone().step_by(BLOCK_DEPTH) {
             let inputs = first..self.band.end.min(first + BLOCK_DEPTH);
+            let rows = RowsLaidOut {
+                left: self.left.block(first - self.band.start, self.rows.start),
+                first_row: self.rows.start,
+                depth: inputs.len(),
+            };
             let start = start_of(self.result, first);
-            let left = self.left.block(first - self.band.start, self.rows.start);
-            for index in self.panels.clone() {
-                // SAFETY: the weights have this panel, `left` the task's rows, and this part of the
+            let mut index = self.panels.start;
+            while index < self.panels.end {
+                let two = S::WIDE_ROWS > 0 && index + 2 <= self.panels.end.min(n_whole);
+                let [copy, next_copy] = &mut copies;
+                // SAFETY: the weights have these panels, `rows` are the task's, and this part of the
                 // result is this task's.
                 unsafe {
-                    let n_rows = self.rows.len();
-                    let (panel, at) =
-                        self.weights
-                            .panel(s, index, inputs.clone(), n_rows, &mut copy);
-                    let task = RowsLaidOut {
-                        left,
-                        first_row: self.rows.start,
-                        panel,
-                        depth: Depth {
-                            first: at,
-                            n: inputs.len(),
-                        },
-                    };
-                    with_panel(s, self.result, self.rows.clone(), index, start, &task);
+                    let panel = self.weights.block(s, index, inputs.clone(), copy);
+                    if two {
+                        let next = self.weights.block(s, index + 1, inputs.clone(), next_copy);
+                        let out = self.result.at(self.rows.start, index * width);
+                        rows.over_two(s, self.rows.len(), [panel, next], out, start);
+                    } else {
+                        let task = OverPanel { rows, panel };
+                        with_panel(s, self.result, self.rows.clone(), index, start, &task);
+                    }
                 }
+                index += if two { 2 } else { 1 };
+            }
+        }
+    }
+}
+
+/// A block of inputs of rows that are laid out.
+#[derive(Clone, Copy)]
+struct RowsLaidOut<X> {
+    /// Where row `first_row`, the first one of a tile, begins.
+    left: *const X,
+    first_row: usize,
+    depth: usize,
+}
+
+impl<X> RowsLaidOut<X> {
+    /// From row `index` behind the first one on, to the end of its tile.
+    ///
+    /// # Safety
+    /// There is such a row.
+    #[inline(always)]
+    unsafe fn from<S: Simd>(&self, index: usize) -> Left<X> {
+        let lane = index % S::FLOAT_ROWS;
+        Left {
+            // SAFETY: says the caller.
+            values: unsafe { self.left.add((index - lane) * self.depth + lane) },
+            row_stride: 1,
+            depth_stride: S::FLOAT_ROWS,
+        }
+    }
+}
+
+impl<X: Multiplied> RowsLaidOut<X> {
+    /// The first `n_rows` rows over two panels.
+    ///
+    /// # Safety
+    /// There are so many rows, the panels have the inputs, and `out` is good for four vectors of each
+    /// row.
+    #[inline(always)]
+    unsafe fn over_two<S: Simd>(
+        &self,
+        s: S,
+        n_rows: usize,
+        panels: [StridedPanel<X>; 2],
+        out: Out,
+        start: Start,
+    ) {
+        for row in (0..n_rows).step_by(S::WIDE_ROWS) {
+            let n = S::WIDE_ROWS.min(n_rows - row);
+            // SAFETY: rows of one tile, which is whole wide ones; the rest says the caller.
+            unsafe {
+                let values = out.values.add(row * out.stride);
+                let out = Out { values, ..out };
+                let left = self.from::<S>(row);
+                float_tile::wide_tile_rows(s, n, left, panels, self.depth, out, start);
             }
         }
     }
 }
 
 /// Rows that are laid out over a block of one panel.
-struct RowsLaidOut<P, X> {
-    /// Where row `first_row`, the first one of a tile, begins.
-    left: *const X,
-    first_row: usize,
-    panel: P,
-    depth: Depth,
+struct OverPanel<X> {
+    rows: RowsLaidOut<X>,
+    panel: StridedPanel<X>,
 }
 
-impl<S: Simd, P: FloatPanel<S>> TileTask<S> for RowsLaidOut<P, P::Value> {
+impl<S: Simd, X: Multiplied> TileTask<S> for OverPanel<X> {
     #[inline(always)]
     unsafe fn tile(&self, s: S, rows: Range<usize>, out: Out, start: Start) {
+        let depth = Depth {
+            first: 0,
+            n: self.rows.depth,
+        };
         let mut row = rows.start;
         while row < rows.end {
-            let index = row - self.first_row;
-            let lane = index % S::FLOAT_ROWS;
-            let n = (S::FLOAT_ROWS - lane).min(rows.end - row);
+            let index = row - self.rows.first_row;
+            let n = (S::FLOAT_ROWS - index % S::FLOAT_ROWS).min(rows.end - row);
             // SAFETY: rows of one tile of the left factor, and of the result, says the caller.
             unsafe {
-                let left = Left {
-                    values: self.left.add((index - lane) * self.depth.n + lane),
-                    row_stride: 1,
-                    depth_stride: S::FLOAT_ROWS,
-                };
                 let values = out.values.add((row - rows.start) * out.stride);
                 let out = Out { values, ..out };
-                float_tile::tile_rows(s, n, left, self.panel, self.depth, out, start);
+                let left = self.rows.from::<S>(index);
+                float_tile::tile_rows(s, n, left, self.panel, depth, out, start);
             }
             row += n;
         }

@@ -10,8 +10,7 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use bytemuck::Pod;
-
+use super::dense_panel::{F32Panel, Multiplied, StridedPanel};
 use super::float_matmul::BLOCK_DEPTH;
 use super::gemm::TILE_WIDTH;
 use super::simd::Simd;
@@ -36,6 +35,10 @@ pub(crate) trait FloatPanel<S: Simd>: Copy {
 
     /// `x * weights + sum`.
     fn add_product(s: S, x: Self::Vector, weights: Self::Vector, sum: S::F) -> S::F;
+
+    /// # Safety
+    /// `to` is good for a vector.
+    unsafe fn store(s: S, weights: Self::Vector, to: *mut Self::Value);
 }
 
 /// The part of [`FloatPanel`] that all panels have whose weights become f32.
@@ -53,31 +56,73 @@ macro_rules! multiplied_in_f32 {
         fn add_product(s: S, x: S::F, weights: S::F, sum: S::F) -> S::F {
             s.fma(x, weights, sum)
         }
+
+        #[inline(always)]
+        unsafe fn store(s: S, weights: S::F, to: *mut f32) {
+            // SAFETY: says the caller.
+            unsafe { s.store(to, weights) }
+        }
     };
 }
 
-/// Weights in panels.
-pub(crate) trait FloatWeights: Sync {
+/// Weights of which blocks can be brought near, for many rows.
+pub(crate) trait BlockWeights: Sync {
     /// See [`FloatPanel::Value`].
-    type Value: Pod + Send + Sync;
-    type Panel<S: Simd>: FloatPanel<S, Value = Self::Value>;
+    type Value: Multiplied;
     /// See [`Kernel::MULTIPLIES_BF16`](super::simd::Kernel::MULTIPLIES_BF16).
     const MULTIPLIES_BF16: bool = false;
 
-    /// The panel of outputs `2 * LANES * index ..`, good for inputs `inputs`, at most [`BLOCK_DEPTH`], and
-    /// the number that the first of them has in it. `copy` is for weights that lie apart, so that
-    /// `n_rows` rows find them near.
+    /// Inputs `inputs`, at most [`BLOCK_DEPTH`], of outputs `2 * LANES * index ..`: as they lie, where
+    /// they lie near one another as they are multiplied, otherwise in `copy`.
     ///
     /// # Safety
     /// There is such a panel, laid out for `S`, and it has these inputs.
-    unsafe fn panel<S: Simd>(
+    unsafe fn block<S: Simd>(
         &self,
         s: S,
         index: usize,
         inputs: Range<usize>,
-        n_rows: usize,
         copy: &mut PanelCopy,
-    ) -> (Self::Panel<S>, usize);
+    ) -> StridedPanel<Self::Value>;
+}
+
+/// Weights in panels, which few rows read as they lie.
+pub(crate) trait FloatWeights: BlockWeights {
+    type Panel<S: Simd>: FloatPanel<S, Value = Self::Value>;
+
+    /// The panel of outputs `2 * LANES * index ..`.
+    ///
+    /// # Safety
+    /// There is such a panel, laid out for `S`.
+    unsafe fn panel<S: Simd>(&self, s: S, index: usize) -> Self::Panel<S>;
+}
+
+/// Inputs `inputs` of a panel as they are multiplied.
+///
+/// # Safety
+/// The panel has these inputs, at most [`BLOCK_DEPTH`].
+#[inline(always)]
+pub(crate) unsafe fn copied_block<S: Simd, P: FloatPanel<S>>(
+    s: S,
+    panel: P,
+    inputs: Range<usize>,
+    copy: &mut PanelCopy,
+) -> StridedPanel<P::Value> {
+    debug_assert!(inputs.len() <= BLOCK_DEPTH && size_of::<P::Value>() == 4);
+    let (width, values) = (2 * S::LANES, copy.start::<P::Value>());
+    for (i, k) in inputs.enumerate() {
+        // SAFETY: the panel has input `k`, says the caller; there is room for two vectors of each.
+        unsafe {
+            let to = values.add(i * width);
+            let [low, high] = panel.load(s, k);
+            P::store(s, low, to);
+            P::store(s, high, to.add(S::LANES));
+        }
+    }
+    StridedPanel {
+        values: values.cast_const(),
+        stride: width,
+    }
 }
 
 /// Room for a block of a panel of any level.
@@ -108,23 +153,31 @@ pub(crate) struct HalfPanel<const BF16: bool> {
     pub(crate) stride: usize,
 }
 
-impl<const BF16: bool> FloatWeights for HalfWeights<'_, BF16> {
+impl<const BF16: bool> BlockWeights for HalfWeights<'_, BF16> {
     type Value = f32;
+
+    #[inline(always)]
+    unsafe fn block<S: Simd>(
+        &self,
+        s: S,
+        index: usize,
+        inputs: Range<usize>,
+        copy: &mut PanelCopy,
+    ) -> F32Panel {
+        // SAFETY: says the caller.
+        unsafe { copied_block(s, self.panel(s, index), inputs, copy) }
+    }
+}
+
+impl<const BF16: bool> FloatWeights for HalfWeights<'_, BF16> {
     type Panel<S: Simd> = HalfPanel<BF16>;
 
     #[inline(always)]
-    unsafe fn panel<S: Simd>(
-        &self,
-        _: S,
-        index: usize,
-        inputs: Range<usize>,
-        _: usize,
-        _: &mut PanelCopy,
-    ) -> (HalfPanel<BF16>, usize) {
+    unsafe fn panel<S: Simd>(&self, _: S, index: usize) -> HalfPanel<BF16> {
         let stride = 2 * S::LANES;
         // SAFETY: there is such a panel, says the caller.
         let values = unsafe { self.values.as_ptr().add(index * self.n_in * stride) };
-        (HalfPanel { values, stride }, inputs.start)
+        HalfPanel { values, stride }
     }
 }
 
@@ -179,28 +232,35 @@ pub(crate) struct Int8Panel<F> {
     scales: [F; 2],
 }
 
-impl FloatWeights for Int8Weights<'_> {
+impl BlockWeights for Int8Weights<'_> {
     type Value = f32;
-    type Panel<S: Simd> = Int8Panel<S::F>;
 
     #[inline(always)]
-    unsafe fn panel<S: Simd>(
+    unsafe fn block<S: Simd>(
         &self,
         s: S,
         index: usize,
         inputs: Range<usize>,
-        _: usize,
-        _: &mut PanelCopy,
-    ) -> (Int8Panel<S::F>, usize) {
+        copy: &mut PanelCopy,
+    ) -> F32Panel {
+        // SAFETY: says the caller.
+        unsafe { copied_block(s, self.panel(s, index), inputs, copy) }
+    }
+}
+
+impl FloatWeights for Int8Weights<'_> {
+    type Panel<S: Simd> = Int8Panel<S::F>;
+
+    #[inline(always)]
+    unsafe fn panel<S: Simd>(&self, s: S, index: usize) -> Int8Panel<S::F> {
         let width = 2 * S::LANES;
         // SAFETY: there is such a panel, says the caller.
         unsafe {
             let scales = self.scales.as_ptr().add(index * width);
-            let panel = Int8Panel {
+            Int8Panel {
                 codes: self.codes.as_ptr().add(index * self.n_in * width),
                 scales: [s.load(scales), s.load(scales.add(S::LANES))],
-            };
-            (panel, inputs.start)
+            }
         }
     }
 }
@@ -237,31 +297,38 @@ pub(crate) struct Codebook4Panel {
     scales: *const f32,
 }
 
-impl FloatWeights for Codebook4Weights<'_> {
+impl BlockWeights for Codebook4Weights<'_> {
     type Value = f32;
+
+    #[inline(always)]
+    unsafe fn block<S: Simd>(
+        &self,
+        s: S,
+        index: usize,
+        inputs: Range<usize>,
+        copy: &mut PanelCopy,
+    ) -> F32Panel {
+        // SAFETY: says the caller.
+        unsafe { copied_block(s, self.panel(s, index), inputs, copy) }
+    }
+}
+
+impl FloatWeights for Codebook4Weights<'_> {
     type Panel<S: Simd> = Codebook4Panel;
 
     #[inline(always)]
-    unsafe fn panel<S: Simd>(
-        &self,
-        _: S,
-        index: usize,
-        inputs: Range<usize>,
-        _: usize,
-        _: &mut PanelCopy,
-    ) -> (Codebook4Panel, usize) {
+    unsafe fn panel<S: Simd>(&self, _: S, index: usize) -> Codebook4Panel {
         let width = 2 * S::LANES;
         // SAFETY: there is such a panel, says the caller.
         unsafe {
-            let panel = Codebook4Panel {
+            Codebook4Panel {
                 levels: self.levels,
                 codes: self.codes.as_ptr().add(index * self.n_in / 2 * width),
                 scales: self
                     .scales
                     .as_ptr()
                     .add(index * (self.n_in / NF4_BLOCK) * width),
-            };
-            (panel, inputs.start)
+            }
         }
     }
 }

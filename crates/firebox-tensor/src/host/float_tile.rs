@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "pointers in the innermost loop")]
 
+use super::dense_panel::{Multiplied, StridedPanel};
 use super::float_panel::FloatPanel;
 use super::panel_matrix::Start;
 use super::simd::Simd;
@@ -118,6 +119,84 @@ unsafe fn tile<S: Simd, P: FloatPanel<S>, const ROWS: usize>(
             };
             s.store(low, sums[0]);
             s.store(high, sums[1]);
+        }
+    }
+    ROWS
+}
+
+/// As [`tile_rows`] over two panels side by side, four vectors wide: `depth` inputs from their first on.
+///
+/// # Safety
+/// As [`tile_rows`], for both panels.
+#[inline(always)]
+pub(crate) unsafe fn wide_tile_rows<S: Simd, X: Multiplied>(
+    s: S,
+    n_rows: usize,
+    left: Left<X>,
+    panels: [StridedPanel<X>; 2],
+    depth: usize,
+    out: Out,
+    start: Start,
+) {
+    let mut row = 0;
+    while row < n_rows {
+        let rest = n_rows - row;
+        // SAFETY: rows `row ..` are there, says the caller.
+        unsafe {
+            let left = left.at_row(row);
+            let out = Out {
+                values: out.values.add(row * out.stride),
+                ..out
+            };
+            row += if rest >= 6 {
+                wide_tile::<S, X, 6>(s, left, panels, depth, out, start)
+            } else if rest >= 3 {
+                wide_tile::<S, X, 3>(s, left, panels, depth, out, start)
+            } else {
+                wide_tile::<S, X, 1>(s, left, panels, depth, out, start)
+            };
+        }
+    }
+}
+
+/// Exactly `ROWS` rows; returns their number.
+///
+/// # Safety
+/// As [`wide_tile_rows`].
+#[inline(always)]
+unsafe fn wide_tile<S: Simd, X: Multiplied, const ROWS: usize>(
+    s: S,
+    left: Left<X>,
+    panels: [StridedPanel<X>; 2],
+    depth: usize,
+    out: Out,
+    start: Start,
+) -> usize {
+    let mut sums = [[s.splat(0.0); 4]; ROWS];
+    // SAFETY: every address below is of an element that the caller vouches for.
+    unsafe {
+        for k in 0..depth {
+            let [a, b] = FloatPanel::<S>::load(panels[0], s, k);
+            let [c, d] = FloatPanel::<S>::load(panels[1], s, k);
+            let column = left.values.add(k * left.depth_stride);
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let x = X::splat(s, *column.add(row * left.row_stride));
+                sums[0] = X::add_product(s, x, a, sums[0]);
+                sums[1] = X::add_product(s, x, b, sums[1]);
+                sums[2] = X::add_product(s, x, c, sums[2]);
+                sums[3] = X::add_product(s, x, d, sums[3]);
+            }
+        }
+        for (row, sums) in sums.into_iter().enumerate() {
+            let out = out.values.add(row * out.stride);
+            for (i, sum) in sums.into_iter().enumerate() {
+                let out = out.add(i * S::LANES);
+                let sum = match start {
+                    Start::Zero => sum,
+                    Start::Accumulate => s.add(s.load(out), sum),
+                };
+                s.store(out, sum);
+            }
         }
     }
     ROWS

@@ -10,6 +10,7 @@
     reason = "threads write disjoint parts of one result through a pointer"
 )]
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::float_tile::Out;
@@ -83,12 +84,50 @@ impl Product {
         }
     }
 
+    /// The same, into memory without values; all of it is written.
+    ///
+    /// # Panics
+    /// When `y` is too short.
+    pub(crate) fn unwritten(
+        y: &mut [MaybeUninit<f32>],
+        stride: usize,
+        [n_rows, n_out]: [usize; 2],
+    ) -> Self {
+        assert!(
+            n_out <= stride && y.len() >= n_rows.saturating_sub(1) * stride + n_out,
+            "the result is too short"
+        );
+        Self {
+            y: SharedMut::new(y).of_values(),
+            stride,
+            n_rows,
+            n_out,
+            start: Start::Zero,
+        }
+    }
+
+    /// Where output `output` of row `row` lies.
+    ///
+    /// # Safety
+    /// There is such an output.
+    #[inline(always)]
+    pub(crate) unsafe fn at(&self, row: usize, output: usize) -> Out {
+        Out {
+            // SAFETY: inside the result, says the caller.
+            values: unsafe { self.y.ptr().add(row * self.stride + output) },
+            stride: self.stride,
+        }
+    }
+
     /// Some rows of it.
     ///
     /// # Panics
     /// When there are no such rows.
     pub(crate) fn rows(&self, rows: Range<usize>) -> Self {
-        assert!(rows.start <= rows.end && rows.end <= self.n_rows, "rows of the result");
+        assert!(
+            rows.start <= rows.end && rows.end <= self.n_rows,
+            "rows of the result"
+        );
         Self {
             y: self.y.skip(rows.start * self.stride),
             n_rows: rows.len(),
@@ -121,7 +160,9 @@ pub(crate) fn for_each_task_of(
         true => 1,
         false => {
             let enough = wanted.div_ceil(n_panels.max(1));
-            n_rows.div_ceil(max_rows).max(enough.min(n_rows.div_ceil(TILE_ROWS)))
+            n_rows
+                .div_ceil(max_rows)
+                .max(enough.min(n_rows.div_ceil(TILE_ROWS)))
         }
     };
     // Whole tiles of every level, but for the last block.
@@ -131,7 +172,9 @@ pub(crate) fn for_each_task_of(
         n_rows.div_ceil(n_blocks).next_multiple_of(TILE_ROWS)
     };
     let n_blocks = n_rows.div_ceil(block_rows);
-    let range_panels = n_panels.div_ceil(wanted.div_ceil(n_blocks)).clamp(1, max_panels);
+    let range_panels = n_panels
+        .div_ceil(wanted.div_ceil(n_blocks))
+        .clamp(1, max_panels);
     let n_ranges = n_panels.div_ceil(range_panels);
     for_each(n_blocks * n_ranges, |task| {
         let (block, range) = (task % n_blocks, task / n_blocks);
@@ -171,9 +214,11 @@ pub(crate) unsafe fn with_panel<S: Simd, T: TileTask<S>>(
             let n = TILE_ROWS.min(rows.end - row);
             let mut copy = [0.0_f32; TILE_ROWS * TILE_WIDTH];
             let values = values.add((row - rows.start) * result.stride);
-            for i in 0..n {
-                let from = values.add(i * result.stride);
-                std::ptr::copy_nonoverlapping(from, copy.as_mut_ptr().add(i * width), n_valid);
+            if start == Start::Accumulate {
+                for i in 0..n {
+                    let from = values.add(i * result.stride);
+                    std::ptr::copy_nonoverlapping(from, copy.as_mut_ptr().add(i * width), n_valid);
+                }
             }
             let out = Out {
                 values: copy.as_mut_ptr(),

@@ -106,7 +106,8 @@ impl<X: Pod> Kernel for LayOut<'_, X> {
         let inputs = first..self.band.end.min(first + BLOCK_DEPTH);
         for tile in self.tiles.clone() {
             let row = tile * S::FLOAT_ROWS;
-            let rows = self.rows.start + row..self.rows.end.min(self.rows.start + row + S::FLOAT_ROWS);
+            let rows =
+                self.rows.start + row..self.rows.end.min(self.rows.start + row + S::FLOAT_ROWS);
             let at = self.first * filled + row * inputs.len();
             // SAFETY: the output has this tile's block, and it is this task's alone.
             let to = unsafe {

@@ -1,5 +1,6 @@
 //! Handing whole outputs to the threads of rayon's pool.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -83,6 +84,13 @@ unsafe impl<T: Send> Send for SharedMut<T> {}
 #[expect(unsafe_code, reason = "threads write disjoint parts of one output")]
 // SAFETY: only the pointer is shared; see the type.
 unsafe impl<T: Send> Sync for SharedMut<T> {}
+
+impl SharedMut<MaybeUninit<f32>> {
+    /// As a pointer to values, of which none may be read before it is written.
+    pub(crate) fn of_values(self) -> SharedMut<f32> {
+        SharedMut(self.0.cast())
+    }
+}
 
 impl<T> SharedMut<T> {
     pub(crate) fn new(slice: &mut [T]) -> Self {

@@ -52,7 +52,10 @@ pub(crate) fn turn_rows<S: Simd, X: Pod>(
     assert!(
         size_of::<X>() == 4 && columns.end <= stride && n_rows <= width && to.len() == n * width
     );
-    assert!(width <= S::LANES || width.is_multiple_of(S::LANES), "whole vectors");
+    assert!(
+        width <= S::LANES || width.is_multiple_of(S::LANES),
+        "whole vectors"
+    );
     for first in (0..n_rows).step_by(S::LANES) {
         let lanes = S::LANES.min(n_rows - first);
         let rows = &rows[first * stride..(first + lanes) * stride];
@@ -113,10 +116,21 @@ mod tests {
         type Output = usize;
 
         fn run<S: Simd>(self, s: S) -> usize {
-            let width = if self.wide { 2 * S::LANES } else { S::FLOAT_ROWS };
+            let width = if self.wide {
+                2 * S::LANES
+            } else {
+                S::FLOAT_ROWS
+            };
             let n_rows = (self.rows.len() / self.stride).min(width);
             self.to.resize(self.columns.len() * width, -1.0);
-            turn_rows(s, &self.rows[..n_rows * self.stride], self.stride, self.columns, width, self.to);
+            turn_rows(
+                s,
+                &self.rows[..n_rows * self.stride],
+                self.stride,
+                self.columns,
+                width,
+                self.to,
+            );
             width
         }
     }
@@ -125,15 +139,32 @@ mod tests {
     fn rows_become_columns_of_any_length() {
         at_each_level(|level| {
             for n in [1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 192] {
-                for (n_rows, wide) in [(1, false), (5, false), (12, false), (1, true), (17, true), (32, true)] {
+                for (n_rows, wide) in [
+                    (1, false),
+                    (5, false),
+                    (12, false),
+                    (1, true),
+                    (17, true),
+                    (32, true),
+                ] {
                     let stride = n + 5;
                     let rows: Vec<f32> = (0..n_rows * stride).map(|i| i as f32).collect();
                     let mut to = Vec::new();
-                    let turn = Turn { rows: &rows, stride, columns: 3..3 + n, wide, to: &mut to };
+                    let turn = Turn {
+                        rows: &rows,
+                        stride,
+                        columns: 3..3 + n,
+                        wide,
+                        to: &mut to,
+                    };
                     let width = dispatch(level, turn);
                     for (k, column) in to.chunks_exact(width).enumerate() {
                         for (row, x) in column.iter().enumerate().take(n_rows) {
-                            assert_eq!(*x, rows[row * stride + 3 + k], "{level} {n} {n_rows} {wide}");
+                            assert_eq!(
+                                *x,
+                                rows[row * stride + 3 + k],
+                                "{level} {n} {n_rows} {wide}"
+                            );
                         }
                     }
                 }

@@ -6,11 +6,10 @@ use super::precision::MatmulPrecision;
 
 /// Multiplies rows by a weight in PyTorch's layout.
 ///
-/// Up to eight rows in f32 on the CPU, outside autodiff, run here: burn-flex computes products of this
-/// size on one thread, and decoding is bound by how fast the weight can be read. Every output is
-/// one dot product summed in a fixed order, so a row has the same bits in any batch and on any
-/// number of threads. With [`MatmulPrecision::Bf16`], and under autodiff, the CPU has products of its
-/// own; everything else is burn's matmul.
+/// Up to eight rows in f32 on the CPU, outside autodiff, have a path of their own, bound by how fast the
+/// weight can be read; the CPU's other products are blocked for its caches. Either way every output is
+/// summed in a fixed order, so a row has the same bits in any batch that takes its path and on any
+/// number of threads. Other devices run burn's matmul.
 ///
 /// # Shapes
 /// `x` `[rows, in]`, `weight` `[out, in]`, result `[rows, out]`.
@@ -104,7 +103,7 @@ pub(super) mod few_rows {
     }
 }
 
-/// Under autodiff: the weight's gradient is computed as `[out, in]`, not transposed afterwards, and
+/// The CPU's products. The weight's gradient is computed as `[out, in]`, not transposed afterwards, and
 /// not at all for a frozen weight.
 #[cfg(feature = "cpu")]
 mod on_flex {
@@ -117,7 +116,7 @@ mod on_flex {
     #[derive(Debug, Clone)]
     pub(super) struct Linear(pub(super) MatmulPrecision);
 
-    /// `None` where burn's own product is as good.
+    /// `None` where there is nothing to multiply, or not here.
     pub(super) fn linear(
         x: &Tensor<2>,
         weight: &Tensor<2>,
@@ -125,7 +124,7 @@ mod on_flex {
     ) -> Option<Tensor<2>> {
         let tracked = x.is_autodiff() || weight.is_autodiff();
         let empty = x.dims().contains(&0) || weight.dims().contains(&0);
-        if empty || (!tracked && precision == MatmulPrecision::F32) {
+        if empty {
             return None;
         }
         let inputs = [x, weight].map(|x| Input::new(x, tracked));

@@ -74,10 +74,11 @@ mod on_flex {
 
     use super::super::flex_op::values;
     use super::super::fused_op::{FusedOp, Input, apply};
-    use super::super::packed_linear::{Unpack, on_flex::dense};
+    use super::super::packed_linear::Unpack;
+    use super::super::packed_linear::on_flex::{product, transposed};
     use super::super::precision::on_cpu::dims;
     use super::{LoraPath, MatmulPrecision};
-    use crate::host;
+    use crate::host::{self, SimdLevel};
 
     #[derive(Debug, Clone)]
     struct LoraLinear {
@@ -143,21 +144,24 @@ mod on_flex {
     }
 
     impl LoraLinear {
-        /// The result, and `scaling · x Aᵀ`.
-        fn products(&self, [x, weight, a, b]: [&FlexTensor; 4]) -> (FlexTensor, FlexTensor) {
-            let mut y = self.precision.transposed(x, weight);
+        /// The result, added to `y = x Wᵀ`, and `scaling · x Aᵀ`.
+        fn add_path(
+            &self,
+            mut y: FlexTensor,
+            [x, a, b]: [&FlexTensor; 3],
+        ) -> (FlexTensor, FlexTensor) {
             let down = scaled(MatmulPrecision::F32.transposed(x, a), self.scaling);
             let [n_rows, rank] = dims(&down);
-            let sizes = [n_rows, dims(b)[0], rank];
-            host::add_matmul_transposed(values(&down), values(b), sizes, y.storage_mut());
+            let (sizes, level) = ([n_rows, dims(b)[0], rank], SimdLevel::current());
+            host::add_matmul_transposed(level, values(&down), values(b), sizes, y.storage_mut());
             (y, down)
         }
 
-        /// The gradients of `x`, A and B.
+        /// The gradients of `x`, A and B; `through_weight` is `∂L/∂y W`.
         fn gradients(
             &self,
             [x, a, b, down]: [&FlexTensor; 4],
-            weight: impl FnOnce() -> FlexTensor,
+            through_weight: impl FnOnce() -> FlexTensor,
             grad: &FlexTensor,
             [wants_x, wants_a, wants_b]: [bool; 3],
         ) -> [Option<FlexTensor>; 3] {
@@ -165,9 +169,15 @@ mod on_flex {
             let grad_down = scaled(MatmulPrecision::F32.product(grad, b), self.scaling);
             let d_x = wants_x.then(|| {
                 let [n_rows, rank] = dims(&grad_down);
-                let sizes = [n_rows, dims(x)[1], rank];
-                let mut d_x = self.precision.product(grad, &weight());
-                host::add_matmul(values(&grad_down), values(a), sizes, d_x.storage_mut());
+                let (sizes, level) = ([n_rows, dims(x)[1], rank], SimdLevel::current());
+                let mut d_x = through_weight();
+                host::add_matmul(
+                    level,
+                    values(&grad_down),
+                    values(a),
+                    sizes,
+                    d_x.storage_mut(),
+                );
                 d_x
             });
             [
@@ -187,7 +197,8 @@ mod on_flex {
             [x, weight, a, b]: [&FlexTensor; 4],
             _: [bool; 4],
         ) -> (FlexTensor, Self::Saved) {
-            let (y, down) = self.products([x, weight, a, b]);
+            let y = self.precision.transposed(x, weight);
+            let (y, down) = self.add_path(y, [x, a, b]);
             (y, [x, weight, a, b, &down].map(Clone::clone))
         }
 
@@ -198,8 +209,8 @@ mod on_flex {
             [wants_x, wants_weight, wants_a, wants_b]: [bool; 4],
         ) -> [Option<FlexTensor>; 4] {
             let wanted = [wants_x, wants_a, wants_b];
-            let [d_x, d_a, d_b] =
-                self.gradients([&x, &a, &b, &down], || weight.clone(), grad, wanted);
+            let through_weight = || self.precision.product(grad, &weight);
+            let [d_x, d_a, d_b] = self.gradients([&x, &a, &b, &down], through_weight, grad, wanted);
             let d_weight = wants_weight.then(|| self.precision.outer(grad, &x));
             [d_x, d_weight, d_a, d_b]
         }
@@ -210,7 +221,8 @@ mod on_flex {
         type Saved = [FlexTensor; 4];
 
         fn forward(&self, [x, a, b]: [&FlexTensor; 3], _: [bool; 3]) -> (FlexTensor, Self::Saved) {
-            let (y, down) = self.layer.products([x, &dense(&self.weight), a, b]);
+            let y = transposed(self.layer.precision, x, &self.weight);
+            let (y, down) = self.layer.add_path(y, [x, a, b]);
             (y, [x, a, b, &down].map(Clone::clone))
         }
 
@@ -220,8 +232,9 @@ mod on_flex {
             grad: &FlexTensor,
             wanted: [bool; 3],
         ) -> [Option<FlexTensor>; 3] {
-            let weight = || dense(&self.weight);
-            self.layer.gradients(saved.each_ref(), weight, grad, wanted)
+            let through_weight = || product(self.layer.precision, grad, &self.weight);
+            let saved = saved.each_ref();
+            self.layer.gradients(saved, through_weight, grad, wanted)
         }
     }
 }

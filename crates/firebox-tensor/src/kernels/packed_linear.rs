@@ -22,6 +22,17 @@ pub trait Unpack: Clone + std::fmt::Debug + Send + 'static {
     fn few_rows(&self, _x: &[f32]) -> Option<Vec<f32>> {
         None
     }
+
+    /// `x Wᵀ` in f32, a block of the weight at a time, with the bits of a product with the values; `None`
+    /// as above.
+    fn transposed(&self, _x: &[f32]) -> Option<Vec<f32>> {
+        None
+    }
+
+    /// `x W`, likewise.
+    fn product(&self, _x: &[f32]) -> Option<Vec<f32>> {
+        None
+    }
 }
 
 impl Unpack for PackedMatrix {
@@ -45,6 +56,14 @@ impl Unpack for HalfMatrix {
 
     fn few_rows(&self, x: &[f32]) -> Option<Vec<f32>> {
         Some(self.matmul(x))
+    }
+
+    fn transposed(&self, x: &[f32]) -> Option<Vec<f32>> {
+        Some(self.many_rows(x))
+    }
+
+    fn product(&self, x: &[f32]) -> Option<Vec<f32>> {
+        Some(self.many_rows_back(x))
     }
 }
 
@@ -134,7 +153,9 @@ pub(super) mod on_flex {
     use burn::backend::{Flex, flex::FlexTensor};
     use burn::tensor::{Tensor, TensorData};
 
+    use super::super::flex_op::values;
     use super::super::fused_op::{FusedOp, Input, apply};
+    use super::super::precision::on_cpu::{dims, tensor};
     use super::{MatmulPrecision, Unpack};
 
     #[derive(Debug, Clone)]
@@ -160,15 +181,47 @@ pub(super) mod on_flex {
     }
 
     /// The weight for one product.
-    pub(in super::super) fn dense(weight: &impl Unpack) -> FlexTensor {
+    fn dense(weight: &impl Unpack) -> FlexTensor {
         FlexTensor::from_data(TensorData::new(weight.values(), weight.shape()))
+    }
+
+    /// `x Wᵀ`.
+    pub(in super::super) fn transposed(
+        precision: MatmulPrecision,
+        x: &FlexTensor,
+        weight: &impl Unpack,
+    ) -> FlexTensor {
+        let direct = match precision {
+            MatmulPrecision::F32 => weight.transposed(values(x)),
+            MatmulPrecision::Bf16 | MatmulPrecision::F16 => None,
+        };
+        match direct {
+            Some(y) => tensor(y, [dims(x)[0], weight.shape()[0]]),
+            None => precision.transposed(x, &dense(weight)),
+        }
+    }
+
+    /// `x W`.
+    pub(in super::super) fn product(
+        precision: MatmulPrecision,
+        x: &FlexTensor,
+        weight: &impl Unpack,
+    ) -> FlexTensor {
+        let direct = match precision {
+            MatmulPrecision::F32 => weight.product(values(x)),
+            MatmulPrecision::Bf16 | MatmulPrecision::F16 => None,
+        };
+        match direct {
+            Some(y) => tensor(y, [dims(x)[0], weight.shape()[1]]),
+            None => precision.product(x, &dense(weight)),
+        }
     }
 
     impl<W: Unpack> FusedOp<Flex, 1> for UnpackedLinear<W> {
         type Saved = ();
 
         fn forward(&self, [x]: [&FlexTensor; 1], _: [bool; 1]) -> (FlexTensor, ()) {
-            (self.precision.transposed(x, &dense(&self.weight)), ())
+            (transposed(self.precision, x, &self.weight), ())
         }
 
         fn backward(
@@ -177,7 +230,7 @@ pub(super) mod on_flex {
             grad: &FlexTensor,
             [wants_x]: [bool; 1],
         ) -> [Option<FlexTensor>; 1] {
-            [wants_x.then(|| self.precision.product(grad, &dense(&self.weight)))]
+            [wants_x.then(|| product(self.precision, grad, &self.weight))]
         }
     }
 }
@@ -188,6 +241,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::host::test_turn;
     use crate::kernels::linear;
     use crate::packed::PackedFormat;
 
@@ -197,6 +251,7 @@ mod tests {
         // The same products over the same values: the same bits.
         #[test]
         fn unpacked_products_are_those_of_the_dense_weight(rows in 1_usize..40, d_out in 1_usize..70, blocks in 1_usize..4) {
+            let _turn = test_turn();
             let (device, d_in) = (Device::flex().autodiff(), blocks * 64);
             let normal = |shape| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), &device);
             let weight = normal([d_out, d_in]).inner().into_data().try_to_vec::<f32>().unwrap();

@@ -83,7 +83,7 @@ pub(super) mod on_cpu {
         [shape[0], shape[1]]
     }
 
-    fn tensor(values: Vec<f32>, shape: [usize; 2]) -> FlexTensor {
+    pub(in super::super) fn tensor(values: Vec<f32>, shape: [usize; 2]) -> FlexTensor {
         FlexTensor::from_data(TensorData::new(values, shape))
     }
 
@@ -92,15 +92,15 @@ pub(super) mod on_cpu {
         pub(in super::super) fn transposed(self, x: &FlexTensor, w: &FlexTensor) -> FlexTensor {
             let ([n_rows, depth], [n_out, _]) = (dims(x), dims(w));
             let sizes = [n_rows, n_out, depth];
+            let level = SimdLevel::current();
             let y = match self {
-                Self::F32 => host::matmul_transposed(values(x), values(w), sizes),
+                Self::F32 => host::matmul_transposed(level, values(x), values(w), sizes),
                 Self::F16 => {
                     let [x, w] = [x, w].map(|x| f16::rounded(values(x)));
-                    f16::round(host::matmul_transposed(&x, &w, sizes))
+                    f16::round(host::matmul_transposed(level, &x, &w, sizes))
                 }
                 Self::Bf16 => {
                     let mut y = host::zeros(n_rows * n_out);
-                    let level = SimdLevel::current();
                     host::bf16_matmul_transposed(level, values(x), values(w), depth, &mut y);
                     y
                 }
@@ -112,15 +112,16 @@ pub(super) mod on_cpu {
         pub(in super::super) fn product(self, x: &FlexTensor, b: &FlexTensor) -> FlexTensor {
             let ([n_rows, depth], [_, n]) = (dims(x), dims(b));
             let sizes = [n_rows, n, depth];
+            let level = SimdLevel::current();
             let y = match self {
-                Self::F32 => host::matmul(values(x), values(b), sizes),
+                Self::F32 => host::matmul(level, values(x), values(b), sizes),
                 Self::F16 => {
                     let [x, b] = [x, b].map(|x| f16::rounded(values(x)));
-                    f16::round(host::matmul(&x, &b, sizes))
+                    f16::round(host::matmul(level, &x, &b, sizes))
                 }
                 Self::Bf16 => {
                     let mut y = host::zeros(n_rows * n);
-                    host::bf16_matmul(SimdLevel::current(), values(x), values(b), n, &mut y);
+                    host::bf16_matmul(level, values(x), values(b), n, &mut y);
                     y
                 }
             };
@@ -131,13 +132,19 @@ pub(super) mod on_cpu {
         pub(in super::super) fn outer(self, a: &FlexTensor, b: &FlexTensor) -> FlexTensor {
             let ([depth, m], [_, n]) = (dims(a), dims(b));
             let sizes = [m, n, depth];
+            let level = SimdLevel::current();
             let (a, b) = (values(a), values(b));
             let c = match self {
-                Self::F32 => host::outer(a, b, sizes),
-                Self::F16 => f16::round(host::outer(&f16::rounded(a), &f16::rounded(b), sizes)),
+                Self::F32 => host::outer(level, a, b, sizes),
+                Self::F16 => f16::round(host::outer(
+                    level,
+                    &f16::rounded(a),
+                    &f16::rounded(b),
+                    sizes,
+                )),
                 Self::Bf16 => {
                     let mut c = host::zeros(m * n);
-                    host::bf16_add_outer(SimdLevel::current(), a, b, n, &mut c);
+                    host::bf16_add_outer(level, a, b, n, &mut c);
                     c
                 }
             };
@@ -148,11 +155,12 @@ pub(super) mod on_cpu {
         pub(in super::super) fn add_outer(self, a: &FlexTensor, b: &FlexTensor, c: &mut [f32]) {
             let ([depth, m], [_, n]) = (dims(a), dims(b));
             let (a, b, sizes) = (values(a), values(b), [m, n, depth]);
+            let level = SimdLevel::current();
             match self {
-                Self::F32 => host::add_outer(a, b, sizes, c),
-                Self::Bf16 => host::bf16_add_outer(SimdLevel::current(), a, b, n, c),
+                Self::F32 => host::add_outer(level, a, b, sizes, c),
+                Self::Bf16 => host::bf16_add_outer(level, a, b, n, c),
                 Self::F16 => {
-                    let product = host::outer(&f16::rounded(a), &f16::rounded(b), sizes);
+                    let product = host::outer(level, &f16::rounded(a), &f16::rounded(b), sizes);
                     let product = f16::round(product);
                     c.iter_mut().zip(&product).for_each(|(c, x)| *c += x);
                 }

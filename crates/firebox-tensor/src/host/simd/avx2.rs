@@ -26,6 +26,7 @@ impl Simd for Avx2 {
 
     const LANES: usize = 8;
     const FLOAT_ROWS: usize = 6;
+    const WIDE_ROWS: usize = 0;
     const INT_ROWS: usize = 2;
     const BYTE_BIAS: u8 = 0;
 
@@ -58,34 +59,51 @@ impl Simd for Avx2 {
         to: *mut f32,
         to_stride: usize,
     ) {
+        // Written out: the registers hold all of it, which no loop makes the compiler see.
+        macro_rules! row {
+            ($i:literal) => {
+                match $i < n_rows {
+                    true => _mm256_loadu_ps(from.add($i * stride)),
+                    false => _mm256_setzero_ps(),
+                }
+            };
+        }
+        // Column `4 * h + j` of four rows lies in half `h` of result `j`.
+        macro_rules! four_rows {
+            ($a:literal, $b:literal, $c:literal, $d:literal) => {{
+                let (a, b, c, d) = (row!($a), row!($b), row!($c), row!($d));
+                let low = _mm256_castps_pd(_mm256_unpacklo_ps(a, b));
+                let next_low = _mm256_castps_pd(_mm256_unpacklo_ps(c, d));
+                let high = _mm256_castps_pd(_mm256_unpackhi_ps(a, b));
+                let next_high = _mm256_castps_pd(_mm256_unpackhi_ps(c, d));
+                (
+                    _mm256_castpd_ps(_mm256_unpacklo_pd(low, next_low)),
+                    _mm256_castpd_ps(_mm256_unpackhi_pd(low, next_low)),
+                    _mm256_castpd_ps(_mm256_unpacklo_pd(high, next_high)),
+                    _mm256_castpd_ps(_mm256_unpackhi_pd(high, next_high)),
+                )
+            }};
+        }
         // SAFETY: the CPU has the instructions; the pointers are good for these rows and vectors.
         unsafe {
-            let mut rows = [_mm256_setzero_ps(); 8];
-            for (i, row) in rows.iter_mut().enumerate() {
-                if i < n_rows {
-                    *row = _mm256_loadu_ps(from.add(i * stride));
-                }
-            }
-            // `[4 * group + j]`: in half `h`, column `4 * h + j` of four rows.
-            let mut fours = [_mm256_setzero_ps(); 8];
-            for (rows, fours) in rows.chunks_exact(4).zip(fours.chunks_exact_mut(4)) {
-                let low = _mm256_castps_pd(_mm256_unpacklo_ps(rows[0], rows[1]));
-                let next_low = _mm256_castps_pd(_mm256_unpacklo_ps(rows[2], rows[3]));
-                let high = _mm256_castps_pd(_mm256_unpackhi_ps(rows[0], rows[1]));
-                let next_high = _mm256_castps_pd(_mm256_unpackhi_ps(rows[2], rows[3]));
-                fours[0] = _mm256_castpd_ps(_mm256_unpacklo_pd(low, next_low));
-                fours[1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low, next_low));
-                fours[2] = _mm256_castpd_ps(_mm256_unpacklo_pd(high, next_high));
-                fours[3] = _mm256_castpd_ps(_mm256_unpackhi_pd(high, next_high));
-            }
-            for j in 0..4 {
-                let [a, b] = [fours[j], fours[4 + j]];
-                fours[j] = _mm256_permute2f128_ps::<0x20>(a, b);
-                fours[4 + j] = _mm256_permute2f128_ps::<0x31>(a, b);
-            }
-            for (column, values) in fours.into_iter().enumerate() {
-                _mm256_storeu_ps(to.add(column * to_stride), values);
-            }
+            let a = four_rows!(0, 1, 2, 3);
+            let b = four_rows!(4, 5, 6, 7);
+            let column = _mm256_permute2f128_ps::<0x20>(a.0, b.0);
+            _mm256_storeu_ps(to, column);
+            let column = _mm256_permute2f128_ps::<0x20>(a.1, b.1);
+            _mm256_storeu_ps(to.add(to_stride), column);
+            let column = _mm256_permute2f128_ps::<0x20>(a.2, b.2);
+            _mm256_storeu_ps(to.add(2 * to_stride), column);
+            let column = _mm256_permute2f128_ps::<0x20>(a.3, b.3);
+            _mm256_storeu_ps(to.add(3 * to_stride), column);
+            let column = _mm256_permute2f128_ps::<0x31>(a.0, b.0);
+            _mm256_storeu_ps(to.add(4 * to_stride), column);
+            let column = _mm256_permute2f128_ps::<0x31>(a.1, b.1);
+            _mm256_storeu_ps(to.add(5 * to_stride), column);
+            let column = _mm256_permute2f128_ps::<0x31>(a.2, b.2);
+            _mm256_storeu_ps(to.add(6 * to_stride), column);
+            let column = _mm256_permute2f128_ps::<0x31>(a.3, b.3);
+            _mm256_storeu_ps(to.add(7 * to_stride), column);
         }
     }
 

@@ -36,6 +36,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
 
     const LANES: usize = 16;
     const FLOAT_ROWS: usize = 12;
+    const WIDE_ROWS: usize = 6;
     const INT_ROWS: usize = 6;
     /// VNNI multiplies unsigned by signed bytes.
     const BYTE_BIAS: u8 = 128;
@@ -78,40 +79,71 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         /// Quarters 0 and 2, and 1 and 3, of two vectors.
         const EVEN: i32 = 0b10_00_10_00;
         const ODD: i32 = 0b11_01_11_01;
+        // Written out: the registers hold all of it, which no loop makes the compiler see.
+        macro_rules! row {
+            ($i:literal) => {
+                match $i < n_rows {
+                    true => _mm512_loadu_ps(from.add($i * stride)),
+                    false => _mm512_setzero_ps(),
+                }
+            };
+        }
+        // Column `4 * q + j` of four rows lies in quarter `q` of result `j`.
+        macro_rules! four_rows {
+            ($a:literal, $b:literal, $c:literal, $d:literal) => {{
+                let (a, b, c, d) = (row!($a), row!($b), row!($c), row!($d));
+                let low = _mm512_castps_pd(_mm512_unpacklo_ps(a, b));
+                let next_low = _mm512_castps_pd(_mm512_unpacklo_ps(c, d));
+                let high = _mm512_castps_pd(_mm512_unpackhi_ps(a, b));
+                let next_high = _mm512_castps_pd(_mm512_unpackhi_ps(c, d));
+                (
+                    _mm512_castpd_ps(_mm512_unpacklo_pd(low, next_low)),
+                    _mm512_castpd_ps(_mm512_unpackhi_pd(low, next_low)),
+                    _mm512_castpd_ps(_mm512_unpacklo_pd(high, next_high)),
+                    _mm512_castpd_ps(_mm512_unpackhi_pd(high, next_high)),
+                )
+            }};
+        }
+        macro_rules! columns {
+            ($j:tt, $a:ident, $b:ident, $c:ident, $d:ident) => {{
+                let evens = _mm512_shuffle_f32x4::<EVEN>($a.$j, $b.$j);
+                let next_evens = _mm512_shuffle_f32x4::<EVEN>($c.$j, $d.$j);
+                let odds = _mm512_shuffle_f32x4::<ODD>($a.$j, $b.$j);
+                let next_odds = _mm512_shuffle_f32x4::<ODD>($c.$j, $d.$j);
+                (
+                    _mm512_shuffle_f32x4::<EVEN>(evens, next_evens),
+                    _mm512_shuffle_f32x4::<EVEN>(odds, next_odds),
+                    _mm512_shuffle_f32x4::<ODD>(evens, next_evens),
+                    _mm512_shuffle_f32x4::<ODD>(odds, next_odds),
+                )
+            }};
+        }
         // SAFETY: the CPU has the instructions; the pointers are good for these rows and vectors.
         unsafe {
-            let mut rows = [_mm512_setzero_ps(); 16];
-            for (i, row) in rows.iter_mut().enumerate() {
-                if i < n_rows {
-                    *row = _mm512_loadu_ps(from.add(i * stride));
-                }
-            }
-            // `[4 * group + j]`: in quarter `q`, column `4 * q + j` of four rows.
-            let mut fours = [_mm512_setzero_ps(); 16];
-            for (rows, fours) in rows.chunks_exact(4).zip(fours.chunks_exact_mut(4)) {
-                let low = _mm512_castps_pd(_mm512_unpacklo_ps(rows[0], rows[1]));
-                let next_low = _mm512_castps_pd(_mm512_unpacklo_ps(rows[2], rows[3]));
-                let high = _mm512_castps_pd(_mm512_unpackhi_ps(rows[0], rows[1]));
-                let next_high = _mm512_castps_pd(_mm512_unpackhi_ps(rows[2], rows[3]));
-                fours[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, next_low));
-                fours[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, next_low));
-                fours[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high, next_high));
-                fours[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high, next_high));
-            }
-            for j in 0..4 {
-                let [a, b, c, d] = [fours[j], fours[4 + j], fours[8 + j], fours[12 + j]];
-                let evens = _mm512_shuffle_f32x4::<EVEN>(a, b);
-                let next_evens = _mm512_shuffle_f32x4::<EVEN>(c, d);
-                let odds = _mm512_shuffle_f32x4::<ODD>(a, b);
-                let next_odds = _mm512_shuffle_f32x4::<ODD>(c, d);
-                fours[j] = _mm512_shuffle_f32x4::<EVEN>(evens, next_evens);
-                fours[4 + j] = _mm512_shuffle_f32x4::<EVEN>(odds, next_odds);
-                fours[8 + j] = _mm512_shuffle_f32x4::<ODD>(evens, next_evens);
-                fours[12 + j] = _mm512_shuffle_f32x4::<ODD>(odds, next_odds);
-            }
-            for (column, values) in fours.into_iter().enumerate() {
-                _mm512_storeu_ps(to.add(column * to_stride), values);
-            }
+            let a = four_rows!(0, 1, 2, 3);
+            let b = four_rows!(4, 5, 6, 7);
+            let c = four_rows!(8, 9, 10, 11);
+            let d = four_rows!(12, 13, 14, 15);
+            let zero = columns!(0, a, b, c, d);
+            let one = columns!(1, a, b, c, d);
+            let two = columns!(2, a, b, c, d);
+            let three = columns!(3, a, b, c, d);
+            _mm512_storeu_ps(to, zero.0);
+            _mm512_storeu_ps(to.add(to_stride), one.0);
+            _mm512_storeu_ps(to.add(2 * to_stride), two.0);
+            _mm512_storeu_ps(to.add(3 * to_stride), three.0);
+            _mm512_storeu_ps(to.add(4 * to_stride), zero.1);
+            _mm512_storeu_ps(to.add(5 * to_stride), one.1);
+            _mm512_storeu_ps(to.add(6 * to_stride), two.1);
+            _mm512_storeu_ps(to.add(7 * to_stride), three.1);
+            _mm512_storeu_ps(to.add(8 * to_stride), zero.2);
+            _mm512_storeu_ps(to.add(9 * to_stride), one.2);
+            _mm512_storeu_ps(to.add(10 * to_stride), two.2);
+            _mm512_storeu_ps(to.add(11 * to_stride), three.2);
+            _mm512_storeu_ps(to.add(12 * to_stride), zero.3);
+            _mm512_storeu_ps(to.add(13 * to_stride), one.3);
+            _mm512_storeu_ps(to.add(14 * to_stride), two.3);
+            _mm512_storeu_ps(to.add(15 * to_stride), three.3);
         }
     }
 
