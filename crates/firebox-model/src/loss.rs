@@ -14,7 +14,7 @@ use crate::kv_cache::KvCache;
 use crate::llama::Llama;
 
 /// Rows of logits held at once: the head is brought near the processor for each such chunk anew.
-const CHUNK_ROWS: usize = 256;
+pub(crate) const CHUNK_ROWS: usize = 256;
 /// A label with this value carries no loss.
 pub const IGNORE: i64 = -100;
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use half::f16;
 use half::slice::HalfBitsSliceExt;
-use half::{bf16, f16};
 use rayon::prelude::*;
 
-use crate::host::{self, SimdLevel};
+use crate::host;
 
 /// Values that one task converts.
 const TASK_VALUES: usize = 64 << 10;
@@ -84,31 +84,34 @@ impl HalfMatrix {
             values.into()
         })
     }
+}
 
+#[cfg(feature = "burn")]
+impl HalfMatrix {
     /// `x Wᵀ` for many rows, `[rows, columns]` to `[rows, rows of the matrix]`: a block of the weight at a
     /// time becomes f32. The bits of the product with [`Self::unpack`].
-    #[cfg(feature = "burn")]
     pub(crate) fn many_rows(&self, x: &[f32]) -> Vec<f32> {
+        use host::{SimdLevel, matmul_transposed};
         let level = SimdLevel::current();
         let sizes = [x.len() / self.n_cols.max(1), self.n_rows(), self.n_cols];
         match self.format {
             HalfFormat::Bf16 => {
-                host::matmul_transposed(level, x, self.bits.reinterpret_cast::<bf16>(), sizes)
+                matmul_transposed::<half::bf16>(level, x, self.bits.reinterpret_cast(), sizes)
             }
             HalfFormat::F16 => {
-                host::matmul_transposed(level, x, self.bits.reinterpret_cast::<f16>(), sizes)
+                matmul_transposed::<f16>(level, x, self.bits.reinterpret_cast(), sizes)
             }
         }
     }
 
     /// `x W`, `[rows, rows of the matrix]` to `[rows, columns]`, likewise.
-    #[cfg(feature = "burn")]
     pub(crate) fn many_rows_back(&self, x: &[f32]) -> Vec<f32> {
+        use host::{SimdLevel, matmul};
         let level = SimdLevel::current();
         let sizes = [x.len() / self.n_rows().max(1), self.n_cols, self.n_rows()];
         match self.format {
-            HalfFormat::Bf16 => host::matmul(level, x, self.bits.reinterpret_cast::<bf16>(), sizes),
-            HalfFormat::F16 => host::matmul(level, x, self.bits.reinterpret_cast::<f16>(), sizes),
+            HalfFormat::Bf16 => matmul::<half::bf16>(level, x, self.bits.reinterpret_cast(), sizes),
+            HalfFormat::F16 => matmul::<f16>(level, x, self.bits.reinterpret_cast(), sizes),
         }
     }
 }

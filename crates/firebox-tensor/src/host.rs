@@ -30,6 +30,7 @@ mod bucketize;
 mod code_planes;
 mod dense_panel;
 mod encoder_attention;
+#[cfg(any(test, feature = "burn"))]
 mod f32_products;
 mod few_rows;
 mod filled;
@@ -66,9 +67,11 @@ mod region;
 mod rms_norm;
 mod roofline;
 mod rope;
+#[cfg(any(test, feature = "burn"))]
 mod row_weights;
 mod running_softmax;
 mod simd;
+mod stored;
 mod swiglu;
 mod team;
 mod turn;

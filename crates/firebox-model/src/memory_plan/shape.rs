@@ -4,9 +4,9 @@ use super::F32;
 use crate::classifier::TrainedPart;
 use crate::config::LlamaConfig;
 use crate::lora::{LoraConfig, matches};
+use crate::loss::CHUNK_ROWS;
 
-/// Rows of logits that the loss holds at once, at most, and how many tensors of that shape.
-const HEAD_ROWS: u64 = 256;
+/// Tensors of logits that the loss holds at once.
 const HEAD_TENSORS: u64 = 2;
 
 /// What a plan is made for.
@@ -152,7 +152,7 @@ impl TrainingShape {
         if !self.predicts_tokens {
             return 0;
         }
-        let rows = HEAD_ROWS.min(self.n_tokens as u64);
+        let rows = CHUNK_ROWS.min(self.n_tokens) as u64;
         let logits = HEAD_TENSORS * rows * config.vocab_size as u64 * F32;
         let hidden = 2 * self.n_tokens as u64 * config.d_model as u64 * F32;
         // Rounded in f32: the head, and the gradient of its weight.

@@ -76,7 +76,7 @@ pub(crate) unsafe fn score_page<S: Simd, E: KvElement>(
                 first: 0,
                 n: head_dim,
             };
-            tile_rows(s, n_rows, left, panel, depth, out, Start::Zero);
+            tile_rows(s, n_rows, left, [panel], depth, out, Start::Zero);
         }
     }
 }
@@ -143,7 +143,7 @@ pub(crate) unsafe fn add_product<S: Simd, E: KvElement>(
                 stride,
             };
             let depth = Depth { first: 0, n: depth };
-            tile_rows(s, n_rows, left, panel, depth, out, Start::Accumulate);
+            tile_rows(s, n_rows, left, [panel], depth, out, Start::Accumulate);
         }
     }
 }

@@ -20,7 +20,7 @@ use super::level::SimdLevel;
 use super::panel_matrix::Start;
 use super::parallel::{SharedMut, for_each, for_each_rows};
 use super::simd::{Kernel, Simd, dispatch};
-use super::turn::turn;
+use super::turn::turn_rows;
 
 /// Bytes of a band of the right factor, about; few in tests, so that there are several.
 const BAND_BYTES: usize = if cfg!(test) { 4 << 10 } else { 4 << 20 };
@@ -241,17 +241,21 @@ impl Kernel for LayOutPanel<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
+    fn run<S: Simd>(self, s: S) {
         let (width, n_pairs) = (self.width, n_pairs(self.depth));
-        // SAFETY: the output has this panel, and it is this task's alone.
-        let panel = unsafe { std::slice::from_raw_parts_mut(self.panel.ptr(), n_pairs * width) };
         let mut paired = PAIRED.take();
         paired.resize(width * n_pairs, 0);
         let rows = self.rows.chunks_exact(self.depth);
         for (row, pairs) in rows.zip(paired.chunks_exact_mut(n_pairs)) {
             pair_row(row, pairs);
         }
-        turn(&paired, n_pairs, width, panel);
+        let bits: &[f32] = bytemuck::cast_slice(&paired); // Which are moved.
+        // SAFETY: the output has this panel, and it is this task's alone: room for every row of each
+        // pair.
+        unsafe {
+            let panel = self.panel.ptr().cast();
+            turn_rows(s, bits, n_pairs, 0..n_pairs, width, panel);
+        }
         PAIRED.set(paired);
     }
 }

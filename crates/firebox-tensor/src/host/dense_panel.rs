@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use bytemuck::Pod;
 
-use super::float_panel::{BlockWeights, FloatPanel, FloatWeights, PanelCopy, copied_block};
+use super::float_panel::{FloatPanel, FloatWeights, PanelCopy, copied_block};
 use super::simd::Simd;
 
 /// Values from one row to the next above which rows lie apart: a block of them spans many pages, and may
@@ -125,17 +125,22 @@ impl<S: Simd, X: Multiplied> FloatPanel<S> for StridedPanel<X> {
     }
 }
 
-impl<X> StridedPanel<X> {
-    /// From input `k` on.
+impl<X: Multiplied> StridedPanel<X> {
+    /// Inputs `inputs`, copied where the rows lie apart.
     ///
     /// # Safety
-    /// There is such an input.
+    /// There are such inputs, at most a block of them.
     #[inline(always)]
-    unsafe fn skip(self, k: usize) -> Self {
-        Self {
-            // SAFETY: says the caller.
-            values: unsafe { self.values.add(k * self.stride) },
-            ..self
+    unsafe fn near<S: Simd>(self, s: S, inputs: Range<usize>, copy: &mut PanelCopy) -> Self {
+        // SAFETY: says the caller.
+        unsafe {
+            if self.stride > FAR {
+                return copied_block(s, self, inputs, copy);
+            }
+            Self {
+                values: self.values.add(inputs.start * self.stride),
+                ..self
+            }
         }
     }
 }
@@ -157,29 +162,25 @@ impl<X> Panels<'_, X> {
     }
 }
 
-impl<X: Multiplied> BlockWeights for Panels<'_, X> {
-    type Value = X;
-    const MULTIPLIES_BF16: bool = X::IS_BF16_PAIR;
-
-    #[inline(always)]
-    unsafe fn block<S: Simd>(
-        &self,
-        _: S,
-        index: usize,
-        inputs: Range<usize>,
-        _: &mut PanelCopy,
-    ) -> StridedPanel<X> {
-        // SAFETY: the panel has these inputs, says the caller.
-        unsafe { self.at(index, 2 * S::LANES).skip(inputs.start) }
-    }
-}
-
 impl<X: Multiplied> FloatWeights for Panels<'_, X> {
+    type Value = X;
     type Panel<S: Simd> = StridedPanel<X>;
+    const MULTIPLIES_BF16: bool = X::IS_BF16_PAIR;
 
     #[inline(always)]
     unsafe fn panel<S: Simd>(&self, _: S, index: usize) -> StridedPanel<X> {
         self.at(index, 2 * S::LANES)
+    }
+
+    #[inline(always)]
+    unsafe fn near<S: Simd>(
+        s: S,
+        panel: StridedPanel<X>,
+        inputs: Range<usize>,
+        copy: &mut PanelCopy,
+    ) -> StridedPanel<X> {
+        // SAFETY: the panel has these inputs, says the caller.
+        unsafe { panel.near(s, inputs, copy) }
     }
 }
 
@@ -244,34 +245,24 @@ impl<X> RowMajor<'_, X> {
     }
 }
 
-impl<X: Multiplied> BlockWeights for RowMajor<'_, X> {
-    type Value = X;
-    const MULTIPLIES_BF16: bool = X::IS_BF16_PAIR;
-
-    #[inline(always)]
-    unsafe fn block<S: Simd>(
-        &self,
-        s: S,
-        index: usize,
-        inputs: Range<usize>,
-        copy: &mut PanelCopy,
-    ) -> StridedPanel<X> {
-        let panel = self.at(index, 2 * S::LANES);
-        // SAFETY: the panel has these inputs, says the caller.
-        unsafe {
-            match panel.stride > FAR {
-                true => copied_block(s, panel, inputs, copy),
-                false => panel.skip(inputs.start),
-            }
-        }
-    }
-}
-
 impl<X: Multiplied> FloatWeights for RowMajor<'_, X> {
+    type Value = X;
     type Panel<S: Simd> = StridedPanel<X>;
+    const MULTIPLIES_BF16: bool = X::IS_BF16_PAIR;
 
     #[inline(always)]
     unsafe fn panel<S: Simd>(&self, _: S, index: usize) -> StridedPanel<X> {
         self.at(index, 2 * S::LANES)
+    }
+
+    #[inline(always)]
+    unsafe fn near<S: Simd>(
+        s: S,
+        panel: StridedPanel<X>,
+        inputs: Range<usize>,
+        copy: &mut PanelCopy,
+    ) -> StridedPanel<X> {
+        // SAFETY: the panel has these inputs, says the caller.
+        unsafe { panel.near(s, inputs, copy) }
     }
 }

@@ -10,7 +10,8 @@ use super::gemm::Product;
 use super::left_rows::LeftRows;
 use super::level::SimdLevel;
 use super::panel_matrix::Start;
-use super::row_weights::{InputRows, OutputRows, Stored};
+use super::row_weights::{InputRows, OutputRows};
+use super::stored::Stored;
 
 /// `x Wᵀ`, `[rows, out]`.
 ///

@@ -19,7 +19,7 @@ use std::ops::Range;
 
 use super::dense_panel::{Multiplied, StridedPanel};
 use super::float_panel::{BlockWeights, FloatPanel, FloatWeights, PanelCopy};
-use super::float_tile::{self, Depth, Left, Out};
+use super::float_tile::{Depth, Left, Out, tile_rows};
 use super::gemm::{
     FEW_ROWS, Product, TileTask, for_each_task, for_each_task_of, panel_width, with_panel,
 };
@@ -40,6 +40,10 @@ const TASK: [usize; 2] = if cfg!(test) { [36, 2] } else { [512, 4] };
 /// about.
 const BAND_ROWS: usize = if cfg!(test) { 84 } else { 6144 };
 const BAND_VALUES: usize = if cfg!(test) { 32 << 10 } else { 2 << 20 };
+
+/// From so many rows of a tile on, half of them and twice the panels load less for a product: 10 times
+/// for 24 instead of 14. The registers of the other levels do not hold such a tile.
+const WIDE_FROM: usize = 12;
 
 thread_local! {
     /// The left factor, laid out.
@@ -220,7 +224,7 @@ impl<S: Simd, P: FloatPanel<S>> TileTask<S> for RowsAsTheyLie<P, P::Value> {
                 row_stride: self.stride,
                 depth_stride: 1,
             };
-            float_tile::tile_rows(s, rows.len(), left, self.panel, self.depth, out, start);
+            tile_rows(s, rows.len(), left, [self.panel], self.depth, out, start);
         }
     }
 }
@@ -249,13 +253,12 @@ impl<W: BlockWeights> Kernel for ManyRows<'_, W> {
             let inputs = first..self.band.end.min(first + BLOCK_DEPTH);
             let rows = RowsLaidOut {
                 left: self.left.block(first - self.band.start, self.rows.start),
-                first_row: self.rows.start,
                 depth: inputs.len(),
             };
             let start = start_of(self.result, first);
             let mut index = self.panels.start;
             while index < self.panels.end {
-                let two = S::WIDE_ROWS > 0 && index + 2 <= self.panels.end.min(n_whole);
+                let two = S::FLOAT_ROWS >= WIDE_FROM && index + 2 <= self.panels.end.min(n_whole);
                 let [copy, next_copy] = &mut copies;
                 // SAFETY: the weights have these panels, `rows` are the task's, and this part of the
                 // result is this task's.
@@ -264,9 +267,14 @@ impl<W: BlockWeights> Kernel for ManyRows<'_, W> {
                     if two {
                         let next = self.weights.block(s, index + 1, inputs.clone(), next_copy);
                         let out = self.result.at(self.rows.start, index * width);
-                        rows.over_two(s, self.rows.len(), [panel, next], out, start);
+                        rows.over(s, 0..self.rows.len(), [panel, next], out, start);
                     } else {
-                        let task = OverPanel { rows, panel };
+                        let first_row = self.rows.start;
+                        let task = OverPanel {
+                            rows,
+                            first_row,
+                            panel,
+                        };
                         with_panel(s, self.result, self.rows.clone(), index, start, &task);
                     }
                 }
@@ -279,53 +287,45 @@ impl<W: BlockWeights> Kernel for ManyRows<'_, W> {
 /// A block of inputs of rows that are laid out.
 #[derive(Clone, Copy)]
 struct RowsLaidOut<X> {
-    /// Where row `first_row`, the first one of a tile, begins.
+    /// Where the first row, the first one of a tile, begins.
     left: *const X,
-    first_row: usize,
     depth: usize,
 }
 
-impl<X> RowsLaidOut<X> {
-    /// From row `index` behind the first one on, to the end of its tile.
-    ///
-    /// # Safety
-    /// There is such a row.
-    #[inline(always)]
-    unsafe fn from<S: Simd>(&self, index: usize) -> Left<X> {
-        let lane = index % S::FLOAT_ROWS;
-        Left {
-            // SAFETY: says the caller.
-            values: unsafe { self.left.add((index - lane) * self.depth + lane) },
-            row_stride: 1,
-            depth_stride: S::FLOAT_ROWS,
-        }
-    }
-}
-
 impl<X: Multiplied> RowsLaidOut<X> {
-    /// The first `n_rows` rows over two panels.
+    /// Rows `rows`, counted from the first one, over panels side by side.
     ///
     /// # Safety
-    /// There are so many rows, the panels have the inputs, and `out` is good for four vectors of each
-    /// row.
+    /// There are such rows, the panels have the inputs, and `out` is good for two vectors a panel of
+    /// each row.
     #[inline(always)]
-    unsafe fn over_two<S: Simd>(
+    unsafe fn over<S: Simd, const N: usize>(
         &self,
         s: S,
-        n_rows: usize,
-        panels: [StridedPanel<X>; 2],
+        rows: Range<usize>,
+        panels: [StridedPanel<X>; N],
         out: Out,
         start: Start,
     ) {
-        for row in (0..n_rows).step_by(S::WIDE_ROWS) {
-            let n = S::WIDE_ROWS.min(n_rows - row);
-            // SAFETY: rows of one tile, which is whole wide ones; the rest says the caller.
+        let depth = Depth {
+            first: 0,
+            n: self.depth,
+        };
+        let mut row = rows.start;
+        while row < rows.end {
+            let lane = row % S::FLOAT_ROWS;
+            let n = (S::FLOAT_ROWS - lane).min(rows.end - row);
+            // SAFETY: rows of one tile of the left factor, and of the result, says the caller.
             unsafe {
-                let values = out.values.add(row * out.stride);
-                let out = Out { values, ..out };
-                let left = self.from::<S>(row);
-                float_tile::wide_tile_rows(s, n, left, panels, self.depth, out, start);
+                let left = Left {
+                    values: self.left.add((row - lane) * self.depth + lane),
+                    row_stride: 1,
+                    depth_stride: S::FLOAT_ROWS,
+                };
+                let values = out.values.add((row - rows.start) * out.stride);
+                tile_rows(s, n, left, panels, depth, Out { values, ..out }, start);
             }
+            row += n;
         }
     }
 }
@@ -333,28 +333,15 @@ impl<X: Multiplied> RowsLaidOut<X> {
 /// Rows that are laid out over a block of one panel.
 struct OverPanel<X> {
     rows: RowsLaidOut<X>,
+    first_row: usize,
     panel: StridedPanel<X>,
 }
 
 impl<S: Simd, X: Multiplied> TileTask<S> for OverPanel<X> {
     #[inline(always)]
     unsafe fn tile(&self, s: S, rows: Range<usize>, out: Out, start: Start) {
-        let depth = Depth {
-            first: 0,
-            n: self.rows.depth,
-        };
-        let mut row = rows.start;
-        while row < rows.end {
-            let index = row - self.rows.first_row;
-            let n = (S::FLOAT_ROWS - index % S::FLOAT_ROWS).min(rows.end - row);
-            // SAFETY: rows of one tile of the left factor, and of the result, says the caller.
-            unsafe {
-                let values = out.values.add((row - rows.start) * out.stride);
-                let out = Out { values, ..out };
-                let left = self.rows.from::<S>(index);
-                float_tile::tile_rows(s, n, left, self.panel, depth, out, start);
-            }
-            row += n;
-        }
+        let rows = rows.start - self.first_row..rows.end - self.first_row;
+        // SAFETY: says the caller.
+        unsafe { self.rows.over(s, rows, [self.panel], out, start) }
     }
 }

@@ -10,7 +10,7 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::dense_panel::{F32Panel, Multiplied, StridedPanel};
+use super::dense_panel::{Multiplied, StridedPanel};
 use super::float_matmul::BLOCK_DEPTH;
 use super::gemm::TILE_WIDTH;
 use super::simd::Simd;
@@ -87,14 +87,50 @@ pub(crate) trait BlockWeights: Sync {
 }
 
 /// Weights in panels, which few rows read as they lie.
-pub(crate) trait FloatWeights: BlockWeights {
+pub(crate) trait FloatWeights: Sync {
+    /// See [`FloatPanel::Value`].
+    type Value: Multiplied;
     type Panel<S: Simd>: FloatPanel<S, Value = Self::Value>;
+    /// See [`BlockWeights::MULTIPLIES_BF16`].
+    const MULTIPLIES_BF16: bool = false;
 
     /// The panel of outputs `2 * LANES * index ..`.
     ///
     /// # Safety
     /// There is such a panel, laid out for `S`.
     unsafe fn panel<S: Simd>(&self, s: S, index: usize) -> Self::Panel<S>;
+
+    /// See [`BlockWeights::block`].
+    ///
+    /// # Safety
+    /// The panel has these inputs, at most [`BLOCK_DEPTH`].
+    #[inline(always)]
+    unsafe fn near<S: Simd>(
+        s: S,
+        panel: Self::Panel<S>,
+        inputs: Range<usize>,
+        copy: &mut PanelCopy,
+    ) -> StridedPanel<Self::Value> {
+        // SAFETY: says the caller.
+        unsafe { copied_block(s, panel, inputs, copy) }
+    }
+}
+
+impl<W: FloatWeights> BlockWeights for W {
+    type Value = W::Value;
+    const MULTIPLIES_BF16: bool = W::MULTIPLIES_BF16;
+
+    #[inline(always)]
+    unsafe fn block<S: Simd>(
+        &self,
+        s: S,
+        index: usize,
+        inputs: Range<usize>,
+        copy: &mut PanelCopy,
+    ) -> StridedPanel<W::Value> {
+        // SAFETY: there is such a panel with these inputs, says the caller.
+        unsafe { W::near(s, self.panel(s, index), inputs, copy) }
+    }
 }
 
 /// Inputs `inputs` of a panel as they are multiplied.
@@ -153,23 +189,8 @@ pub(crate) struct HalfPanel<const BF16: bool> {
     pub(crate) stride: usize,
 }
 
-impl<const BF16: bool> BlockWeights for HalfWeights<'_, BF16> {
-    type Value = f32;
-
-    #[inline(always)]
-    unsafe fn block<S: Simd>(
-        &self,
-        s: S,
-        index: usize,
-        inputs: Range<usize>,
-        copy: &mut PanelCopy,
-    ) -> F32Panel {
-        // SAFETY: says the caller.
-        unsafe { copied_block(s, self.panel(s, index), inputs, copy) }
-    }
-}
-
 impl<const BF16: bool> FloatWeights for HalfWeights<'_, BF16> {
+    type Value = f32;
     type Panel<S: Simd> = HalfPanel<BF16>;
 
     #[inline(always)]
@@ -232,23 +253,8 @@ pub(crate) struct Int8Panel<F> {
     scales: [F; 2],
 }
 
-impl BlockWeights for Int8Weights<'_> {
-    type Value = f32;
-
-    #[inline(always)]
-    unsafe fn block<S: Simd>(
-        &self,
-        s: S,
-        index: usize,
-        inputs: Range<usize>,
-        copy: &mut PanelCopy,
-    ) -> F32Panel {
-        // SAFETY: says the caller.
-        unsafe { copied_block(s, self.panel(s, index), inputs, copy) }
-    }
-}
-
 impl FloatWeights for Int8Weights<'_> {
+    type Value = f32;
     type Panel<S: Simd> = Int8Panel<S::F>;
 
     #[inline(always)]
@@ -297,23 +303,8 @@ pub(crate) struct Codebook4Panel {
     scales: *const f32,
 }
 
-impl BlockWeights for Codebook4Weights<'_> {
-    type Value = f32;
-
-    #[inline(always)]
-    unsafe fn block<S: Simd>(
-        &self,
-        s: S,
-        index: usize,
-        inputs: Range<usize>,
-        copy: &mut PanelCopy,
-    ) -> F32Panel {
-        // SAFETY: says the caller.
-        unsafe { copied_block(s, self.panel(s, index), inputs, copy) }
-    }
-}
-
 impl FloatWeights for Codebook4Weights<'_> {
+    type Value = f32;
     type Panel<S: Simd> = Codebook4Panel;
 
     #[inline(always)]

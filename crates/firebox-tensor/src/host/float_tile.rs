@@ -2,7 +2,6 @@
 
 #![expect(unsafe_code, reason = "pointers in the innermost loop")]
 
-use super::dense_panel::{Multiplied, StridedPanel};
 use super::float_panel::FloatPanel;
 use super::panel_matrix::Start;
 use super::simd::Simd;
@@ -30,7 +29,7 @@ impl<X> Left<X> {
     }
 }
 
-/// The result: two vectors wide, `stride` values from one row to the next.
+/// The result: two vectors wide for each panel, `stride` values from one row to the next.
 #[derive(Clone, Copy)]
 pub(crate) struct Out {
     pub(crate) values: *mut f32,
@@ -44,18 +43,18 @@ pub(crate) struct Depth {
     pub(crate) n: usize,
 }
 
-/// `n_rows` rows times one panel: each output is `(x₀w₀ + x₁w₁) + …`, one after the other, whatever
-/// the number of rows, and then added to what is there, if it is to be.
+/// `n_rows` rows times `N` panels side by side: each output is `(x₀w₀ + x₁w₁) + …`, one after the
+/// other, whatever the number of rows and panels, and then added to what is there, if it is to be.
 ///
 /// # Safety
-/// The left factor has `n_rows` rows of `depth.n`, the panel reaches to the depth's end, and the
-/// result is good for `n_rows` rows of two vectors.
+/// The left factor has `n_rows` rows of `depth.n`, the panels reach to the depth's end, and the
+/// result is good for `n_rows` rows of two vectors a panel.
 #[inline(always)]
-pub(crate) unsafe fn tile_rows<S: Simd, P: FloatPanel<S>>(
+pub(crate) unsafe fn tile_rows<S: Simd, P: FloatPanel<S>, const N: usize>(
     s: S,
     n_rows: usize,
     left: Left<P::Value>,
-    panel: P,
+    panels: [P; N],
     depth: Depth,
     out: Out,
     start: Start,
@@ -70,132 +69,64 @@ pub(crate) unsafe fn tile_rows<S: Simd, P: FloatPanel<S>>(
                 values: out.values.add(row * out.stride),
                 ..out
             };
-            row += if S::FLOAT_ROWS >= 12 && rest >= 12 {
-                tile::<S, P, 12>(s, left, panel, depth, out, start)
-            } else if S::FLOAT_ROWS >= 6 && rest >= 6 {
-                tile::<S, P, 6>(s, left, panel, depth, out, start)
-            } else if S::FLOAT_ROWS >= 3 && rest >= 3 {
-                tile::<S, P, 3>(s, left, panel, depth, out, start)
+            // As many sums as the registers hold.
+            row += if S::FLOAT_ROWS >= 12 * N && rest >= 12 {
+                tile::<S, P, 12, N>(s, left, panels, depth, out, start)
+            } else if S::FLOAT_ROWS >= 6 * N && rest >= 6 {
+                tile::<S, P, 6, N>(s, left, panels, depth, out, start)
+            } else if S::FLOAT_ROWS >= 3 * N && rest >= 3 {
+                tile::<S, P, 3, N>(s, left, panels, depth, out, start)
             } else if rest >= 2 {
-                tile::<S, P, 2>(s, left, panel, depth, out, start)
+                tile::<S, P, 2, N>(s, left, panels, depth, out, start)
             } else {
-                tile::<S, P, 1>(s, left, panel, depth, out, start)
+                tile::<S, P, 1, N>(s, left, panels, depth, out, start)
             };
         }
     }
 }
 
-/// Exactly `ROWS` rows; returns their number.
+/// Exactly `ROWS` rows; returns their number. Its loops are over numbers: those over iterators of
+/// arrays in arrays are not unrolled, the sums leave the registers, and it is several times slower.
 ///
 /// # Safety
 /// As [`tile_rows`].
 #[inline(always)]
-unsafe fn tile<S: Simd, P: FloatPanel<S>, const ROWS: usize>(
+unsafe fn tile<S: Simd, P: FloatPanel<S>, const ROWS: usize, const N: usize>(
     s: S,
     left: Left<P::Value>,
-    panel: P,
+    panels: [P; N],
     depth: Depth,
     out: Out,
     start: Start,
 ) -> usize {
-    let mut sums = [[s.splat(0.0); 2]; ROWS];
+    let mut low = [[s.splat(0.0); N]; ROWS];
+    let mut high = low;
     // SAFETY: every address below is of an element that the caller vouches for.
     unsafe {
         for k in 0..depth.n {
-            let weights = panel.load(s, depth.first + k);
+            let mut weights = [panels[0].load(s, depth.first + k); N];
+            for i in 1..N {
+                weights[i] = panels[i].load(s, depth.first + k);
+            }
             let column = left.values.add(k * left.depth_stride);
-            for (row, sums) in sums.iter_mut().enumerate() {
+            for row in 0..ROWS {
                 let x = P::splat(s, *column.add(row * left.row_stride));
-                sums[0] = P::add_product(s, x, weights[0], sums[0]);
-                sums[1] = P::add_product(s, x, weights[1], sums[1]);
+                for i in 0..N {
+                    low[row][i] = P::add_product(s, x, weights[i][0], low[row][i]);
+                    high[row][i] = P::add_product(s, x, weights[i][1], high[row][i]);
+                }
             }
         }
-        for (row, sums) in sums.into_iter().enumerate() {
-            let low = out.values.add(row * out.stride);
-            let high = low.add(S::LANES);
-            let sums = match start {
-                Start::Zero => sums,
-                Start::Accumulate => [s.add(s.load(low), sums[0]), s.add(s.load(high), sums[1])],
-            };
-            s.store(low, sums[0]);
-            s.store(high, sums[1]);
-        }
-    }
-    ROWS
-}
-
-/// As [`tile_rows`] over two panels side by side, four vectors wide: `depth` inputs from their first on.
-///
-/// # Safety
-/// As [`tile_rows`], for both panels.
-#[inline(always)]
-pub(crate) unsafe fn wide_tile_rows<S: Simd, X: Multiplied>(
-    s: S,
-    n_rows: usize,
-    left: Left<X>,
-    panels: [StridedPanel<X>; 2],
-    depth: usize,
-    out: Out,
-    start: Start,
-) {
-    let mut row = 0;
-    while row < n_rows {
-        let rest = n_rows - row;
-        // SAFETY: rows `row ..` are there, says the caller.
-        unsafe {
-            let left = left.at_row(row);
-            let out = Out {
-                values: out.values.add(row * out.stride),
-                ..out
-            };
-            row += if rest >= 6 {
-                wide_tile::<S, X, 6>(s, left, panels, depth, out, start)
-            } else if rest >= 3 {
-                wide_tile::<S, X, 3>(s, left, panels, depth, out, start)
-            } else {
-                wide_tile::<S, X, 1>(s, left, panels, depth, out, start)
-            };
-        }
-    }
-}
-
-/// Exactly `ROWS` rows; returns their number.
-///
-/// # Safety
-/// As [`wide_tile_rows`].
-#[inline(always)]
-unsafe fn wide_tile<S: Simd, X: Multiplied, const ROWS: usize>(
-    s: S,
-    left: Left<X>,
-    panels: [StridedPanel<X>; 2],
-    depth: usize,
-    out: Out,
-    start: Start,
-) -> usize {
-    let mut sums = [[s.splat(0.0); 4]; ROWS];
-    // SAFETY: every address below is of an element that the caller vouches for.
-    unsafe {
-        for k in 0..depth {
-            let [a, b] = FloatPanel::<S>::load(panels[0], s, k);
-            let [c, d] = FloatPanel::<S>::load(panels[1], s, k);
-            let column = left.values.add(k * left.depth_stride);
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let x = X::splat(s, *column.add(row * left.row_stride));
-                sums[0] = X::add_product(s, x, a, sums[0]);
-                sums[1] = X::add_product(s, x, b, sums[1]);
-                sums[2] = X::add_product(s, x, c, sums[2]);
-                sums[3] = X::add_product(s, x, d, sums[3]);
-            }
-        }
-        for (row, sums) in sums.into_iter().enumerate() {
-            let out = out.values.add(row * out.stride);
-            for (i, sum) in sums.into_iter().enumerate() {
-                let out = out.add(i * S::LANES);
-                let sum = match start {
-                    Start::Zero => sum,
-                    Start::Accumulate => s.add(s.load(out), sum),
-                };
-                s.store(out, sum);
+        for row in 0..ROWS {
+            for i in 0..N {
+                let out = out.values.add(row * out.stride + i * 2 * S::LANES);
+                let (mut low, mut high) = (low[row][i], high[row][i]);
+                if start == Start::Accumulate {
+                    low = s.add(s.load(out), low);
+                    high = s.add(s.load(out.add(S::LANES)), high);
+                }
+                s.store(out, low);
+                s.store(out.add(S::LANES), high);
             }
         }
     }

@@ -10,7 +10,6 @@
     reason = "threads write disjoint parts of one result through a pointer"
 )]
 
-use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::float_tile::Out;
@@ -65,44 +64,46 @@ impl Product {
     ///
     /// # Panics
     /// When `y` is too short.
-    pub(crate) fn new(
-        y: &mut [f32],
-        stride: usize,
-        [n_rows, n_out]: [usize; 2],
-        start: Start,
-    ) -> Self {
-        assert!(
-            n_out <= stride && y.len() >= n_rows.saturating_sub(1) * stride + n_out,
-            "the result is too short"
-        );
-        Self {
-            y: SharedMut::new(y),
-            stride,
-            n_rows,
-            n_out,
-            start,
-        }
+    pub(crate) fn new(y: &mut [f32], stride: usize, shape: [usize; 2], start: Start) -> Self {
+        Self::over(SharedMut::new(y), y.len(), stride, shape, start)
     }
 
     /// The same, into memory without values; all of it is written.
     ///
     /// # Panics
     /// When `y` is too short.
+    #[cfg(any(test, feature = "burn"))]
     pub(crate) fn unwritten(
-        y: &mut [MaybeUninit<f32>],
+        y: &mut [std::mem::MaybeUninit<f32>],
+        stride: usize,
+        shape: [usize; 2],
+    ) -> Self {
+        Self::over(
+            SharedMut::new(y).of_values(),
+            y.len(),
+            stride,
+            shape,
+            Start::Zero,
+        )
+    }
+
+    fn over(
+        y: SharedMut<f32>,
+        len: usize,
         stride: usize,
         [n_rows, n_out]: [usize; 2],
+        start: Start,
     ) -> Self {
         assert!(
-            n_out <= stride && y.len() >= n_rows.saturating_sub(1) * stride + n_out,
+            n_out <= stride && len >= n_rows.saturating_sub(1) * stride + n_out,
             "the result is too short"
         );
         Self {
-            y: SharedMut::new(y).of_values(),
+            y,
             stride,
             n_rows,
             n_out,
-            start: Start::Zero,
+            start,
         }
     }
 

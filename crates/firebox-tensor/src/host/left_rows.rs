@@ -125,14 +125,14 @@ impl<X: Pod> LayOut<'_, X> {
         let [n_rows, depth] = self.shape;
         match self.left {
             LeftRows::Rows(x) => {
-                turn_rows(
-                    s,
-                    &x[rows.start * depth..rows.end * depth],
-                    depth,
-                    inputs,
-                    S::FLOAT_ROWS,
-                    to,
-                );
+                let rows = &x[rows.start * depth..rows.end * depth];
+                let rows: &[f32] = bytemuck::cast_slice(rows); // The same bits, which are moved.
+                assert_eq!(to.len(), inputs.len() * S::FLOAT_ROWS, "room for a tile");
+                // SAFETY: room for a tile's rows of every input, of four bytes each.
+                unsafe {
+                    let to = to.as_mut_ptr().cast();
+                    turn_rows(s, rows, depth, inputs, S::FLOAT_ROWS, to);
+                }
             }
             LeftRows::Columns(a) => {
                 for (k, to) in inputs.zip(to.chunks_exact_mut(S::FLOAT_ROWS)) {

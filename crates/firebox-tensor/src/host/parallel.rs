@@ -1,6 +1,5 @@
 //! Handing whole outputs to the threads of rayon's pool.
 
-use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -85,7 +84,8 @@ unsafe impl<T: Send> Send for SharedMut<T> {}
 // SAFETY: only the pointer is shared; see the type.
 unsafe impl<T: Send> Sync for SharedMut<T> {}
 
-impl SharedMut<MaybeUninit<f32>> {
+#[cfg(any(test, feature = "burn"))]
+impl SharedMut<std::mem::MaybeUninit<f32>> {
     /// As a pointer to values, of which none may be read before it is written.
     pub(crate) fn of_values(self) -> SharedMut<f32> {
         SharedMut(self.0.cast())

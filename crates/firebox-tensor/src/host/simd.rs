@@ -30,9 +30,6 @@ pub(crate) trait Simd: Copy + Send + Sync {
     const LANES: usize;
     /// Rows of a float tile of two vectors a row: as many as the registers hold.
     const FLOAT_ROWS: usize;
-    /// Rows of a float tile of four vectors a row, which loads less for a product; 0 where the registers
-    /// do not hold it.
-    const WIDE_ROWS: usize;
     /// Rows of an integer tile.
     const INT_ROWS: usize;
     /// Added to signed bytes when they are laid out as weights for [`Simd::dot4`].

@@ -1,57 +1,34 @@
 //! Rows to columns, for the layout of panels and tiles.
 
+#![expect(unsafe_code, reason = "vectors are loaded and stored through pointers")]
+
 use std::ops::Range;
 
-use bytemuck::Pod;
-
 use super::simd::Simd;
-
-/// Values that are turned at a time: a cache line of each row.
-const TURNED: usize = 16;
+use super::stored::Stored;
 
 /// The most lanes of a vector.
-const MAX_LANES: usize = 16;
-
-/// `[rows, n]`, at most `width` rows, to `[n, width]`, a cache line of each row at a time; lanes that
-/// have no row keep what they hold.
-#[inline(always)]
-pub(crate) fn turn<X: Copy>(rows: &[X], n: usize, width: usize, panel: &mut [X]) {
-    debug_assert!(rows.len() <= n * width && panel.len() == n * width);
-    for (line, to) in panel.chunks_mut(TURNED * width).enumerate() {
-        let columns = line * TURNED..n.min((line + 1) * TURNED);
-        for (lane, row) in rows.chunks_exact(n).enumerate() {
-            for (to, value) in to[lane..]
-                .iter_mut()
-                .step_by(width)
-                .zip(&row[columns.clone()])
-            {
-                *to = *value;
-            }
-        }
-    }
-}
+pub(crate) const MAX_LANES: usize = 16;
 
 /// Columns `columns` of rows that are `stride` long, at most `width` of them, to `[columns, width]`, in
 /// registers where it goes. Lanes that have no row hold anything.
 ///
-/// `X` has four bytes.
-///
 /// # Panics
 /// When a slice is too short, or a column wider than a vector is not whole vectors.
+///
+/// # Safety
+/// `to` is good for `width` numbers of every column.
 #[inline(always)]
-#[expect(unsafe_code, reason = "vectors are loaded and stored through pointers")]
-pub(crate) fn turn_rows<S: Simd, X: Pod>(
+pub(crate) unsafe fn turn_rows<S: Simd, E: Stored>(
     s: S,
-    rows: &[X],
+    rows: &[E],
     stride: usize,
     columns: Range<usize>,
     width: usize,
-    to: &mut [X],
+    to: *mut f32,
 ) {
     let (n_rows, n) = (rows.len() / stride, columns.len());
-    assert!(
-        size_of::<X>() == 4 && columns.end <= stride && n_rows <= width && to.len() == n * width
-    );
+    assert!(columns.end <= stride && n_rows <= width, "shapes that fit");
     assert!(
         width <= S::LANES || width.is_multiple_of(S::LANES),
         "whole vectors"
@@ -60,39 +37,30 @@ pub(crate) fn turn_rows<S: Simd, X: Pod>(
         let lanes = S::LANES.min(n_rows - first);
         let rows = &rows[first * stride..(first + lanes) * stride];
         let mut k = 0;
-        // A turned block writes whole vectors, into the columns behind it where a column is shorter.
-        while k + S::LANES <= n && (k + S::LANES - 1) * width + first + S::LANES <= to.len() {
-            // SAFETY: the rows reach `LANES` columns from here on, and so does the output: its last
-            // vector ends inside it.
+        while k + S::LANES <= n {
+            let at = k * width + first;
+            // SAFETY: the rows reach `LANES` columns from here on. Whole vectors are written, into the
+            // columns behind where a column is shorter, which are written later; where the last one
+            // would reach behind the output, to a block beside it.
             unsafe {
-                let from = rows.as_ptr().add(columns.start + k).cast();
-                let to = to.as_mut_ptr().add(k * width + first).cast();
-                s.turn(from, stride, lanes, to, width);
-            }
-            k += S::LANES;
-        }
-        // The last block's vectors would reach behind the output.
-        if k + S::LANES <= n {
-            let mut block = [X::zeroed(); MAX_LANES * MAX_LANES];
-            // SAFETY: the rows reach `LANES` columns from here on; room for as many vectors.
-            unsafe {
-                let from = rows.as_ptr().add(columns.start + k).cast();
-                s.turn(from, stride, lanes, block.as_mut_ptr().cast(), S::LANES);
-            }
-            for (to, column) in to[k * width + first..]
-                .chunks_mut(width)
-                .zip(block.chunks_exact(S::LANES))
-            {
-                to[..lanes].copy_from_slice(&column[..lanes]);
+                let from = rows.as_ptr().add(columns.start + k);
+                if at + (S::LANES - 1) * width + S::LANES <= n * width {
+                    E::turn(s, from, stride, lanes, to.add(at), width);
+                } else {
+                    let mut block = [0.0; MAX_LANES * MAX_LANES];
+                    E::turn(s, from, stride, lanes, block.as_mut_ptr(), S::LANES);
+                    for (i, column) in block.chunks_exact(S::LANES).enumerate().take(S::LANES) {
+                        let to = to.add(at + i * width);
+                        std::ptr::copy_nonoverlapping(column.as_ptr(), to, lanes);
+                    }
+                }
             }
             k += S::LANES;
         }
         for k in k..n {
-            for (to, row) in to[k * width + first..]
-                .iter_mut()
-                .zip(rows.chunks_exact(stride))
-            {
-                *to = row[columns.start + k];
+            for (lane, row) in rows.chunks_exact(stride).enumerate() {
+                // SAFETY: a lane of a column.
+                unsafe { *to.add(k * width + first + lane) = row[columns.start + k].widened() };
             }
         }
     }
@@ -123,14 +91,17 @@ mod tests {
             };
             let n_rows = (self.rows.len() / self.stride).min(width);
             self.to.resize(self.columns.len() * width, -1.0);
-            turn_rows(
-                s,
-                &self.rows[..n_rows * self.stride],
-                self.stride,
-                self.columns,
-                width,
-                self.to,
-            );
+            // SAFETY: room for all columns.
+            unsafe {
+                turn_rows(
+                    s,
+                    &self.rows[..n_rows * self.stride],
+                    self.stride,
+                    self.columns,
+                    width,
+                    self.to.as_mut_ptr(),
+                );
+            }
             width
         }
     }

@@ -36,7 +36,6 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
 
     const LANES: usize = 16;
     const FLOAT_ROWS: usize = 12;
-    const WIDE_ROWS: usize = 6;
     const INT_ROWS: usize = 6;
     /// VNNI multiplies unsigned by signed bytes.
     const BYTE_BIAS: u8 = 128;

@@ -37,7 +37,6 @@ impl Simd for Portable {
 
     const LANES: usize = 8;
     const FLOAT_ROWS: usize = 2;
-    const WIDE_ROWS: usize = 0;
     const INT_ROWS: usize = 2;
     const BYTE_BIAS: u8 = 0;
 
