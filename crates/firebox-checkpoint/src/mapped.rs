@@ -12,6 +12,9 @@ use memmap2::{Mmap, UncheckedAdvice};
 
 use crate::error::CheckpointError;
 
+/// Linux brings in the pages beside the one that is read, up to borders of so many bytes.
+const FAULT_AROUND: usize = 64 << 10;
+
 /// A whole file, readable as a slice. Nothing may assume that the slice is aligned.
 #[derive(Debug)]
 pub(crate) struct Mapped {
@@ -103,8 +106,11 @@ impl Mapped {
     /// Tells the system that the range was read and will not be soon again, so that a pass over a
     /// large file does not count as resident memory.
     pub(crate) fn release(&self, range: Range<usize>) {
-        if let Backing::Map { map, .. } = &self.backing {
-            release(map, range);
+        if let Backing::Map { map, .. } = &self.backing
+            && !range.is_empty()
+        {
+            let end = range.end.next_multiple_of(FAULT_AROUND).min(map.len());
+            release(map, range.start / FAULT_AROUND * FAULT_AROUND..end);
         }
     }
 }

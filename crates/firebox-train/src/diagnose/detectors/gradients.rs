@@ -123,7 +123,6 @@ const N_SKIPPED: usize = 12;
 #[derive(Debug, Default)]
 pub(super) struct F16 {
     is_half: bool,
-    is_scaled: bool,
     lost: Streak,
     skipped: Streak,
 }
@@ -133,7 +132,6 @@ impl Detector for F16 {
         match metric {
             Metric::Setup { setup } => {
                 self.is_half = setup.precision.as_deref() == Some("f16");
-                self.is_scaled = setup.scales_loss;
                 None
             }
             Metric::NonFinite { step, what } if self.is_half => Some(Sign {
@@ -155,13 +153,14 @@ impl Detector for F16 {
                         ),
                     });
                 }
-                let loses = self.is_half && !self.is_scaled && signals.zero_share > LOST;
+                let loss_scale = record.loss_scale.unwrap_or(1.0);
+                let loses = self.is_half && loss_scale <= 1.0 && signals.zero_share > LOST;
                 let first_sign = self.lost.take(record.step, loses, N_STEPS)?;
                 Some(Sign {
                     failure: Failure::F16Underflow,
                     first_sign,
                     evidence: format!(
-                        "{:.0} % of all gradients are exactly zero in f16, and the loss is not scaled",
+                        "{:.0} % of all gradients are exactly zero in f16, with a loss scale of {loss_scale}",
                         100.0 * signals.zero_share
                     ),
                 })
