@@ -28,7 +28,7 @@ const SIMD_FLAGS: &[&str] = &[
 ];
 
 /// The machine and the versions.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Machine {
     pub(crate) date: String,
     pub(crate) cpu: String,

@@ -50,6 +50,10 @@ struct Arguments {
     /// Only contenders whose name contains this text
     #[arg(long)]
     only: Option<String>,
+    /// No contender of this name, such as `torch fp16` where that takes a quarter of an hour; may be
+    /// given again
+    #[arg(long, value_name = "NAME")]
+    skip: Vec<String>,
     /// A few tokens and steps: tries the commands, and gives figures that mean nothing
     #[arg(long)]
     smoke: bool,
@@ -83,6 +87,7 @@ fn main() -> Result<()> {
     )
     .into_iter()
     .filter(|contender| contender.name.contains(wanted))
+    .filter(|contender| !arguments.skip.contains(&contender.name))
     .collect();
     for contender in &contenders {
         contender.check_files()?;
@@ -92,42 +97,44 @@ fn main() -> Result<()> {
         "expected a contender called `{wanted}`, found none"
     );
 
-    let (samples, limits) = run_rounds(&contenders, &firebox, &arguments)?;
     let machine = Machine::read(&firebox, arguments.threads)?;
-    let report = Report::new(machine, workload, arguments.rounds, limits, samples);
-    let (json, markdown) = report.write(&arguments.out, arguments.smoke)?;
-    write!(std::io::stdout(), "{}", report.markdown()).context("print the report")?;
-    note(&format!(
-        "wrote {} and {}",
-        json.display(),
-        markdown.display()
-    ));
+    let (mut samples, mut limits) = (Samples::default(), Vec::new());
+    for round in 0..arguments.rounds {
+        limits.push(Limits::measure(&firebox, arguments.threads)?);
+        run_round(round, &contenders, &mut samples)?;
+        // What was measured is kept if the next round is stopped.
+        let report = Report::new(
+            machine.clone(),
+            workload.clone(),
+            round + 1,
+            Limits::median(&limits),
+            samples.clone(),
+        );
+        let (json, markdown) = report.write(&arguments.out, arguments.smoke)?;
+        note(&format!(
+            "round {} of {} done, load {}: {} and {}",
+            round + 1,
+            arguments.rounds,
+            machine::load(),
+            json.display(),
+            markdown.display()
+        ));
+        if round + 1 == arguments.rounds {
+            write!(std::io::stdout(), "{}", report.markdown()).context("print the report")?;
+        }
+    }
     Ok(())
 }
 
-/// Every job of every contender, `n_rounds` times; round `r` begins with contender `r`.
-fn run_rounds(
-    contenders: &[Contender],
-    firebox: &Path,
-    arguments: &Arguments,
-) -> Result<(Samples, Limits)> {
-    let (mut samples, mut limits) = (Samples::default(), Vec::new());
-    let n_rounds = arguments.rounds;
-    for round in 0..n_rounds {
-        limits.push(Limits::measure(firebox, arguments.threads)?);
-        for index in 0..contenders.len() {
-            let contender = &contenders[(round + index) % contenders.len()];
-            for job in &contender.jobs {
-                run_job(contender, job, &mut samples)?;
-            }
+/// Every job of every contender; round `r` begins with contender `r`.
+fn run_round(round: usize, contenders: &[Contender], samples: &mut Samples) -> Result<()> {
+    for index in 0..contenders.len() {
+        let contender = &contenders[(round + index) % contenders.len()];
+        for job in &contender.jobs {
+            run_job(contender, job, samples)?;
         }
-        note(&format!(
-            "round {} of {n_rounds} done, load {}",
-            round + 1,
-            machine::load()
-        ));
     }
-    Ok((samples, Limits::median(&limits)))
+    Ok(())
 }
 
 fn run_job(contender: &Contender, job: &Job, samples: &mut Samples) -> Result<()> {

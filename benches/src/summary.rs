@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::contender::Metric;
 
 /// Every run that was timed.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Samples {
     runs: BTreeMap<Metric, Vec<ContenderRuns>>,
 }
@@ -29,7 +29,7 @@ impl Sample {
 }
 
 /// The runs of one contender in one metric, in order of time.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct ContenderRuns {
     name: String,
     samples: Vec<Sample>,
