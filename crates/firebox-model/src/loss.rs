@@ -216,6 +216,12 @@ fn head_loss(
     let (hidden_tracked, weight_tracked) = (is_tracked(&hidden), is_tracked(&weight));
     let (hidden, weight) = (hidden.inner(), weight.inner());
     let n = targets.len();
+    // The weight's gradient is divided by `n`: a factor that is, before it is multiplied, would be too
+    // small for f16, where no loss is scaled yet, and sums of whole factors might be too large.
+    let early = match precision {
+        MatmulPrecision::F16 => n.min(16),
+        MatmulPrecision::F32 | MatmulPrecision::Bf16 => n,
+    };
     let mut nll = Vec::with_capacity(n);
     let mut d_hidden = Vec::new();
     let mut d_weight = None;
@@ -231,21 +237,24 @@ fn head_loss(
         nll.extend(chunk.nll);
         // ∂L/∂logits = (softmax − onehot) / n. The softmax's denominator is applied to the narrow
         // side of each product, not to [rows, vocab].
-        let scale = chunk.sum.mul_scalar(n as f64).recip(); // [rows, 1]
+        let scale = |n: usize| chunk.sum.clone().mul_scalar(n as f64).recip(); // [rows, 1]
         if hidden_tracked {
             let target = int_tensor(&targets[start..start + rows], &h.device());
             let at_target = embedding(weight.clone(), target).div_scalar(n as f64);
-            let expected = product(chunk.exp.clone(), weight.clone(), precision) * scale.clone(); // [rows, d_model]
+            let expected = product(chunk.exp.clone(), weight.clone(), precision) * scale(n); // [rows, d_model]
             d_hidden.push(expected - at_target);
         }
         if weight_tracked {
-            let h_scaled = h.clone() * scale;
+            let h_scaled = h.clone() * scale(early);
             let sum = match d_weight {
                 None => outer(chunk.exp, h_scaled, precision), // [vocab, d_model]
                 Some(sum) => add_outer(sum, chunk.exp, h_scaled, precision),
             };
-            d_weight = Some(add_rows(sum, &indices, h.div_scalar(-(n as f64))));
+            d_weight = Some(add_rows(sum, &indices, h.div_scalar(-(early as f64))));
         }
+    }
+    if early < n {
+        d_weight = d_weight.map(|sum| sum.mul_scalar(early as f64 / n as f64));
     }
     let d_hidden = hidden_tracked.then(|| Tensor::cat(d_hidden, 0));
     HeadLoss {

@@ -63,6 +63,39 @@ fn chunked_loss_and_gradients_match_the_plain_ones() {
     }
 }
 
+/// Of the tokens that are no target, and so of the softmax alone.
+fn head_weights_gradient(hidden: TensorData, precision: MatmulPrecision) -> Tensor<2> {
+    let device = burn::tensor::Device::flex().autodiff();
+    let tracked = |data| Tensor::<2>::from_data(data, &device).require_grad();
+    let targets = vec![0; hidden.shape()[0]];
+    let weight = tracked(columns_of_8(700 * 8, 5, 1.0));
+    let head = head_loss(tracked(hidden), weight, &targets, precision);
+    head.d_weight.unwrap().narrow(0, 1, 699)
+}
+
+fn columns_of_8(n: usize, step: usize, scale: f32) -> TensorData {
+    let value = |i: usize| ((i * step % 23) as f32 / 23.0 - 0.5) * scale;
+    TensorData::new((0..n).map(value).collect::<Vec<_>>(), [n / 8, 8])
+}
+
+#[test]
+fn the_heads_gradient_in_f16_is_neither_too_small_nor_too_large() {
+    // Over 4096 rows and 700 tokens a factor is below 3e-7, a few of the smallest steps of f16. A
+    // channel of 300 that all rows share would sum up to more than 65504 within a chunk.
+    let mut shared = columns_of_8(4096 * 8, 8, 1.0);
+    for (i, value) in shared.as_mut_slice::<f32>().unwrap().iter_mut().enumerate() {
+        *value = [300.0, -0.5][usize::from(i % 8 > 0)];
+    }
+    for hidden in [columns_of_8(4096 * 8, 7, 1.0), shared] {
+        let [f16, f32] = [MatmulPrecision::F16, MatmulPrecision::F32]
+            .map(|precision| head_weights_gradient(hidden.clone(), precision));
+        let difference = (f16 - f32.clone()).abs().max().into_scalar::<f32>();
+        let scale = f32.abs().max().into_scalar::<f32>();
+        // Factors and the sums of 256 rows are off by 2^-11 each.
+        assert!(difference < 2e-3 * scale, "{difference} of {scale}");
+    }
+}
+
 #[test]
 fn token_nll_agrees_with_the_loss() {
     let model = tiny();
