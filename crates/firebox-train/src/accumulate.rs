@@ -1,6 +1,6 @@
 //! The batches of one step, together.
 
-use burn::module::Module;
+use burn::{module::Module, tensor::Tensor};
 
 use crate::{
     batch::BatchSource,
@@ -33,15 +33,28 @@ pub(crate) struct Part {
     pub(crate) step: usize,
     /// Batches a step.
     pub(crate) n_accum_steps: usize,
-    /// 1 without loss scaling.
-    pub(crate) loss_scale: f64,
+    /// None without loss scaling.
+    pub(crate) loss_scale: Option<f64>,
+}
+
+impl Part {
+    /// What a batch's gradients are multiplied by after its backward pass: where the loss is scaled, the
+    /// power of two next to its tokens.
+    fn unit(&self, n_tokens: usize, n_batches: usize) -> f32 {
+        match self.loss_scale {
+            Some(_) if n_batches > 1 => (n_tokens.max(1) as f32).log2().round().exp2(),
+            _ => 1.0,
+        }
+    }
 }
 
 /// Runs the batches of one step forward and backward, on all ranks where there are several; `None` when
 /// the observer cancels.
 ///
 /// The result is the one large batch's: each mean loss and its gradient are weighted by its tokens,
-/// then divided by all tokens. A plain mean of means would favour short sequences.
+/// then divided by all tokens. A plain mean of means would favour short sequences. A part of
+/// that weight waits until after the backward pass ([`Part::unit`]), so that in half precision gradients
+/// are about as large as those of a step of one batch.
 pub(crate) fn accumulate<M, S>(
     model: &M,
     batches: &mut S,
@@ -84,7 +97,8 @@ where
         let rank = reducer.map_or(0, |reducer| reducer.world.rank());
         watched.set_batch_index((index * n_ranks + rank) as u64);
         let loss = watched.loss(&batch).map_err(failed)?;
-        if buckets.as_ref().is_some_and(|buckets| !buckets.open()) {
+        let unit = part.unit(loss.n_tokens, n_batches);
+        if buckets.as_ref().is_some_and(|buckets| !buckets.open(unit)) {
             return Err(TrainError::BackwardInLoss { step });
         }
         total.n_input_tokens += loss.n_input_tokens;
@@ -101,16 +115,18 @@ where
         }
         let tokens = match n_batches {
             1 => 1.0,
-            _ => loss.n_tokens as f64,
+            _ => loss.n_tokens as f64 / f64::from(unit),
         };
-        let weighted = match tokens * part.loss_scale {
-            1.0 => loss.backward,
-            weight => loss.backward.mul_scalar(weight),
-        };
-        let gradients = ParamGradients::collect(&mut weighted.backward(), model);
+        let weight = tokens * part.loss_scale.unwrap_or(1.0);
+        let mut gradients = gradients(loss.backward, weight, model);
         match &buckets {
             Some(buckets) => buckets.take(gradients),
-            None => total.gradients.add(gradients),
+            None => {
+                if unit > 1.0 {
+                    gradients.scale(unit);
+                }
+                total.gradients.add(gradients);
+            }
         }
     }
     if let Some(reducer) = reducer {
@@ -130,6 +146,15 @@ where
         total.gradients.scale(1.0 / total.n_tokens as f32);
     }
     Ok(Some(total))
+}
+
+/// Those of `weight` times the loss.
+fn gradients<M: Module>(loss: Tensor<1>, weight: f64, model: &M) -> ParamGradients {
+    let weighted = match weight {
+        1.0 => loss,
+        weight => loss.mul_scalar(weight),
+    };
+    ParamGradients::collect(&mut weighted.backward(), model)
 }
 
 /// The step's sums over all ranks: the same on each.

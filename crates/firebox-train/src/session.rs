@@ -223,10 +223,7 @@ where
         let part = Part {
             step: self.n_done,
             n_accum_steps: self.config.n_accum_steps,
-            loss_scale: self
-                .scaler
-                .as_ref()
-                .map_or(1.0, |scaler| scaler.scale().into()),
+            loss_scale: self.scaler.as_ref().map(|scaler| scaler.scale().into()),
         };
         if self.any_cancelled()? {
             return Ok(None);

@@ -73,6 +73,8 @@ struct Filling {
     is_done: Vec<bool>,
     /// Whether the backward pass of the step has begun: gradients before it are some inner pass's.
     is_open: bool,
+    /// What the gradients of that pass are multiplied by.
+    unit: f32,
     came_early: bool,
     pending: Vec<Pending<f32>>,
     sender: WorldSender,
@@ -154,13 +156,14 @@ impl<'a> Reducer<'a> {
             n_missing: buckets.iter().map(|bucket| bucket.n_params).collect(),
             is_done: vec![false; self.layout.params.len()],
             is_open: false,
+            unit: 1.0,
             came_early: false,
             pending: Vec::new(),
             sender: self.world.sender(),
         };
         for (id, slot) in &self.layout.params {
             if let Some(gradient) = earlier.remove(*id) {
-                filling.add(*slot, &to_floats(gradient));
+                filling.add(*slot, &to_floats(gradient), 1.0);
             }
         }
         StepBuckets(Arc::new(Mutex::new(filling)))
@@ -191,14 +194,14 @@ impl<'a> Reducer<'a> {
 }
 
 impl Filling {
-    fn add(&mut self, slot: Slot, gradient: &[f32]) {
+    fn add(&mut self, slot: Slot, gradient: &[f32], unit: f32) {
         let n_elements = self.layout.buckets[slot.bucket].n_elements;
         let values = &mut self.values[slot.bucket];
         values[n_elements + slot.place] = 1.0;
         let sums = &mut values[slot.start..slot.start + slot.len];
         sums.iter_mut()
             .zip(gradient)
-            .for_each(|(sum, addend)| *sum += addend);
+            .for_each(|(sum, addend)| *sum += unit * addend);
     }
 
     /// The last there is of a parameter. Full buckets are sent, none before the one in front of it.
@@ -208,7 +211,7 @@ impl Filling {
         }
         let (_, slot) = self.layout.params[at];
         if let Some(gradient) = gradient {
-            self.add(slot, gradient);
+            self.add(slot, gradient, self.unit);
         }
         self.n_missing[slot.bucket] -= 1;
         while self.n_missing.get(self.pending.len()) == Some(&0) {
@@ -250,11 +253,11 @@ impl StepBuckets {
         self.lock().pending.len()
     }
 
-    /// The backward pass of the step begins. `false` when a hook has seen a gradient before: then the
+    /// The backward pass of the step begins, in gradients that count `unit` times. `false` when a hook has seen a gradient before: then the
     /// buckets know nothing of it, and the backward pass lacks it.
-    pub(crate) fn open(&self) -> bool {
+    pub(crate) fn open(&self, unit: f32) -> bool {
         let mut filling = self.lock();
-        filling.is_open = true;
+        (filling.is_open, filling.unit) = (true, unit);
         !filling.came_early
     }
 

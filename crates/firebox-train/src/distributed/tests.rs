@@ -3,14 +3,15 @@ use std::{collections::BTreeMap, thread};
 use burn::{
     module::Module,
     nn::{Linear, LinearConfig},
-    tensor::{Device, Tensor, TensorData, activation::relu},
+    tensor::{DType, Device, Tensor, TensorData, activation::relu},
 };
 
 use super::*;
 use crate::{
-    AdafactorConfig, AdamW8bitConfig, AdamWConfig, EmaConfig, LossError, OptimizerConfig, Place,
-    RunFolder, Schedule, SgdConfig, StepLoss, TrainConfig, TrainError, TrainHooks, TrainStep,
-    TrainSummary, module_params::for_each_value, run_error::RunError, train_with,
+    AdafactorConfig, AdamW8bitConfig, AdamWConfig, EmaConfig, GradScalerConfig, LossError,
+    OptimizerConfig, Place, RunFolder, Schedule, SgdConfig, StepLoss, TrainConfig, TrainError,
+    TrainHooks, TrainStep, TrainSummary, module_params::for_each_value, run_error::RunError,
+    train_with,
 };
 
 #[derive(Module, Debug)]
@@ -120,6 +121,62 @@ fn together(config: &TrainConfig, n_ranks: usize, place: Place<'_>) -> Vec<Train
         let results = threads.into_iter().map(|thread| thread.join().unwrap());
         results.collect()
     })
+}
+
+/// A net whose gradients pass through half precision.
+#[derive(Module, Debug)]
+struct Half {
+    net: Net,
+}
+
+impl TrainStep<Pairs> for Half {
+    fn loss(&self, pairs: &Pairs) -> Result<StepLoss, LossError> {
+        let loss = self.net.loss(pairs)?;
+        Ok(StepLoss {
+            backward: loss.backward.cast(DType::F16).cast(DType::F32),
+            ..loss
+        })
+    }
+}
+
+#[test]
+fn accumulated_batches_of_many_tokens_overflow_no_sooner_than_one() {
+    // 1024 times a thousand tokens is more than f16's 65504.
+    let scaling = GradScalerConfig {
+        init_scale: 1024.0,
+        ..GradScalerConfig::default()
+    };
+    let config = TrainConfig {
+        loss_scaling: Some(scaling),
+        ..config(1, 3)
+    };
+    let of = |rows: usize| (vec![0.5; 3 * rows], vec![1.0; rows]);
+    let mut batches = vec![of(1), of(1000), of(1500)];
+    let hooks = TrainHooks {
+        observer: &mut (),
+        evaluator: &mut (),
+        place: Place::Memory,
+        world: None,
+        setup: crate::Setup::default(),
+    };
+    let (_, summary) = train_with(Half { net: net(7) }, &mut batches, &config, hooks).unwrap();
+    assert!(!summary.steps[0].skipped);
+}
+
+#[test]
+fn two_ranks_with_a_scaled_loss_are_one_process_bit_for_bit() {
+    let scaled = |n_accum_steps| TrainConfig {
+        loss_scaling: Some(GradScalerConfig::default()),
+        ..config(6, n_accum_steps)
+    };
+    let (expected, summary) = alone(&scaled(2));
+    let (plain, _) = alone(&config(6, 2));
+    assert_eq!(values(&expected), values(&plain));
+    for result in together(&scaled(1), 2, Place::Memory) {
+        let (net, found) = result.unwrap();
+        assert_eq!(losses(&found), losses(&summary));
+        assert_eq!(values(&net), values(&expected));
+    }
 }
 
 #[test]
@@ -289,7 +346,7 @@ fn sums_are_asked_for_while_the_backward_pass_runs() {
     let buckets = reducer.begin(crate::ParamGradients::default());
     let x = Tensor::<2>::ones([2, 3], &Device::default().autodiff());
     let loss = buckets.hook(net.clone()).forward(x).sum();
-    assert!(buckets.open());
+    assert!(buckets.open(1.0));
     assert_eq!(buckets.n_sent(), 0);
     let _gradients = loss.backward();
     assert_eq!(buckets.n_sent(), 1);
