@@ -144,7 +144,8 @@ impl Failure {
                 "f16-underflow",
                 "Half precision has nothing between zero and 6e-8. Gradients below that become zero, \
                  and the weights stop moving although the loss is far from its minimum.",
-                "Scale the loss before the backward pass (`loss_scaling`), or compute in bf16.",
+                "Scale the loss before the backward pass (`loss_scaling`, first by 65536), or compute in \
+                 bf16.",
             ),
             Self::LearningRateTooHigh => (
                 "learning-rate-too-high",

@@ -123,6 +123,7 @@ const N_SKIPPED: usize = 12;
 #[derive(Debug, Default)]
 pub(super) struct F16 {
     is_half: bool,
+    is_scaled: bool,
     lost: Streak,
     skipped: Streak,
 }
@@ -132,6 +133,7 @@ impl Detector for F16 {
         match metric {
             Metric::Setup { setup } => {
                 self.is_half = setup.precision.as_deref() == Some("f16");
+                self.is_scaled = setup.scales_loss;
                 None
             }
             Metric::NonFinite { step, what } if self.is_half => Some(Sign {
@@ -160,12 +162,70 @@ impl Detector for F16 {
                     failure: Failure::F16Underflow,
                     first_sign,
                     evidence: format!(
-                        "{:.0} % of all gradients are exactly zero in f16, with a loss scale of {loss_scale}",
-                        100.0 * signals.zero_share
+                        "{:.0} % of all gradients are exactly zero in f16, and {}",
+                        100.0 * signals.zero_share,
+                        match self.is_scaled {
+                            true => format!("the loss scale is {loss_scale}"),
+                            false => "the loss is not scaled".to_owned(),
+                        }
                     ),
                 })
             }
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Setup, observer::StepRecord, signals::StepSignals};
+
+    fn setup(scales_loss: bool) -> Metric {
+        let setup = Setup {
+            precision: Some("f16".to_owned()),
+            scales_loss,
+            ..Setup::default()
+        };
+        Metric::Setup { setup }
+    }
+
+    /// A step in which most gradients are zero.
+    fn step(step: usize, loss_scale: Option<f64>) -> Metric {
+        let record = StepRecord {
+            step,
+            loss: 7.0,
+            learning_rate: 1e-3,
+            grad_norm: 0.1,
+            n_tokens: 1020,
+            loss_scale,
+            skipped: false,
+        };
+        let signals = StepSignals {
+            zero_share: 0.8,
+            ..StepSignals::default()
+        };
+        Metric::Step {
+            record,
+            signals,
+            tokens_per_s: 1000.0,
+            elapsed_s: 1.0,
+        }
+    }
+
+    #[test]
+    fn zeros_in_f16_are_a_failure_at_a_loss_scale_of_one_and_less() {
+        let evidence = |loss_scale: Option<f64>| {
+            let mut detector = F16::default();
+            detector.see(&setup(loss_scale.is_some()));
+            let sign = (1..10).find_map(|at| detector.see(&step(at, loss_scale)))?;
+            assert_eq!(sign.failure, Failure::F16Underflow);
+            Some(sign.evidence)
+        };
+        let zeros = "80 % of all gradients are exactly zero in f16, and";
+        let found = |text: &str| Some(format!("{zeros} {text}"));
+        assert_eq!(evidence(None), found("the loss is not scaled"));
+        assert_eq!(evidence(Some(0.5)), found("the loss scale is 0.5"));
+        assert_eq!(evidence(Some(2.0)), None);
     }
 }
