@@ -71,6 +71,24 @@ impl DeviceChoice {
         }
     }
 
+    /// The device of process `index` of several on this machine that compute together: they take
+    /// CUDA's GPUs in turn, unless a device was named.
+    #[must_use]
+    pub fn of_process(self, index: usize) -> Self {
+        let n_gpus = match Self::Cuda(0).is_compiled() {
+            true => cuda_driver::n_devices().unwrap_or(0),
+            false => 0,
+        };
+        self.in_turn(index, n_gpus)
+    }
+
+    fn in_turn(self, index: usize, n_gpus: usize) -> Self {
+        match self {
+            Self::Auto if n_gpus > 1 => Self::Cuda(index % n_gpus),
+            named => named,
+        }
+    }
+
     /// Whether this build contains the device.
     pub fn is_compiled(self) -> bool {
         match self {

@@ -64,6 +64,10 @@ pub(crate) fn run(globals: &Globals, args: &TrainArgs) -> anyhow::Result<()> {
     firebox_tensor::host::keep_freed_memory();
     let (settings, dir) = settings_and_dir(args)?;
     let ranks = Ranks::join()?;
+    let globals = &Globals {
+        device: ranks.device(globals.device),
+        ..globals.clone()
+    };
     let planned = RunMemory::plan(globals, &settings, &ranks)?;
     if args.plan {
         return match ranks.leads() {

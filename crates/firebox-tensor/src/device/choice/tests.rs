@@ -101,3 +101,15 @@ fn auto_and_cpu_open_a_device_that_computes() {
         assert_eq!(sum.into_scalar::<f32>(), 6.0);
     }
 }
+
+#[test]
+fn processes_take_the_gpus_in_turn_unless_a_device_was_named() {
+    use DeviceChoice::{Auto, Cpu, Cuda};
+    let taken = [0, 1, 2, 3, 4].map(|index| Auto.in_turn(index, 3));
+    assert_eq!(taken, [Cuda(0), Cuda(1), Cuda(2), Cuda(0), Cuda(1)]);
+    for choice in [Cpu, Cuda(1)] {
+        assert_eq!(choice.in_turn(2, 3), choice);
+    }
+    // One GPU or none: `auto` says which, or why not.
+    assert_eq!([0, 1].map(|n_gpus| Auto.in_turn(1, n_gpus)), [Auto, Auto]);
+}

@@ -1,6 +1,7 @@
 //! The processes that `mpirun` started to train together.
 
 use firebox_data::RankShard;
+use firebox_tensor::DeviceChoice;
 use firebox_train::World;
 
 use crate::cli::output;
@@ -10,6 +11,9 @@ const N_RANKS: [&str; 2] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"];
 
 /// How many of them are on this machine, where that is told.
 const N_LOCAL_RANKS: [&str; 2] = ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"];
+
+/// The place among those on this machine.
+const LOCAL_RANK: [&str; 2] = ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID"];
 
 /// The ranks of this run; none where it runs alone.
 #[derive(Debug)]
@@ -47,6 +51,14 @@ impl Ranks {
         match self.count() {
             1 => 1,
             n_ranks => number(N_LOCAL_RANKS).map_or(n_ranks, |here| here.clamp(1, n_ranks)),
+        }
+    }
+
+    /// The device for `choice`: by `auto`, the ranks of a machine take its GPUs in turn.
+    pub(super) fn device(&self, choice: DeviceChoice) -> DeviceChoice {
+        match self.world() {
+            Some(world) => choice.of_process(number(LOCAL_RANK).unwrap_or_else(|| world.rank())),
+            None => choice,
         }
     }
 
