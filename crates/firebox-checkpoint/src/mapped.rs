@@ -109,8 +109,11 @@ impl Mapped {
         if let Backing::Map { map, .. } = &self.backing
             && !range.is_empty()
         {
-            let end = range.end.next_multiple_of(FAULT_AROUND).min(map.len());
-            release(map, range.start / FAULT_AROUND * FAULT_AROUND..end);
+            // Of addresses, not of places in the file.
+            let before = map.as_ptr().addr() % FAULT_AROUND;
+            let start = (before + range.start) / FAULT_AROUND * FAULT_AROUND;
+            let end = (before + range.end).next_multiple_of(FAULT_AROUND) - before;
+            release(map, start.saturating_sub(before)..end.min(map.len()));
         }
     }
 }

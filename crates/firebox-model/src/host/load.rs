@@ -135,7 +135,7 @@ impl<'a, C> Loader<'a, C> {
             checkpoint,
             config,
             weights,
-            arena: Arena::new(),
+            arena: Arena::of_weights(),
         }
     }
 

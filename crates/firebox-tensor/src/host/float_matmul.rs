@@ -287,7 +287,7 @@ impl<W: BlockWeights> Kernel for ManyRows<'_, W> {
 /// A block of inputs of rows that are laid out.
 #[derive(Clone, Copy)]
 struct RowsLaidOut<X> {
-    /// Where the first row, the first one of a tile, begins.
+    /// The first row, with which a tile begins.
     left: *const X,
     depth: usize,
 }

@@ -127,6 +127,7 @@ impl<X: Pod> LayOut<'_, X> {
             LeftRows::Rows(x) => {
                 let rows = &x[rows.start * depth..rows.end * depth];
                 let rows: &[f32] = bytemuck::cast_slice(rows); // The same bits, which are moved.
+                const { assert!(size_of::<X>() == size_of::<f32>()) }
                 assert_eq!(to.len(), inputs.len() * S::FLOAT_ROWS, "room for a tile");
                 // SAFETY: room for a tile's rows of every input, of four bytes each.
                 unsafe {

@@ -17,9 +17,12 @@ use self::linux as system;
 /// Bytes of a huge page.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// Bytes that an [`Arena`] takes at a time. Untouched pages cost nothing, but half a huge page at the
-/// end of what was given out.
-const CHUNK_BYTES: usize = 128 << 20;
+/// Bytes that an [`Arena`] takes at a time. Untouched pages cost nothing, but on average half a huge page
+/// behind what was given out.
+const CHUNK_BYTES: usize = 32 << 20;
+
+/// The same for the weights of a model, of which many fit a chunk.
+const WEIGHTS_CHUNK_BYTES: usize = 128 << 20;
 
 /// A cache line, so that no vector lies across two.
 const LINE: usize = 64;
@@ -81,6 +84,11 @@ impl Arena {
     /// Nothing is taken from the system yet.
     pub fn new() -> Self {
         Self::of_chunks(CHUNK_BYTES)
+    }
+
+    /// For a model's weights, which come and go together.
+    pub fn of_weights() -> Self {
+        Self::of_chunks(WEIGHTS_CHUNK_BYTES)
     }
 
     /// Every buffer is given back by itself: for what does not live long.
@@ -210,7 +218,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_lies_apart_and_is_zero() {
-        let mut arena = Arena::of_chunks(32 << 20);
+        let mut arena = Arena::new();
         let sizes = [
             1,
             64,

@@ -5,6 +5,8 @@
     reason = "numbers are read through pointers, a vector at a time"
 )]
 
+use std::mem::MaybeUninit;
+
 use bytemuck::Pod;
 use half::{bf16, f16};
 
@@ -33,13 +35,19 @@ pub(crate) trait Stored: Pod + Send + Sync {
         to: *mut f32,
         to_stride: usize,
     ) {
-        let mut block = [0.0; MAX_LANES * MAX_LANES];
-        for (row, block) in block.chunks_exact_mut(S::LANES).enumerate().take(n_rows) {
-            // SAFETY: a vector of a row, says the caller, and of the block.
-            unsafe { s.store(block.as_mut_ptr(), Self::load(s, from.add(row * stride))) };
+        let mut block = MaybeUninit::<[f32; MAX_LANES * MAX_LANES]>::uninit();
+        let rows: *mut f32 = block.as_mut_ptr().cast();
+        // SAFETY: the block has room for the rows, which are at most a vector's lanes and are written
+        // before they are read; the rest says the caller.
+        unsafe {
+            for row in 0..n_rows {
+                s.store(
+                    rows.add(row * S::LANES),
+                    Self::load(s, from.add(row * stride)),
+                );
+            }
+            s.turn(rows, S::LANES, n_rows, to, to_stride);
         }
-        // SAFETY: the block has the rows; the rest says the caller.
-        unsafe { s.turn(block.as_ptr(), S::LANES, n_rows, to, to_stride) };
     }
 }
 

@@ -14,7 +14,8 @@ pub(crate) const MAX_LANES: usize = 16;
 /// registers where it goes. Lanes that have no row hold anything.
 ///
 /// # Panics
-/// When a slice is too short, or a column wider than a vector is not whole vectors.
+/// When there are more rows than `width`, a row is shorter than the columns reach, or a column wider than
+/// a vector is not whole vectors.
 ///
 /// # Safety
 /// `to` is good for `width` numbers of every column.
@@ -90,7 +91,8 @@ mod tests {
                 S::FLOAT_ROWS
             };
             let n_rows = (self.rows.len() / self.stride).min(width);
-            self.to.resize(self.columns.len() * width, -1.0);
+            let n = self.columns.len() * width;
+            self.to.resize(n + MAX_LANES, -1.0);
             // SAFETY: room for all columns.
             unsafe {
                 turn_rows(
@@ -102,6 +104,11 @@ mod tests {
                     self.to.as_mut_ptr(),
                 );
             }
+            assert_eq!(
+                self.to.split_off(n),
+                [-1.0; MAX_LANES],
+                "nothing behind them"
+            );
             width
         }
     }
