@@ -123,15 +123,10 @@ impl<S: Simd, X: Multiplied> FloatPanel<S> for StridedPanel<X> {
         // SAFETY: says the caller.
         unsafe { X::store(s, weights, to) }
     }
-}
 
-impl<X: Multiplied> StridedPanel<X> {
-    /// Inputs `inputs`, copied where the rows lie apart.
-    ///
-    /// # Safety
-    /// There are such inputs, at most a block of them.
+    /// Copied where the rows lie apart.
     #[inline(always)]
-    unsafe fn near<S: Simd>(self, s: S, inputs: Range<usize>, copy: &mut PanelCopy) -> Self {
+    unsafe fn near(self, s: S, inputs: Range<usize>, copy: &mut PanelCopy) -> Self {
         // SAFETY: says the caller.
         unsafe {
             if self.stride > FAR {
@@ -170,17 +165,6 @@ impl<X: Multiplied> FloatWeights for Panels<'_, X> {
     #[inline(always)]
     unsafe fn panel<S: Simd>(&self, _: S, index: usize) -> StridedPanel<X> {
         self.at(index, 2 * S::LANES)
-    }
-
-    #[inline(always)]
-    unsafe fn near<S: Simd>(
-        s: S,
-        panel: StridedPanel<X>,
-        inputs: Range<usize>,
-        copy: &mut PanelCopy,
-    ) -> StridedPanel<X> {
-        // SAFETY: the panel has these inputs, says the caller.
-        unsafe { panel.near(s, inputs, copy) }
     }
 }
 
@@ -253,16 +237,5 @@ impl<X: Multiplied> FloatWeights for RowMajor<'_, X> {
     #[inline(always)]
     unsafe fn panel<S: Simd>(&self, _: S, index: usize) -> StridedPanel<X> {
         self.at(index, 2 * S::LANES)
-    }
-
-    #[inline(always)]
-    unsafe fn near<S: Simd>(
-        s: S,
-        panel: StridedPanel<X>,
-        inputs: Range<usize>,
-        copy: &mut PanelCopy,
-    ) -> StridedPanel<X> {
-        // SAFETY: the panel has these inputs, says the caller.
-        unsafe { panel.near(s, inputs, copy) }
     }
 }

@@ -39,6 +39,21 @@ pub(crate) trait FloatPanel<S: Simd>: Copy {
     /// # Safety
     /// `to` is good for a vector.
     unsafe fn store(s: S, weights: Self::Vector, to: *mut Self::Value);
+
+    /// See [`BlockWeights::block`].
+    ///
+    /// # Safety
+    /// The panel has these inputs, at most [`BLOCK_DEPTH`].
+    #[inline(always)]
+    unsafe fn near(
+        self,
+        s: S,
+        inputs: Range<usize>,
+        copy: &mut PanelCopy,
+    ) -> StridedPanel<Self::Value> {
+        // SAFETY: says the caller.
+        unsafe { copied_block(s, self, inputs, copy) }
+    }
 }
 
 /// The part of [`FloatPanel`] that all panels have whose weights become f32.
@@ -99,21 +114,6 @@ pub(crate) trait FloatWeights: Sync {
     /// # Safety
     /// There is such a panel, laid out for `S`.
     unsafe fn panel<S: Simd>(&self, s: S, index: usize) -> Self::Panel<S>;
-
-    /// See [`BlockWeights::block`].
-    ///
-    /// # Safety
-    /// The panel has these inputs, at most [`BLOCK_DEPTH`].
-    #[inline(always)]
-    unsafe fn near<S: Simd>(
-        s: S,
-        panel: Self::Panel<S>,
-        inputs: Range<usize>,
-        copy: &mut PanelCopy,
-    ) -> StridedPanel<Self::Value> {
-        // SAFETY: says the caller.
-        unsafe { copied_block(s, panel, inputs, copy) }
-    }
 }
 
 impl<W: FloatWeights> BlockWeights for W {
@@ -129,7 +129,7 @@ impl<W: FloatWeights> BlockWeights for W {
         copy: &mut PanelCopy,
     ) -> StridedPanel<W::Value> {
         // SAFETY: there is such a panel with these inputs, says the caller.
-        unsafe { W::near(s, self.panel(s, index), inputs, copy) }
+        unsafe { self.panel(s, index).near(s, inputs, copy) }
     }
 }
 
