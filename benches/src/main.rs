@@ -59,6 +59,15 @@ struct Arguments {
     smoke: bool,
 }
 
+impl Arguments {
+    /// Which contenders are left, as it was asked for.
+    fn selection(&self) -> String {
+        let only = self.only.iter().map(|text| format!(" --only \"{text}\""));
+        let skipped = self.skip.iter().map(|name| format!(" --skip \"{name}\""));
+        only.chain(skipped).collect()
+    }
+}
+
 fn parse_model(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
         Some((name, path)) if !name.is_empty() => Ok((name.to_owned(), PathBuf::from(path))),
@@ -106,6 +115,7 @@ fn main() -> Result<()> {
         let report = Report::new(
             machine.clone(),
             workload.clone(),
+            arguments.selection(),
             round + 1,
             Limits::median(&limits),
             samples.clone(),

@@ -23,6 +23,8 @@ pub(crate) struct Report {
     version: u32,
     machine: Machine,
     workload: Workload,
+    /// Options that chose the contenders.
+    selection: String,
     n_rounds: usize,
     limits: Limits,
     /// Tokens per second, by metric.
@@ -33,6 +35,7 @@ impl Report {
     pub(crate) fn new(
         machine: Machine,
         workload: Workload,
+        selection: String,
         n_rounds: usize,
         limits: Limits,
         samples: Samples,
@@ -42,6 +45,7 @@ impl Report {
             version: FORMAT_VERSION,
             machine,
             workload,
+            selection,
             n_rounds,
             limits,
             results,
@@ -98,7 +102,7 @@ impl Report {
         } = self.workload;
         format!(
             "# SmolLM2-135M on {cpu}, {date}\n\n\
-             `cargo run --release -p firebox-benches -- --work WORK --rounds {rounds} --threads {threads}`\n\n\
+             `cargo run --release -p firebox-benches -- --work WORK --rounds {rounds} --threads {threads}{selection}`\n\n\
              {n_cpus} CPUs ({simd}), {memory:.1} GiB, {kernel}; {threads} threads; load at the end {load}.\n\
              {firebox} at {commit}, {rustc}; the peers as pinned in `benches/peers`.\n\n\
              Prefill of {n_prompt_tokens} tokens, decode of {n_new_tokens} after them, training of \
@@ -108,6 +112,7 @@ impl Report {
              {limits}\n",
             limits = self.limits.text(),
             rounds = self.n_rounds,
+            selection = self.selection,
             threads = self.machine.n_threads,
             simd = self.machine.simd.join(" "),
             memory = gib(self.machine.memory_bytes),
@@ -187,7 +192,8 @@ mod tests {
             bf16: 400e9,
             int8: 600e9,
         };
-        Report::new(machine, Workload::standard(), 3, limits, samples)
+        let selection = " --skip \"torch fp16\"".to_owned();
+        Report::new(machine, Workload::standard(), selection, 3, limits, samples)
     }
 
     #[test]
