@@ -1,5 +1,7 @@
 //! Rows of activations in 8 bits, for products of integers.
 
+#![expect(unsafe_code, reason = "threads write disjoint blocks of one output")]
+
 use super::level::SimdLevel;
 use super::parallel::{SharedMut, for_each_range};
 use super::simd::{Kernel, Simd, dispatch};
@@ -59,52 +61,55 @@ impl Kernel for QuantizeBlocks<'_> {
     type Output = ();
 
     #[inline(always)]
-    #[expect(unsafe_code, reason = "threads write disjoint blocks of one output")]
-    fn run<S: Simd>(self, _: S) {
+    fn run<S: Simd>(self, s: S) {
         for block in self.blocks {
             let x: &[f32; BLOCK] = self.x[block * BLOCK..][..BLOCK]
                 .try_into()
                 .expect("a block");
-            let (codes, scale, half_sums) = quantize(x);
             // SAFETY: the outputs have a place for every block, and this block is this task's alone.
             unsafe {
-                self.codes
+                let codes = self.codes.ptr().add(block * BLOCK);
+                let sums = self.half_sums.ptr().add(2 * block);
+                self.scales
                     .ptr()
-                    .add(block * BLOCK)
-                    .cast::<[i8; BLOCK]>()
-                    .write(codes);
-                self.scales.ptr().add(block).write(scale);
-                self.half_sums
-                    .ptr()
-                    .add(2 * block)
-                    .cast::<[i32; 2]>()
-                    .write(half_sums);
+                    .add(block)
+                    .write(quantize(s, x, codes, sums));
             }
         }
     }
 }
 
-/// Codes, scale, and the sums of the codes' halves.
+/// Writes the codes of a block and the sums of its halves, and gives its scale.
+///
+/// # Safety
+/// `codes` is good for a block, `half_sums` for two numbers.
 #[inline(always)]
-fn quantize(x: &[f32; BLOCK]) -> ([i8; BLOCK], f32, [i32; 2]) {
-    /// `1.5 * 2^23`: adding it rounds to an integer, ties to even.
-    const INTEGER_BITS: f32 = 12_582_912.0;
-    let absmax = x
-        .iter()
-        .fold(0.0_f32, |max, x| if x.abs() > max { x.abs() } else { max });
-    let inverse = if absmax > 0.0 { 127.0 / absmax } else { 0.0 };
-    let mut codes = [0; BLOCK];
-    let mut sums = [0; 2];
-    let halves = codes.chunks_exact_mut(HALF).zip(x.chunks_exact(HALF));
-    for (sum, (codes, x)) in sums.iter_mut().zip(halves) {
-        for (code, x) in codes.iter_mut().zip(x) {
-            let rounded =
-                (x * inverse + INTEGER_BITS).to_bits() as i32 - INTEGER_BITS.to_bits() as i32;
-            // A product that is no number, or infinite, must not become -128.
-            let rounded = rounded.clamp(-127, 127);
-            *code = rounded as i8;
-            *sum += rounded;
-        }
+unsafe fn quantize<S: Simd>(s: S, x: &[f32; BLOCK], codes: *mut i8, half_sums: *mut i32) -> f32 {
+    let mut largest = s.splat(0.0);
+    for at in (0..BLOCK).step_by(S::LANES) {
+        // SAFETY: a block is whole vectors of every level.
+        let x = unsafe { s.load(x.as_ptr().add(at)) };
+        // What is no number is passed over.
+        largest = s.max(x, largest);
+        largest = s.max(s.sub(s.splat(0.0), x), largest);
     }
-    (codes, absmax / 127.0, sums)
+    let absmax = s.reduce_max(largest);
+    let inverse = s.splat(if absmax > 0.0 { 127.0 / absmax } else { 0.0 });
+    for half in 0..2 {
+        let mut sum = s.splat(0.0);
+        for at in (half * HALF..(half + 1) * HALF).step_by(S::LANES) {
+            // SAFETY: half a block is whole vectors of every level; the codes have as many places.
+            unsafe {
+                let scaled = s.mul(s.load(x.as_ptr().add(at)), inverse);
+                // A product that is no number, or infinite, must not become -128.
+                let scaled = s.max(s.min(scaled, s.splat(127.0)), s.splat(-127.0));
+                let code = s.round(scaled);
+                s.store_i8(codes.add(at), code);
+                sum = s.add(sum, s.to_float(code)); // Exact.
+            }
+        }
+        // SAFETY: one of two.
+        unsafe { half_sums.add(half).write(s.reduce_add(sum) as i32) };
+    }
+    absmax / 127.0
 }

@@ -74,6 +74,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     unsafe fn load_int(self, from: *const u32) -> Self::I;
     /// Writes `LANES` integers.
     unsafe fn store_int(self, to: *mut u32, x: Self::I);
+    /// Writes `LANES` integers between -128 and 127 as bytes.
+    unsafe fn store_i8(self, to: *mut i8, x: Self::I);
     /// Turns `LANES` numbers of each of `n_rows` rows, `stride` apart, into `LANES` vectors, `to_stride`
     /// apart; lanes that have no row may be written, too. Vectors may lie over one another: later ones win.
     unsafe fn turn(

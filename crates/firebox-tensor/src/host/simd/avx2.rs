@@ -119,6 +119,20 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn store_i8(self, to: *mut i8, x: __m256i) {
+        // SAFETY: the CPU has the instructions, and the pointer is good for eight writes. The numbers
+        // are of bytes: none is cut.
+        unsafe {
+            let halves = _mm256_packs_epi32(x, x);
+            let bytes = _mm256_packs_epi16(halves, halves);
+            let low = _mm_cvtsi128_si32(_mm256_castsi256_si128(bytes));
+            let high = _mm_cvtsi128_si32(_mm256_extracti128_si256::<1>(bytes));
+            to.cast::<i32>().write_unaligned(low);
+            to.cast::<i32>().add(1).write_unaligned(high);
+        }
+    }
+
+    #[inline(always)]
     fn lookup_bf16(self, table: &Bf16Table, x: __m256i) -> __m256i {
         let low = self.lookup_low(&table.floats, x);
         let high = self.lookup_low(&table.floats, self.shift_right(x, 16));

@@ -67,6 +67,12 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
 
     #[inline(always)]
+    unsafe fn store_i8(self, to: *mut i8, x: __m512i) {
+        // SAFETY: the CPU has the instructions, and the pointer is good for sixteen writes.
+        unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(x)) }
+    }
+
+    #[inline(always)]
     unsafe fn turn(
         self,
         from: *const f32,

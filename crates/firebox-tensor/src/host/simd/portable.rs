@@ -227,6 +227,12 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn store_i8(self, to: *mut i8, x: Self::I) {
+        // SAFETY: good for 8 writes, says the caller.
+        unsafe { to.cast::<[i8; 8]>().write_unaligned(x.map(|x| x as i8)) }
+    }
+
+    #[inline(always)]
     fn low_nibbles(self, x: Self::B) -> Self::B {
         x.map(|x| x & 15)
     }
