@@ -2,11 +2,17 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "burn")]
+use half::bf16;
 use half::f16;
 use half::slice::HalfBitsSliceExt;
 use rayon::prelude::*;
 
 use crate::host;
+#[cfg(feature = "burn")]
+use crate::host::SimdLevel;
+#[cfg(feature = "burn")]
+use crate::kernels::MatmulPrecision;
 
 /// Values that one task converts.
 const TASK_VALUES: usize = 64 << 10;
@@ -89,30 +95,46 @@ impl HalfMatrix {
 #[cfg(feature = "burn")]
 impl HalfMatrix {
     /// `x Wᵀ` for many rows, `[rows, columns]` to `[rows, rows of the matrix]`: a block of the weight at a
-    /// time becomes f32. The bits of the product with [`Self::unpack`].
-    pub(crate) fn many_rows(&self, x: &[f32]) -> Vec<f32> {
-        use host::{SimdLevel, matmul_transposed};
-        let level = SimdLevel::current();
+    /// time is widened, or rounded to bf16. The bits of the product with [`Self::unpack`]. `None` in f16.
+    pub(crate) fn many_rows(&self, x: &[f32], precision: MatmulPrecision) -> Option<Vec<f32>> {
         let sizes = [x.len() / self.n_cols.max(1), self.n_rows(), self.n_cols];
-        match self.format {
-            HalfFormat::Bf16 => {
-                matmul_transposed::<half::bf16>(level, x, self.bits.reinterpret_cast(), sizes)
+        let level = SimdLevel::current();
+        Some(match (precision, self.format) {
+            (MatmulPrecision::F32, HalfFormat::Bf16) => {
+                host::matmul_transposed::<bf16>(level, x, self.bits.reinterpret_cast(), sizes)
             }
-            HalfFormat::F16 => {
-                matmul_transposed::<f16>(level, x, self.bits.reinterpret_cast(), sizes)
+            (MatmulPrecision::F32, HalfFormat::F16) => {
+                host::matmul_transposed::<f16>(level, x, self.bits.reinterpret_cast(), sizes)
             }
-        }
+            (MatmulPrecision::Bf16, HalfFormat::Bf16) => {
+                host::bf16_matmul_transposed::<bf16>(level, x, self.bits.reinterpret_cast(), sizes)
+            }
+            (MatmulPrecision::Bf16, HalfFormat::F16) => {
+                host::bf16_matmul_transposed::<f16>(level, x, self.bits.reinterpret_cast(), sizes)
+            }
+            (MatmulPrecision::F16, _) => return None,
+        })
     }
 
     /// `x W`, `[rows, rows of the matrix]` to `[rows, columns]`, likewise.
-    pub(crate) fn many_rows_back(&self, x: &[f32]) -> Vec<f32> {
-        use host::{SimdLevel, matmul};
-        let level = SimdLevel::current();
+    pub(crate) fn many_rows_back(&self, x: &[f32], precision: MatmulPrecision) -> Option<Vec<f32>> {
         let sizes = [x.len() / self.n_rows().max(1), self.n_cols, self.n_rows()];
-        match self.format {
-            HalfFormat::Bf16 => matmul::<half::bf16>(level, x, self.bits.reinterpret_cast(), sizes),
-            HalfFormat::F16 => matmul::<f16>(level, x, self.bits.reinterpret_cast(), sizes),
-        }
+        let level = SimdLevel::current();
+        Some(match (precision, self.format) {
+            (MatmulPrecision::F32, HalfFormat::Bf16) => {
+                host::matmul::<bf16>(level, x, self.bits.reinterpret_cast(), sizes)
+            }
+            (MatmulPrecision::F32, HalfFormat::F16) => {
+                host::matmul::<f16>(level, x, self.bits.reinterpret_cast(), sizes)
+            }
+            (MatmulPrecision::Bf16, HalfFormat::Bf16) => {
+                host::bf16_matmul::<bf16>(level, x, self.bits.reinterpret_cast(), sizes)
+            }
+            (MatmulPrecision::Bf16, HalfFormat::F16) => {
+                host::bf16_matmul::<f16>(level, x, self.bits.reinterpret_cast(), sizes)
+            }
+            (MatmulPrecision::F16, _) => return None,
+        })
     }
 }
 

@@ -24,6 +24,7 @@ mod attention_backward;
 mod attention_task;
 mod attention_tiles;
 mod bf16_dot;
+#[cfg(any(test, feature = "burn"))]
 mod bf16_products;
 mod block_panel;
 mod bucketize;
@@ -80,7 +81,6 @@ pub use aligned::AlignedBuffer;
 pub use allocator::{keep_freed_memory, return_freed_memory};
 pub use attention::{Segment, attend, attend_and_sum};
 pub use attention_backward::{AttentionGradient, attend_backward};
-pub use bf16_products::{bf16_add_outer, bf16_matmul, bf16_matmul_transposed};
 pub use encoder_attention::{EncoderRows, attend_within};
 pub use few_rows::few_rows;
 pub use filled::{copied, zeros};
@@ -100,6 +100,8 @@ pub use rope::{RotaryTable, rotate, rotate_back};
 pub use swiglu::{swiglu, swiglu_apart, swiglu_backward};
 pub use team::in_team;
 
+#[cfg(feature = "burn")]
+pub(crate) use bf16_products::{bf16_add_outer, bf16_matmul, bf16_matmul_transposed, bf16_outer};
 pub(crate) use bucketize::bucketize;
 #[cfg(feature = "burn")]
 pub(crate) use f32_products::{

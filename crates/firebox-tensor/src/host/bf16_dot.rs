@@ -7,9 +7,14 @@
 
 use std::ops::Range;
 
+use super::dense_panel::Panels;
+use super::float_matmul::float_product;
+use super::gemm::Product;
+use super::left_rows::LeftRows;
 use super::level::SimdLevel;
 use super::parallel::{SharedMut, for_each_rows};
 use super::simd::{Kernel, Simd, dispatch};
+use super::stored::Stored;
 
 /// Pairs of `n` numbers; an odd last one is paired with zero.
 pub(crate) fn n_pairs(n: usize) -> usize {
@@ -43,6 +48,21 @@ impl RowPart<'_> {
     }
 }
 
+/// Rows of pairs times panels of pairs, on tiles where the level has them.
+pub(crate) fn pair_product(
+    level: SimdLevel,
+    left: LeftRows<'_, u32>,
+    n_pairs: usize,
+    weights: &Panels<'_, u32>,
+    result: &Product,
+) {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        SimdLevel::Amx => super::amx::pair_product(left, n_pairs, n_pairs, weights, result),
+        level => float_product(level, left, n_pairs, weights, result),
+    }
+}
+
 struct PairRows<'a> {
     part: RowPart<'a>,
     stride: usize,
@@ -69,13 +89,13 @@ impl Kernel for PairRows<'_> {
 
 /// One row in pairs; an odd last value is paired with zero.
 #[inline(always)]
-pub(crate) fn pair_row(x: &[f32], pairs: &mut [u32]) {
+pub(crate) fn pair_row<E: Stored>(x: &[E], pairs: &mut [u32]) {
     let (whole, rest) = x.as_chunks::<2>();
     for (pair, [low, high]) in pairs.iter_mut().zip(whole) {
-        *pair = bf16_bits(*low) | bf16_bits(*high) << 16;
+        *pair = low.bf16_bits() | high.bf16_bits() << 16;
     }
     if let ([last], Some(pair)) = (rest, pairs.last_mut()) {
-        *pair = bf16_bits(*last);
+        *pair = last.bf16_bits();
     }
 }
 

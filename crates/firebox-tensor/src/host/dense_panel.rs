@@ -168,24 +168,6 @@ impl<X: Multiplied> FloatWeights for Panels<'_, X> {
     }
 }
 
-/// Weights in panels of pairs that lie in memory, for kernels that go by pointers.
-pub(crate) trait PairPanels: Sync {
-    /// Panel `index` of those of `width`.
-    fn pairs(&self, index: usize, width: usize) -> StridedPanel<u32>;
-}
-
-impl PairPanels for Panels<'_, u32> {
-    fn pairs(&self, index: usize, width: usize) -> StridedPanel<u32> {
-        self.at(index, width)
-    }
-}
-
-impl PairPanels for RowMajor<'_, u32> {
-    fn pairs(&self, index: usize, width: usize) -> StridedPanel<u32> {
-        self.at(index, width)
-    }
-}
-
 /// Rows of f32 (or pairs of bf16) as they lie, `[in, out]`: a panel is two vectors of each. The last
 /// panel, where it is not whole, is a copy.
 pub(crate) struct RowMajor<'a, X> {

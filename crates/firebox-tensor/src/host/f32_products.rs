@@ -108,15 +108,22 @@ fn input_rows<E>(values: &[E], [_, n, depth]: [usize; 3]) -> InputRows<'_, E> {
     InputRows { values, n_out: n }
 }
 
-/// `[m, n]`; zeros where nothing is summed.
 fn product<W: BlockWeights<Value = f32>>(
     level: SimdLevel,
     left: LeftRows<'_, f32>,
     weights: &W,
-    [m, n, depth]: [usize; 3],
+    sizes: [usize; 3],
 ) -> Vec<f32> {
+    let [m, _, depth] = sizes;
     let (LeftRows::Rows(x) | LeftRows::Columns(x)) = left;
     assert_eq!(x.len(), m * depth, "values of the left factor");
+    written(sizes, |result| {
+        many_rows_product(level, left, depth, weights, result);
+    })
+}
+
+/// `[m, n]`, all of which `multiply` writes; zeros where nothing is summed.
+pub(super) fn written([m, n, depth]: [usize; 3], multiply: impl FnOnce(&Product)) -> Vec<f32> {
     if m * n * depth == 0 {
         return vec![0.0; m * n];
     }
@@ -126,8 +133,7 @@ fn product<W: BlockWeights<Value = f32>>(
         // Places that are not written show.
         room.fill(std::mem::MaybeUninit::new(f32::NAN));
     }
-    let result = Product::unwritten(room, n, [m, n]);
-    many_rows_product(level, left, depth, weights, &result);
+    multiply(&Product::unwritten(room, n, [m, n]));
     // SAFETY: the room is as large as the product, which was written from end to end.
     unsafe { y.set_len(m * n) };
     y

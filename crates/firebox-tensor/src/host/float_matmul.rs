@@ -159,7 +159,7 @@ pub(crate) fn few_rows_product_alone<W: FloatWeights>(
 }
 
 /// What a block of inputs is added to.
-fn start_of(result: &Product, first: usize) -> Start {
+pub(crate) fn start_of(result: &Product, first: usize) -> Start {
     match first {
         0 => result.start,
         _ => Start::Accumulate,

@@ -155,10 +155,7 @@ pub(crate) unsafe fn copied_block<S: Simd, P: FloatPanel<S>>(
             P::store(s, high, to.add(S::LANES));
         }
     }
-    StridedPanel {
-        values: values.cast_const(),
-        stride: width,
-    }
+    copy.panel::<S, P::Value>()
 }
 
 /// Room for a block of a panel of any level.
@@ -173,6 +170,14 @@ impl PanelCopy {
     /// Good for a block of two vectors an input, of four bytes a value.
     pub(crate) fn start<X>(&mut self) -> *mut X {
         self.0.as_mut_ptr().cast()
+    }
+
+    /// The block, once it is written.
+    pub(crate) fn panel<S: Simd, X>(&self) -> StridedPanel<X> {
+        StridedPanel {
+            values: self.0.as_ptr().cast(),
+            stride: 2 * S::LANES,
+        }
     }
 }
 

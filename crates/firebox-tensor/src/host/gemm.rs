@@ -120,6 +120,29 @@ impl Product {
         }
     }
 
+    /// The same, added to something else.
+    #[cfg(any(test, feature = "burn"))]
+    pub(crate) fn starting(&self, start: Start) -> Self {
+        Self { start, ..*self }
+    }
+
+    /// Some columns of it.
+    ///
+    /// # Panics
+    /// When there are no such columns.
+    #[cfg(any(test, feature = "burn"))]
+    pub(crate) fn columns(&self, columns: Range<usize>) -> Self {
+        assert!(
+            columns.start <= columns.end && columns.end <= self.n_out,
+            "columns of the result"
+        );
+        Self {
+            y: self.y.skip(columns.start),
+            n_out: columns.len(),
+            ..*self
+        }
+    }
+
     /// Some rows of it.
     ///
     /// # Panics

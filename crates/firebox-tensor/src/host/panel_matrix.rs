@@ -4,8 +4,7 @@ use crate::packed::{Codebook4, PackedFormat, PackedMatrix};
 
 use super::activations::QuantizedRows;
 use super::aligned::AlignedBuffer;
-use super::bf16_dot::{RowPart, n_pairs};
-use super::bf16_products::pair_product;
+use super::bf16_dot::{RowPart, n_pairs, pair_product};
 use super::block_panel::{Q4_0, Q4_1, Q5_0, Q5_1};
 use super::dense_panel::Panels;
 use super::float_matmul::float_matmul;

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::dense_panel::{F32Panel, StridedPanel};
+use super::dense_panel::F32Panel;
 use super::float_panel::{BlockWeights, PanelCopy};
 use super::simd::Simd;
 use super::stored::Stored;
@@ -48,10 +48,7 @@ impl<E: Stored> BlockWeights for InputRows<'_, E> {
                 }
             }
         }
-        StridedPanel {
-            values: to.cast_const(),
-            stride: width,
-        }
+        copy.panel::<S, f32>()
     }
 }
 
@@ -82,9 +79,6 @@ impl<E: Stored> BlockWeights for OutputRows<'_, E> {
             }
             turn_rows(s, rows, self.n_in, inputs, width, to);
         }
-        StridedPanel {
-            values: to.cast_const(),
-            stride: width,
-        }
+        copy.panel::<S, f32>()
     }
 }

@@ -10,6 +10,7 @@ use std::mem::MaybeUninit;
 use bytemuck::Pod;
 use half::{bf16, f16};
 
+use super::bf16_dot::bf16_bits;
 use super::simd::Simd;
 use super::turn::MAX_LANES;
 
@@ -17,6 +18,12 @@ use super::turn::MAX_LANES;
 pub(crate) trait Stored: Pod + Send + Sync {
     /// As it is multiplied.
     fn widened(self) -> f32;
+
+    /// The nearest bf16.
+    #[inline(always)]
+    fn bf16_bits(self) -> u32 {
+        bf16_bits(self.widened())
+    }
 
     /// # Safety
     /// `from` is good for a vector.
@@ -81,6 +88,11 @@ impl Stored for bf16 {
     #[inline(always)]
     fn widened(self) -> f32 {
         self.to_f32()
+    }
+
+    #[inline(always)]
+    fn bf16_bits(self) -> u32 {
+        u32::from(self.to_bits())
     }
 
     #[inline(always)]

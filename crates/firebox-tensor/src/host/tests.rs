@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::bf16_products::{bf16_add_outer, bf16_matmul, bf16_matmul_transposed, bf16_outer};
 use super::int8_rows::SPAN;
 use super::*;
 use crate::packed::{
@@ -301,7 +302,7 @@ proptest! {
 
     #[test]
     fn bf16_products_match_the_reference(
-        rows in 1_usize..70, depth in 1_usize..260, n in 1_usize..90,
+        rows in 1_usize..70, depth in 1_usize..900, n in 1_usize..90,
     ) {
         let round = |x: &[f32]| -> Vec<f32> {
             x.iter().map(|x| half::bf16::from_f32(*x).to_f32()).collect()
@@ -312,20 +313,31 @@ proptest! {
         let (x, w) = (normal(rows * depth, 1), normal(n * depth, 2));
         let (expected, magnitudes) = reference(&round(&x), &round(&w), depth);
         at_each_level(|level| {
-            let mut y = vec![7.0; rows * n];
-            bf16_matmul_transposed(level, &x, &w, depth, &mut y);
-            let mut also = vec![7.0; rows * n];
-            bf16_matmul(level, &x, &turn(&w, depth), n, &mut also);
-            let mut outer = vec![1.0; rows * n];
-            bf16_add_outer(level, &turn(&x, depth), &turn(&w, depth), n, &mut outer);
+            let sizes = [rows, n, depth];
+            let (x_turned, w_turned) = (turn(&x, depth), turn(&w, depth));
+            let products = || {
+                let mut added = vec![1.0; rows * n];
+                bf16_add_outer(level, &x_turned, &w_turned, sizes, &mut added);
+                [
+                    bf16_matmul_transposed(level, &x, &w, sizes),
+                    bf16_matmul(level, &x, &w_turned, sizes),
+                    bf16_outer(level, &x_turned, &w_turned, sizes),
+                    added.iter().map(|y| y - 1.0).collect(),
+                ]
+            };
+            let alone = on_threads(1, products);
             for i in 0..rows * n {
                 // Rounding of a sum of `depth` terms, as for the other products.
                 let bound = (1.0 + magnitudes[i]) * depth as f64 * 1.2e-7;
-                for found in [y[i], also[i], outer[i] - 1.0] {
-                    let error = (f64::from(found) - expected[i]).abs();
-                    assert!(error < bound, "{level}: {found} against {}", expected[i]);
+                for found in &alone {
+                    let error = (f64::from(found[i]) - expected[i]).abs();
+                    assert!(error < bound, "{level}: {} against {}", found[i], expected[i]);
                 }
             }
+            assert_eq!(on_threads(2, products), alone, "{level}");
+            // What is in bf16 already is not rounded again.
+            let bf16: Vec<_> = w.iter().map(|w| half::bf16::from_f32(*w)).collect();
+            assert_eq!(bf16_matmul_transposed(level, &x, &bf16, sizes), alone[0], "{level}");
         });
     }
 

@@ -23,14 +23,14 @@ pub trait Unpack: Clone + std::fmt::Debug + Send + 'static {
         None
     }
 
-    /// `x Wᵀ` in f32, a block of the weight at a time, with the bits of a product with the values; `None`
-    /// as above.
-    fn transposed(&self, _x: &[f32]) -> Option<Vec<f32>> {
+    /// `x Wᵀ`, a block of the weight at a time, with the bits of a product with the values; `None` as
+    /// above.
+    fn transposed(&self, _x: &[f32], _precision: MatmulPrecision) -> Option<Vec<f32>> {
         None
     }
 
     /// `x W`, likewise.
-    fn product(&self, _x: &[f32]) -> Option<Vec<f32>> {
+    fn product(&self, _x: &[f32], _precision: MatmulPrecision) -> Option<Vec<f32>> {
         None
     }
 }
@@ -58,12 +58,12 @@ impl Unpack for HalfMatrix {
         Some(self.matmul(x))
     }
 
-    fn transposed(&self, x: &[f32]) -> Option<Vec<f32>> {
-        Some(self.many_rows(x))
+    fn transposed(&self, x: &[f32], precision: MatmulPrecision) -> Option<Vec<f32>> {
+        self.many_rows(x, precision)
     }
 
-    fn product(&self, x: &[f32]) -> Option<Vec<f32>> {
-        Some(self.many_rows_back(x))
+    fn product(&self, x: &[f32], precision: MatmulPrecision) -> Option<Vec<f32>> {
+        self.many_rows_back(x, precision)
     }
 }
 
@@ -191,11 +191,7 @@ pub(super) mod on_flex {
         x: &FlexTensor,
         weight: &impl Unpack,
     ) -> FlexTensor {
-        let direct = match precision {
-            MatmulPrecision::F32 => weight.transposed(values(x)),
-            MatmulPrecision::Bf16 | MatmulPrecision::F16 => None,
-        };
-        match direct {
+        match weight.transposed(values(x), precision) {
             Some(y) => tensor(y, [dims(x)[0], weight.shape()[0]]),
             None => precision.transposed(x, &dense(weight)),
         }
@@ -207,11 +203,7 @@ pub(super) mod on_flex {
         x: &FlexTensor,
         weight: &impl Unpack,
     ) -> FlexTensor {
-        let direct = match precision {
-            MatmulPrecision::F32 => weight.product(values(x)),
-            MatmulPrecision::Bf16 | MatmulPrecision::F16 => None,
-        };
-        match direct {
+        match weight.product(values(x), precision) {
             Some(y) => tensor(y, [dims(x)[0], weight.shape()[1]]),
             None => precision.product(x, &dense(weight)),
         }

@@ -99,11 +99,7 @@ pub(super) mod on_cpu {
                     let [x, w] = [x, w].map(|x| f16::rounded(values(x)));
                     f16::round(host::matmul_transposed(level, &x, &w, sizes))
                 }
-                Self::Bf16 => {
-                    let mut y = host::zeros(n_rows * n_out);
-                    host::bf16_matmul_transposed(level, values(x), values(w), depth, &mut y);
-                    y
-                }
+                Self::Bf16 => host::bf16_matmul_transposed(level, values(x), values(w), sizes),
             };
             tensor(y, [n_rows, n_out])
         }
@@ -119,11 +115,7 @@ pub(super) mod on_cpu {
                     let [x, b] = [x, b].map(|x| f16::rounded(values(x)));
                     f16::round(host::matmul(level, &x, &b, sizes))
                 }
-                Self::Bf16 => {
-                    let mut y = host::zeros(n_rows * n);
-                    host::bf16_matmul(level, values(x), values(b), n, &mut y);
-                    y
-                }
+                Self::Bf16 => host::bf16_matmul(level, values(x), values(b), sizes),
             };
             tensor(y, [n_rows, n])
         }
@@ -142,11 +134,7 @@ pub(super) mod on_cpu {
                     &f16::rounded(b),
                     sizes,
                 )),
-                Self::Bf16 => {
-                    let mut c = host::zeros(m * n);
-                    host::bf16_add_outer(level, a, b, n, &mut c);
-                    c
-                }
+                Self::Bf16 => host::bf16_outer(level, a, b, sizes),
             };
             tensor(c, [m, n])
         }
@@ -158,7 +146,7 @@ pub(super) mod on_cpu {
             let level = SimdLevel::current();
             match self {
                 Self::F32 => host::add_outer(level, a, b, sizes, c),
-                Self::Bf16 => host::bf16_add_outer(level, a, b, n, c),
+                Self::Bf16 => host::bf16_add_outer(level, a, b, sizes, c),
                 Self::F16 => {
                     let product = host::outer(level, &f16::rounded(a), &f16::rounded(b), sizes);
                     let product = f16::round(product);
