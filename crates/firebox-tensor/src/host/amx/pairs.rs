@@ -2,7 +2,7 @@
 //!
 //! Panels of pairs lie in memory as the right tile wants them: 16 pairs of inputs, each with a pair
 //! for every column. Rows of pairs are the left tile. Two by two tiles of sums stay in the registers
-//! while a block of the depth goes by, whose part of a panel stays in the first cache for all rows.
+//! while the depth goes by.
 //!
 //! Every output is summed over tiles of 32 inputs in order, and inside a tile as the instruction
 //! does, wherever its row lies: a row has the same bits in any batch. The instruction rounds nothing
