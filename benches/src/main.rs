@@ -23,7 +23,7 @@ use clap::Parser;
 use contender::{Contender, Job, Workload, contenders};
 use limits::Limits;
 use machine::Machine;
-use report::Report;
+use report::{Report, Rounds};
 use summary::{Sample, Samples};
 
 /// Times firebox beside llama.cpp and PyTorch
@@ -115,8 +115,10 @@ fn main() -> Result<()> {
         let report = Report::new(
             machine.clone(),
             workload.clone(),
-            arguments.selection(),
-            round + 1,
+            Rounds {
+                selection: arguments.selection(),
+                n_rounds: round + 1,
+            },
             Limits::median(&limits),
             samples.clone(),
         );

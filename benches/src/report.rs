@@ -23,20 +23,26 @@ pub(crate) struct Report {
     version: u32,
     machine: Machine,
     workload: Workload,
-    /// Options that chose the contenders.
-    selection: String,
-    n_rounds: usize,
+    #[serde(flatten)]
+    rounds: Rounds,
     limits: Limits,
     /// Tokens per second, by metric.
     results: BTreeMap<Metric, Vec<Summary>>,
+}
+
+/// What ran, and how often.
+#[derive(Debug, Serialize)]
+pub(crate) struct Rounds {
+    /// Options that chose the contenders.
+    pub(crate) selection: String,
+    pub(crate) n_rounds: usize,
 }
 
 impl Report {
     pub(crate) fn new(
         machine: Machine,
         workload: Workload,
-        selection: String,
-        n_rounds: usize,
+        rounds: Rounds,
         limits: Limits,
         samples: Samples,
     ) -> Self {
@@ -45,8 +51,7 @@ impl Report {
             version: FORMAT_VERSION,
             machine,
             workload,
-            selection,
-            n_rounds,
+            rounds,
             limits,
             results,
         }
@@ -111,8 +116,8 @@ impl Report {
              (most − least) / median. The last column of each table is firebox f32 over the contender.\n\n\
              {limits}\n",
             limits = self.limits.text(),
-            rounds = self.n_rounds,
-            selection = self.selection,
+            rounds = self.rounds.n_rounds,
+            selection = self.rounds.selection,
             threads = self.machine.n_threads,
             simd = self.machine.simd.join(" "),
             memory = gib(self.machine.memory_bytes),
@@ -192,8 +197,11 @@ mod tests {
             bf16: 400e9,
             int8: 600e9,
         };
-        let selection = " --skip \"torch fp16\"".to_owned();
-        Report::new(machine, Workload::standard(), selection, 3, limits, samples)
+        let rounds = Rounds {
+            selection: " --skip \"torch fp16\"".to_owned(),
+            n_rounds: 3,
+        };
+        Report::new(machine, Workload::standard(), rounds, limits, samples)
     }
 
     #[test]

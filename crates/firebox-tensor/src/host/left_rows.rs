@@ -22,6 +22,10 @@ pub(crate) enum LeftRows<'a, X> {
     /// `[rows, depth]`.
     Rows(&'a [X]),
     /// `[depth, rows]`.
+    #[cfg_attr(
+        not(feature = "burn"),
+        allow(dead_code, reason = "training alone multiplies columns")
+    )]
     Columns(&'a [X]),
 }
 
