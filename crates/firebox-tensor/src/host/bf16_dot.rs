@@ -7,8 +7,8 @@
 
 use std::ops::Range;
 
-use super::dense_panel::Panels;
 use super::float_matmul::float_product;
+use super::float_panel::FloatWeights;
 use super::gemm::Product;
 use super::left_rows::LeftRows;
 use super::level::SimdLevel;
@@ -48,17 +48,17 @@ impl RowPart<'_> {
     }
 }
 
-/// Rows of pairs times panels of pairs, on tiles where the level has them.
-pub(crate) fn pair_product(
+/// Rows or columns of pairs times panels of pairs, on tiles where the level has them.
+pub(crate) fn pair_product<W: FloatWeights<Value = u32>>(
     level: SimdLevel,
     left: LeftRows<'_, u32>,
     n_pairs: usize,
-    weights: &Panels<'_, u32>,
+    weights: &W,
     result: &Product,
 ) {
     match level {
         #[cfg(target_arch = "x86_64")]
-        SimdLevel::Amx => super::amx::pair_product(left, n_pairs, n_pairs, weights, result),
+        SimdLevel::Amx => super::amx::pair_product(left, n_pairs, weights, result),
         level => float_product(level, left, n_pairs, weights, result),
     }
 }

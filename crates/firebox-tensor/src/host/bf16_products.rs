@@ -14,7 +14,7 @@ use super::aligned::AlignedBuffer;
 use super::bf16_dot::{RowPart, n_pairs, pair_product, pair_row};
 use super::dense_panel::{Panels, RowMajor};
 use super::f32_products::written;
-use super::float_matmul::{BLOCK_DEPTH, float_product};
+use super::float_matmul::start_of;
 use super::gemm::{Product, panel_width};
 use super::left_rows::LeftRows;
 use super::level::SimdLevel;
@@ -128,11 +128,7 @@ pub(crate) fn bf16_matmul<E: Stored>(
             rows.pair(level, n_pairs, &mut left);
             let right = scratch.right(n_pairs * n);
             pair_rows(level, &b[band.start * n..band.end * n], n, 0..n, right);
-            let start = match first {
-                0 => result.start,
-                _ => Start::Accumulate,
-            };
-            let result = result.starting(start);
+            let result = result.starting(start_of(result, first));
             apart_product(level, LeftRows::Rows(&left), right, n_pairs, &result);
         }
         scratch.left = left;
@@ -207,11 +203,7 @@ fn apart_product(
     result: &Product,
 ) {
     let weights = RowMajor::new(right, result.n_out, panel_width(level));
-    match level {
-        #[cfg(target_arch = "x86_64")]
-        SimdLevel::Amx => super::amx::pair_product(left, n_pairs, BLOCK_DEPTH, &weights, result),
-        level => float_product(level, left, n_pairs, &weights, result),
-    }
+    pair_product(level, left, n_pairs, &weights, result);
 }
 
 /// Pairs of neighbouring rows of some columns of `x`, `[rows, width]`: `[pairs, columns]`; an odd last

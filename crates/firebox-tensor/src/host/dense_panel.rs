@@ -161,6 +161,7 @@ impl<X: Multiplied> FloatWeights for Panels<'_, X> {
     type Value = X;
     type Panel<S: Simd> = StridedPanel<X>;
     const MULTIPLIES_BF16: bool = X::IS_BF16_PAIR;
+    const LIE_NEAR: bool = true;
 
     #[inline(always)]
     unsafe fn panel<S: Simd>(&self, _: S, index: usize) -> StridedPanel<X> {

@@ -86,8 +86,10 @@ pub(crate) trait BlockWeights: Sync {
     type Value: Multiplied;
     /// See [`Kernel::MULTIPLIES_BF16`](super::simd::Kernel::MULTIPLIES_BF16).
     const MULTIPLIES_BF16: bool = false;
+    /// Whether panels lie near as they are multiplied: none is copied, and a block may be of any depth.
+    const LIE_NEAR: bool = false;
 
-    /// Inputs `inputs`, at most [`BLOCK_DEPTH`], of outputs `2 * LANES * index ..`: as they lie, where
+    /// Inputs `inputs`, at most [`BLOCK_DEPTH`] unless [`Self::LIE_NEAR`], of outputs `2 * LANES * index ..`: as they lie, where
     /// they lie near one another as they are multiplied, otherwise in `copy`.
     ///
     /// # Safety
@@ -108,6 +110,8 @@ pub(crate) trait FloatWeights: Sync {
     type Panel<S: Simd>: FloatPanel<S, Value = Self::Value>;
     /// See [`BlockWeights::MULTIPLIES_BF16`].
     const MULTIPLIES_BF16: bool = false;
+    /// See [`BlockWeights::LIE_NEAR`].
+    const LIE_NEAR: bool = false;
 
     /// The panel of outputs `2 * LANES * index ..`.
     ///
@@ -119,6 +123,7 @@ pub(crate) trait FloatWeights: Sync {
 impl<W: FloatWeights> BlockWeights for W {
     type Value = W::Value;
     const MULTIPLIES_BF16: bool = W::MULTIPLIES_BF16;
+    const LIE_NEAR: bool = W::LIE_NEAR;
 
     #[inline(always)]
     unsafe fn block<S: Simd>(

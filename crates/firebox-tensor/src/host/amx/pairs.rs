@@ -15,7 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::ops::Range;
 
 use super::super::dense_panel::StridedPanel;
-use super::super::float_matmul::start_of;
+use super::super::float_matmul::{BLOCK_DEPTH, start_of};
 use super::super::float_panel::{BlockWeights, PanelCopy};
 use super::super::float_tile::Out;
 use super::super::gemm::{Product, TileTask, for_each_task_of, with_panel};
@@ -41,13 +41,11 @@ thread_local! {
     static TURNED: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// `y = x Wᵀ` or `y += x Wᵀ` of pairs, `n_pairs` deep, of which a panel is brought near `block_pairs` at
-/// a time: at most [`BLOCK_DEPTH`](super::super::float_matmul::BLOCK_DEPTH) where it has to be copied. Each
-/// block but the first reads and writes the sums once more.
+/// `y = x Wᵀ` or `y += x Wᵀ` of pairs, `n_pairs` deep. Panels that have to be copied are brought near in
+/// blocks of [`BLOCK_DEPTH`], each of which but the first reads and writes the sums once more.
 pub(crate) fn pair_product<W: BlockWeights<Value = u32>>(
     left: LeftRows<'_, u32>,
     n_pairs: usize,
-    block_pairs: usize,
     weights: &W,
     result: &Product,
 ) {
@@ -56,7 +54,6 @@ pub(crate) fn pair_product<W: BlockWeights<Value = u32>>(
         let task = Task {
             left,
             n_pairs,
-            block_pairs,
             weights,
             rows,
             panels,
@@ -69,7 +66,6 @@ pub(crate) fn pair_product<W: BlockWeights<Value = u32>>(
 struct Task<'a, W> {
     left: LeftRows<'a, u32>,
     n_pairs: usize,
-    block_pairs: usize,
     weights: &'a W,
     rows: Range<usize>,
     panels: Range<usize>,
@@ -84,8 +80,12 @@ impl<W: BlockWeights<Value = u32>> Kernel for Task<'_, W> {
         let mut turned = TURNED.take();
         let mut copy = PanelCopy::new();
         let tiles = Tiles::default();
-        for first in (0..self.n_pairs).step_by(self.block_pairs) {
-            let block = first..self.n_pairs.min(first + self.block_pairs);
+        let block_pairs = match W::LIE_NEAR {
+            true => self.n_pairs,
+            false => BLOCK_DEPTH,
+        };
+        for first in (0..self.n_pairs).step_by(block_pairs) {
+            let block = first..self.n_pairs.min(first + block_pairs);
             let (left, left_stride) = self.left(s, &block, &mut turned);
             let start = start_of(self.result, first);
             for index in self.panels.clone() {
