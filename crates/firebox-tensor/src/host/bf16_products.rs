@@ -3,7 +3,7 @@
 //!
 //! The right factor is rounded and laid out in bands of some megabytes, read from end to end and used by
 //! all rows while it is in the cache. (Brought near a block at a time, as in f32, it comes from memory in
-//! pieces of two cache lines: a step of training was a third slower.)
+//! pieces of two cache lines: a step of training was up to a third slower.)
 
 #![expect(unsafe_code, reason = "threads write disjoint parts of one buffer")]
 
